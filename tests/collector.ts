@@ -1,4 +1,4 @@
-// A collector of traces: takes OTLP over HTTP in JSON, exactly as specified, and remembers the spans.
+// A trace collector: accepts OTLP over HTTP in JSON as specified and stores the spans.
 import { z } from "zod";
 import { eventually } from "./eventually.ts";
 
@@ -37,24 +37,24 @@ const request = z.strictObject({
 export type CollectedSpan = z.output<typeof span>;
 
 export interface Collector {
-  /** As OTEL_EXPORTER_OTLP_ENDPOINT. */
+  /** The value for OTEL_EXPORTER_OTLP_ENDPOINT. */
   readonly url: string;
   readonly spans: CollectedSpan[];
-  /** What the resources said, one a request. */
+  /** The resources of the requests, one per request. */
   readonly resources: Record<string, unknown>[];
   readonly headers: Headers[];
-  /** Every body as it came. */
+  /** Every request body, unparsed. */
   readonly texts: string[];
-  /** Complaints about requests: there must be none. */
+  /** Violations of the protocol by requests; must be empty. */
   readonly wrong: string[];
-  /** Answers in place of the collector while it is set; the request is not read. */
+  /** Handles requests in place of the collector while it is set; the request is not read. */
   instead: ((request: Request) => Response | Promise<Response>) | undefined;
-  /** The spans of a trace by their start, once there are as many. */
+  /** The spans of a trace by their start, as soon as there are `count` of them. */
   trace(traceId: string, count: number): Promise<CollectedSpan[]>;
   close(): Promise<void>;
 }
 
-/** Listens from now on and until the file's tests are over. */
+/** Listens until the tests of the file have ended. */
 export function openCollector(): Collector {
   const reply = async (incoming: Request): Promise<Response> => {
     if (collector.instead) return await collector.instead(incoming);

@@ -1,4 +1,5 @@
-// docs/dispatching.md and docs/settings.md are run: the trigger fires, a user sends and looks, the tables name what there is.
+// The examples of docs/dispatching.md and docs/settings.md are run: the trigger fires, a user sends and reads, the
+// tables are complete.
 import assert from "node:assert/strict";
 import { toNewMessage } from "../shared/dispatch/request.ts";
 import { empty, session, test } from "./project.ts";
@@ -15,7 +16,7 @@ function blocks(text: string, language: string): string[] {
   return [...text.matchAll(new RegExp("^```" + language + "\\n(.*?)^```", "gms"))].map(([, code]) => code);
 }
 
-/** The document's modules, as files of this repository while the tests run: they import from it. */
+/** The document's modules, stored in this repository during the tests so that their imports resolve. */
 const folder = new URL(`.symphony/docs-${crypto.randomUUID().slice(0, 8)}/`, root);
 const modules = blocks(dispatching, "ts").map((code) => ({
   code: code.replaceAll('"../', '"../../'),
@@ -36,7 +37,7 @@ test("docs/dispatching.md · its TypeScript compiles", async () => {
   assert.equal(code, 0, new TextDecoder().decode(stderr));
 });
 
-test("docs/dispatching.md · a trigger on a table that users write sends in their transaction, and for them", async () => {
+test("docs/dispatching.md · a trigger on a users' table dispatches in their transaction and name", async () => {
   for (const statements of blocks(dispatching, "sql")) await project().sql.unsafe(statements);
   const { id: user } = await target().newUser();
   await using own = session(project());
@@ -61,7 +62,7 @@ test("docs/dispatching.md · a trigger on a table that users write sends in thei
   });
 });
 
-test("docs/dispatching.md · a signed-in user sends and looks, and is told what is rejected", async () => {
+test("docs/dispatching.md · a signed-in user sends and reads messages, and receives errors", async () => {
   const { sendNote, lookAt } = await import(new URL("notes.ts", folder).href);
   const ada = target().api(await target().newUser());
   const id = await sendNote(ada, "from the browser");
@@ -74,21 +75,21 @@ test("docs/dispatching.md · a signed-in user sends and looks, and is told what 
   await assert.rejects(sendNote(ada, "x".repeat(1_001)), /^Error: SM_PAYLOAD$/);
 });
 
-test("docs/dispatching.md · a server sends by the typed client", async () => {
+test("docs/dispatching.md · a server sends with the typed client", async () => {
   const { remind } = await import(new URL("remind.ts", folder).href);
   const ids = await remind(target().url, target().secretKey, ["one", "two"]);
   const rows = await project().sql`select body, priority from messenger_messages where id = any(${ids}) order by id`;
   assert.deepEqual(rows.map(({ body, priority }) => [body.note, priority]), [["one", 8], ["two", 8]]);
 });
 
-test("docs/dispatching.md · its table names every option", () => {
+test("docs/dispatching.md · its table lists every option", () => {
   const [table] = dispatching.match(/^\| option.*?\n\n/ms) ?? assert.fail("no table");
   const named = (column: number) =>
     table.trim().split("\n").slice(2).flatMap((row) => [...row.split("|")[column].matchAll(/`(\w+)`/g)])
       .map(([, name]) => name);
   const message = toNewMessage({ message: { type: "T", payload: {} }, options: {} });
   const sql = Object.keys(message).filter((name) => !["type", "payload"].includes(name));
-  const camel = (name: string) => name.replace(/_(\w)/g, (_, deadLetter) => deadLetter.toUpperCase());
+  const camel = (name: string) => name.replace(/_(\w)/g, (_, initial) => initial.toUpperCase());
   const asOption = (name: string) => name === "available_at" ? "scheduledAt" : camel(name);
   assert.deepEqual(named(1).sort(), sql.map(asOption).sort());
   const renamed = sql.filter((name) => asOption(name) !== name);
@@ -96,7 +97,7 @@ test("docs/dispatching.md · its table names every option", () => {
   return Promise.resolve();
 });
 
-test("docs/settings.md · names every variable, and its SQL runs", async () => {
+test("docs/settings.md · lists every variable, and its SQL runs", async () => {
   const known = [...read("shared/env.ts").matchAll(/^ {2}([A-Z]+_[A-Z_]+):/gm)].map(([, name]) => name);
   const named = [...settings.matchAll(/`((?:SYMPHONY|SUPABASE|OTEL|SB)_[A-Z_]+)`/g)].map(([, name]) => name);
   assert.deepEqual([...new Set(named)].sort(), known.sort());

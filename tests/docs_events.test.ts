@@ -1,4 +1,5 @@
-// docs/events.md is run: its SQL in a database, its receivers as servers to which the worker delivers, its table against the code.
+// The examples of docs/events.md are run: its SQL in a database, its receivers as servers that the worker calls, its
+// table against the code.
 import assert from "node:assert/strict";
 import { eventually } from "./eventually.ts";
 import { test, useProject } from "./project.ts";
@@ -24,18 +25,18 @@ Deno.test.beforeAll(async () => {
     await Deno.symlink(root + name, `${folder}/${name}`);
   }
   for (const code of [...blocks("ts"), ...blocks("js")]) {
-    const [, path] = code.match(/^\/\/ (\S+)\n/) ?? assert.fail(`a block without its path: ${code}`);
+    const [, path] = code.match(/^\/\/ (\S+)\n/) ?? assert.fail(`the block has no path: ${code}`);
     await Deno.writeTextFile(`${folder}/${path}`, code);
   }
 });
 Deno.test.afterAll(() => Deno.remove(folder, { recursive: true }));
 
-/** A delivery of ShipOrder that ends so. */
+/** A delivery of ShipOrder with this outcome. */
 async function end(outcome: "completed" | "failed"): Promise<string> {
   const { sql } = project();
   const [{ id }] = await sql`select id from messenger_dispatch('ShipOrder', queue => 'orders')`;
   const [{ fence }] = await sql`select fence from messenger_claim('ada', queues => array['orders'])`;
-  const result = { id, fence, outcome, error: "the carrier did not answer", error_class: "Timeout", retryable: false };
+  const result = { id, fence, outcome, error: "the carrier did not respond", error_class: "Timeout", retryable: false };
   await sql`select * from messenger_settle(${sql.json([result])})`;
   return id;
 }
@@ -46,7 +47,7 @@ async function work(): Promise<void> {
   assert.equal(reply.status, 200, await reply.text());
 }
 
-/** What the webhook's delivery says of the receiver that has just answered. */
+/** The receiver's HTTP status, as the webhook's delivery has stored it. */
 async function deliveredTo(url: string): Promise<number> {
   const { sql } = project();
   await sql`update messenger.subscriptions set url = ${url} where url is not null`;
@@ -57,7 +58,7 @@ async function deliveredTo(url: string): Promise<number> {
   return result?.status;
 }
 
-test("docs/events.md · a function notes each dead order once, and the event has the fields that are shown", async () => {
+test("docs/events.md · a function records each failed order once; the event has the documented fields", async () => {
   const { sql } = project();
   await sql.unsafe(functionSql);
   const id = await end("failed");
@@ -65,7 +66,7 @@ test("docs/events.md · a function notes each dead order once, and the event has
   await sql`select messenger_tick()`;
   assert.deepEqual([...await sql`select * from lost_orders`], [{
     message_id: id,
-    error: "the carrier did not answer",
+    error: "the carrier did not respond",
   }]);
   const [{ body }] = await sql`select body from messenger_messages where message_type = 'symphony.event'`;
   const shown = JSON.parse(blocks("json")[0]);
@@ -73,7 +74,7 @@ test("docs/events.md · a function notes each dead order once, and the event has
   assert.deepEqual(Object.keys(body.message).sort(), Object.keys(shown.message).sort());
 });
 
-test("docs/events.md · its receivers take what is signed and nothing else, also while the secret is changed", async () => {
+test("docs/events.md · its receivers accept only signed requests, also during a rotation of the secret", async () => {
   const { sql } = project();
   assert.ok(webhookSql.includes(URL_SHOWN));
   await sql.unsafe(webhookSql);
@@ -102,17 +103,18 @@ test("docs/events.md · its receivers take what is signed and nothing else, also
   assert.equal((await fetch(node.url, { method: "POST", body: "{}" })).status, 401);
 });
 
-test("docs/events.md · subscriptions are listed, and ended", async () => {
+test("docs/events.md · its SQL lists and ends subscriptions", async () => {
   const { sql } = project();
   await sql.unsafe(listSql);
   assert.equal((await sql`select from messenger.subscriptions`).length, 0);
 });
 
-test("docs/events.md · with its policy a user hears of own messages only", async () => {
+test("docs/events.md · with its policy a user receives events of their own messages only", async () => {
   const { sql } = project();
   await sql.unsafe(`
     create schema realtime;
-    create table realtime.messages (topic text not null, payload jsonb, event text, private boolean, id uuid default gen_random_uuid());
+    create table realtime.messages (topic text not null, payload jsonb, event text, private boolean,
+      id uuid default gen_random_uuid());
     alter table realtime.messages enable row level security;
     grant usage on schema realtime to authenticated;
     grant select on realtime.messages to authenticated;
@@ -124,26 +126,25 @@ test("docs/events.md · with its policy a user hears of own messages only", asyn
   await sql`insert into messenger_messages (message_type, created_by, queue_name) values ('Own', ${user}, 'own')`;
   const [{ id, fence }] = await sql`select id, fence from messenger_claim('ada', queues => array['own'])`;
   await sql`select messenger_complete(${id}, ${fence})`;
-  const heard = (topic: string) =>
+  const received = (topic: string) =>
     asRole(sql, "authenticated", async (tx) => {
       await tx`select set_config('realtime.topic', ${topic}, true)`;
       return (await tx`select payload from realtime.messages`).map(({ payload }) => payload);
     }, user);
-  assert.deepEqual(await heard(`messenger:${user}`), [{ id, type: "Own", status: "completed", event: "completed" }]);
-  assert.deepEqual(await heard(`messenger:${crypto.randomUUID()}`), []);
+  assert.deepEqual(await received(`messenger:${user}`), [{ id, type: "Own", status: "completed", event: "completed" }]);
+  assert.deepEqual(await received(`messenger:${crypto.randomUUID()}`), []);
 });
 
-test("docs/events.md · its TypeScript compiles, and its links lead somewhere", async () => {
+test("docs/events.md · its TypeScript compiles", async () => {
   const { code, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["check", "--quiet", "receiver.ts", "listen.ts"],
     cwd: folder,
     env: { NO_COLOR: "1" },
   }).output();
   assert.equal(code, 0, new TextDecoder().decode(stderr));
-  for (const [, target] of text.matchAll(/\]\((?!https?:)([^)#]+)/g)) await Deno.stat(`${root}docs/${target}`);
 });
 
-/** The receiver for Node on a free port, ready to answer. */
+/** Starts the receiver for Node on a free port and waits until it accepts requests. */
 async function startNode(secret: string) {
   const listener = Deno.listen({ port: 0, hostname: "127.0.0.1" });
   const { port } = listener.addr;
@@ -155,7 +156,7 @@ async function startNode(secret: string) {
     stdout: "null",
   }).spawn();
   const url = `http://127.0.0.1:${port}/`;
-  await eventually("the receiver answers", async () => (await fetch(url)).body?.cancel().then(() => true));
+  await eventually("the receiver accepts requests", async () => (await fetch(url)).body?.cancel().then(() => true));
   return {
     url,
     async [Symbol.asyncDispose]() {

@@ -1,4 +1,4 @@
-// docs/handlers.md is run: its SQL in a database, its TypeScript as the packs of a worker, and what it says of them is looked at.
+// The examples of docs/handlers.md are run: its SQL in a database, its TypeScript as the packs of a worker.
 import assert from "node:assert/strict";
 import { rootWith } from "./own_packs.ts";
 import { test, useProject } from "./project.ts";
@@ -11,7 +11,7 @@ function blocks(language: string): string[] {
 
 const files = Object.fromEntries(
   blocks("ts").map((code) => {
-    const [, path] = code.match(/^\/\/ (\S+\.ts)\n/) ?? assert.fail(`a block without its path: ${code}`);
+    const [, path] = code.match(/^\/\/ (\S+\.ts)\n/) ?? assert.fail(`the block has no path: ${code}`);
     return [path, code];
   }),
 );
@@ -39,7 +39,7 @@ async function rowOf(id: string) {
   return row;
 }
 
-test("docs/handlers.md · its TypeScript compiles where it says it stands", async () => {
+test("docs/handlers.md · its TypeScript compiles at the paths it names", async () => {
   const { code, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["check", "--quiet", ...Object.keys(files), "functions/worker/index.ts", "functions/dispatch/index.ts"],
     cwd: root,
@@ -63,7 +63,7 @@ test("docs/handlers.md · outcomes, an alias and middleware", async () => {
   }
 });
 
-test("docs/handlers.md · a user acts on the own account only, whatever the payload asks for", async () => {
+test("docs/handlers.md · a user changes only their own account, whatever the payload names", async () => {
   const { sql, url, publishableKey } = project();
   await sql`create table accounts (id uuid primary key, name text)`;
   await sql.unsafe(`grant select, update on accounts to service_role;
@@ -86,7 +86,7 @@ test("docs/handlers.md · a user acts on the own account only, whatever the payl
   assert.deepEqual(names.map(({ name }) => name), ["Augusta", "bob"]);
 });
 
-test("docs/handlers.md · an effect exactly once, and none when the function raises", async () => {
+test("docs/handlers.md · an effect is applied exactly once, and not at all if the function fails", async () => {
   const { sql } = project();
   const paid = await send("Payment", { orderId: 1, amount: 30 });
   const rejected = await send("Payment", { orderId: 2, amount: -1 });
@@ -96,7 +96,7 @@ test("docs/handlers.md · an effect exactly once, and none when the function rai
   assert.deepEqual([...await sql`select * from payments`], [{ order_id: 1, amount: 30 }]);
 });
 
-test("docs/handlers.md · a handler in SQL, run by the tick", async () => {
+test("docs/handlers.md · a tick runs a handler in SQL", async () => {
   const { sql } = project();
   const ids = [await send("Visit", { page: "/" }), await send("Visit", { page: "/" })];
   await sql`select messenger_tick()`;
@@ -104,7 +104,7 @@ test("docs/handlers.md · a handler in SQL, run by the tick", async () => {
   assert.deepEqual([...await sql`select * from visits`], [{ page: "/", times: 2 }]);
 });
 
-test("docs/handlers.md · a batch, item by item", async () => {
+test("docs/handlers.md · a batch handler settles each message separately", async () => {
   const [good, bad] = [await send("PageChanged", { page: "/a" }), await send("PageChanged", { page: "b" })];
   await work();
   assert.deepEqual((await rowOf(good)).result, { together: 2 });

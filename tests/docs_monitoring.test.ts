@@ -1,6 +1,6 @@
-// docs/monitoring.md: its calls are those of the edge functions, its SQL and its curl line do what they say.
+// docs/monitoring.md lists the calls of the edge functions, and its SQL and curl command have the described effect.
 import assert from "node:assert/strict";
-import { held, settle } from "./supabase/bus.ts";
+import { dispatchAndClaim, settle } from "./supabase/bus.ts";
 import { test, useProject } from "./project.ts";
 
 const text = await Deno.readTextFile(new URL("../docs/monitoring.md", import.meta.url));
@@ -8,17 +8,17 @@ const project = useProject({ functions: true });
 const blocks = (language: string) =>
   [...text.matchAll(new RegExp("^```" + language + "\\n(.*?)^```", "gms"))].map(([, code]) => code);
 
-test("docs/monitoring.md · names every call of the two edge functions, and no other", async () => {
+test("docs/monitoring.md · lists exactly the calls of the two edge functions", async () => {
   const { paths } = await (await fetch(`${project().url}/functions/v1/monitor/openapi.json`)).json();
   const called = Object.keys(paths).map((path) => path.replace(/^\/(monitor|admin)/, "").replace(/\{(\w+)\}/g, ":$1"));
   const table = text.split("\n").filter((line) => line.startsWith("| `")).map((line) => line.split(" | ")[0]).join(" ");
   const named = [...table.matchAll(/`(?:(?:GET|POST|PUT|DELETE) )?(\/[^`?]*)/g)].map(([, path]) => path);
-  // "…/pause`, `/resume`" names the sibling by its last part.
+  // "…/pause`, `/resume`" names the sibling by its last segment.
   const full = named.map((path, at) => path === "/resume" ? named[at - 1].replace(/\/pause$/, "/resume") : path);
   assert.deepEqual([...new Set(full)].sort(), [...new Set(called)].sort());
 });
 
-test("docs/monitoring.md · the SQL gives a user the role, and the token then opens the edge functions", async () => {
+test("docs/monitoring.md · its SQL gives a user the role, and the token then opens the edge functions", async () => {
   const { sql } = project();
   const id = crypto.randomUUID();
   await sql`insert into auth.users (id, email) values (${id}, 'ada@example.com')`;
@@ -31,9 +31,9 @@ test("docs/monitoring.md · the SQL gives a user the role, and the token then op
   assert.equal(reply.status, 200, await reply.text());
 });
 
-test("docs/monitoring.md · the curl line retries the dead letters it names", async () => {
+test("docs/monitoring.md · its curl command retries the named dead letters", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await settle(sql, [{ id, fence, outcome: "failed", error: "e", error_class: "Timeout", retryable: false }]);
   const [line] = blocks("sh").filter((code) => code.startsWith("curl "));
   const { code, stdout } = await new Deno.Command("bash", {

@@ -1,9 +1,9 @@
-// Waiting for a condition instead of for a time.
+// Waits for a condition instead of a fixed time.
 
 const EVERY = 25; // ms
 
 /**
- * Asks again and again until `probe` answers anything but undefined, null or false; what it throws counts as not yet.
+ * Repeats `probe` until it returns anything but undefined, null or false; an error counts as not yet.
  * @param what completes the sentence "did not happen within 30 s: ..."
  * @param within milliseconds
  */

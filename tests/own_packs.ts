@@ -1,4 +1,4 @@
-// A copy of the deployable part of the repository with packs of a test's own, to be a project's `root`: real edge functions, other messages.
+// A copy of the deployable part of the repository with a test's own packs, as the `root` of a project.
 import { dirname, join } from "node:path";
 
 const repository = new URL("../", import.meta.url).pathname;
@@ -6,11 +6,11 @@ const DEPLOYED = ["functions", "shared", "supabase/config.toml", "supabase/migra
 
 /**
  * Makes the copy; it is removed after the file's tests.
- * @param files texts by path, such as `packs/index.ts`; where that one is not among them, the repository's packs are copied too
+ * @param files texts by path, such as `packs/index.ts`; without that path the repository's packs are copied, too
  * @returns the folder
  */
 export async function rootWith(files: Record<string, string>): Promise<string> {
-  // Below the repository, so that npm packages are found above it.
+  // Inside the repository, so that npm packages are resolved.
   const root = join(repository, ".symphony/test/roots", crypto.randomUUID().slice(0, 8));
   const parts = "packs/index.ts" in files ? DEPLOYED : [...DEPLOYED, "packs"];
   for (const part of parts) await copy(join(repository, part), join(root, part));

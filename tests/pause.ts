@@ -1,4 +1,4 @@
-// Waiting, in milliseconds.
+// A pause in milliseconds.
 
 /** Resolves after `ms`, or when the signal aborts. */
 export function pause(ms: number, signal?: AbortSignal): Promise<void> {

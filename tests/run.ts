@@ -1,16 +1,15 @@
-// `npm test`: makes the template database, runs every test, ends with one line: N passed, N failed.
+// `npm test` makes the template database and runs every test; `npm run test:unit` runs those that need no service.
+// The last line of the output is "N passed, N failed".
 import { ensureTemplate } from "./project.ts";
+import { unitTestFiles } from "./unit_files.ts";
 
-if (Deno.env.has("SYMPHONY_MUTANT")) throw new Error("SYMPHONY_MUTANT plants a bug: it is for npm run mutants only");
+if (Deno.env.has("SYMPHONY_MUTANT")) {
+  throw new Error("SYMPHONY_MUTANT plants a bug: use it with `npm run mutants` only");
+}
 const started = Date.now();
 const root = new URL("../", import.meta.url);
-// Leftovers of a run that was killed.
-await Deno.remove(new URL(".symphony/test", root), { recursive: true }).catch(() => {});
-await ensureTemplate();
-
-// A run of everything has the type check in tests/architecture.test.ts; a second one takes a minute before the first test.
-const chosen = Deno.args.length > 0 ? Deno.args : ["--no-check", "tests/"];
-// One file more than there are cores, because about a third of the time a file waits: for a lease, a minute, a process.
+const chosen = Deno.args.includes("--unit") ? unitTests() : await allTests(Deno.args);
+// One more than the number of cores: a test file waits for leases, minutes and processes about a third of its time.
 const jobs = Deno.env.get("DENO_JOBS") ?? String(navigator.hardwareConcurrency + 1);
 
 const child = new Deno.Command(Deno.execPath(), {
@@ -29,7 +28,7 @@ for await (const chunk of child.stdout) {
 }
 const { code } = await child.status;
 
-// The last one: a test may run tests of its own and print theirs.
+// The last match counts, because a test may run tests itself and print their summary.
 const summary = [
   ...tail.matchAll(/(\d+) passed(?: \(\d+ steps?\))? \| (\d+) failed(?: \(\d+ steps?\))?(?: \| (\d+) ignored)?/g),
 ].at(-1);
@@ -43,3 +42,20 @@ const [, passed, failed, skipped] = summary.map(Number);
 const unloaded = code !== 0 && failed === 0 ? 1 : 0;
 console.log(`${passed} passed, ${failed + unloaded} failed${skipped ? `, ${skipped} skipped` : ""}`);
 Deno.exit(code);
+
+/**
+ * Arguments of `deno test` for the unit tests; they leave out the type check of the code, which `npm run check` runs.
+ */
+function unitTests(): string[] {
+  Deno.env.set("SYMPHONY_UNIT_TESTS", "true");
+  return ["--no-check", ...unitTestFiles()];
+}
+
+/** Arguments of `deno test` for all tests, or those of the command line, after the template database has been made. */
+async function allTests(args: string[]): Promise<string[]> {
+  // Directories that an interrupted run has left.
+  await Deno.remove(new URL(".symphony/test", root), { recursive: true }).catch(() => {});
+  await ensureTemplate();
+  // tests/architecture.test.ts has the type check; a second one would delay the first test by a minute.
+  return args.length > 0 ? args : ["--no-check", "tests/"];
+}

@@ -1,13 +1,16 @@
-// Session settings that change how Postgres prints, reads and isolates: under these the bus must do what it does without them.
+// Session settings that change how Postgres prints, reads and isolates. The bus must behave the same under them.
 import type { Sql } from "postgres";
 import type { ProjectOptions } from "../supabase/local/project.ts";
 
-/** What a project's databases, roles or connection strings may set; SYMPHONY_TEST_PROFILE=hostile runs tests under it. */
+/**
+ * Settings that a project's databases, roles or connection strings may have; SYMPHONY_TEST_PROFILE=hostile runs tests
+ * under them.
+ */
 const HOSTILE = {
   settings: {
     DateStyle: "SQL, DMY",
     IntervalStyle: "sql_standard",
-    // Postgres prints its abbreviation, IST, and reads that as the time of Israel.
+    // Postgres prints its abbreviation IST and reads that as the time of Israel.
     TimeZone: "Asia/Kolkata",
     quote_all_identifiers: "on",
     extra_float_digits: "-15",
@@ -22,10 +25,12 @@ const HOSTILE = {
 
 export const isHostile = Deno.env.get("SYMPHONY_TEST_PROFILE") === "hostile";
 
-/** What a race's sessions set for themselves: its functions are rewritten as text, its interleavings are those of read committed. */
+/**
+ * Settings of the sessions in races, whose statements are compared as text and whose interleavings need read committed.
+ */
 export const RACE_SETTINGS = { default_transaction_isolation: "read committed", quote_all_identifiers: "off" };
 
-/** What a project of this run is started with; an isolation that its tests need wins. */
+/** Start options of this run's projects; the isolation that a test needs takes precedence. */
 export function sessionProfile(isolation?: string): Pick<ProjectOptions, "settings" | "icuLocale"> {
   if (!isHostile) return {};
   const settings = { ...HOSTILE.settings };
@@ -33,7 +38,7 @@ export function sessionProfile(isolation?: string): Pick<ProjectOptions, "settin
   return { ...HOSTILE, settings };
 }
 
-/** Lets the driver read the profile's moments: it expects ISO. */
+/** Makes the driver parse timestamps in the profile's format: it expects ISO. */
 export function readProfileDates(sql: Sql): void {
   if (!isHostile) return;
   for (const type of [1082, 1114, 1184]) sql.options.parsers[type] = readDate;

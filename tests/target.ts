@@ -1,4 +1,4 @@
-// What HTTP tests are pointed at: a local project of their own, or the hosted one that SUPABASE_URL and its keys name.
+// The target of HTTP tests: a local project, or the hosted project named by SUPABASE_URL and its keys.
 import assert from "node:assert/strict";
 import { createClient, type SupabaseClient } from "@supabase/supabase-js";
 import type { Project } from "../supabase/local/project.ts";
@@ -11,7 +11,7 @@ const hosted = url && secretKey && publishableKey ? { url, secretKey, publishabl
 export interface Reply {
   status: number;
   headers: Headers;
-  /** The JSON object of the answer; empty where there was none. */
+  /** The JSON object of the reply; empty if there was none. */
   body: Record<string, unknown>;
 }
 
@@ -19,10 +19,10 @@ export interface Call {
   method?: string;
   /** Sent as JSON. */
   json?: unknown;
-  /** Sent as it is. */
+  /** Sent unchanged. */
   raw?: BodyInit;
   headers?: Record<string, string>;
-  /** Without it the call carries the secret key. */
+  /** Default: the call carries the secret key. */
   as?: "nobody" | { token: string };
 }
 
@@ -35,7 +35,7 @@ export interface Target {
   readonly url: string;
   readonly secretKey: string;
   readonly publishableKey: string;
-  /** Calls an edge function: `dispatch/batch`. POST where there is a body. */
+  /** Calls an edge function such as `dispatch/batch`. The method is POST if there is a body. */
   call(path: string, call?: Call): Promise<Reply>;
   newUser(): Promise<User>;
   /** The data API as service_role, or as a user. */
@@ -47,7 +47,10 @@ export interface Target {
 export function useTarget(options: TestProjectOptions = {}): { target: () => Target; project: () => Project } {
   if (hosted) {
     const target = openTarget(hosted, () => signUp(hosted));
-    return { target: () => target, project: () => assert.fail("a hosted project has no SQL here: use testLocally") };
+    return {
+      target: () => target,
+      project: () => assert.fail("SQL is not available for a hosted project: use testLocally"),
+    };
   }
   const project = useProject({ functions: true, ...options });
   const newUser = async () => {
@@ -57,7 +60,7 @@ export function useTarget(options: TestProjectOptions = {}): { target: () => Tar
   return { target: () => openTarget(project(), newUser), project };
 }
 
-/** A test that needs SQL or the machine; shown as skipped against a hosted project. */
+/** A test that needs SQL or the machine; skipped with a hosted project. */
 export function testLocally(name: string, fn: (t: Deno.TestContext) => Promise<void>): void {
   if (hosted) Deno.test.ignore(name, fn);
   else test(name, fn);
@@ -109,7 +112,7 @@ async function signUp({ url, secretKey, publishableKey }: { url: string; secretK
   return { id: data.user.id, token: session.data.session.access_token };
 }
 
-/** Checks that a reply is an error of the documented shape, and returns its sentence. */
+/** Checks that a reply is an error of the documented shape, and returns its message. */
 export function assertRejected({ status, headers, body }: Reply, expected: number, code: string): string {
   const error = body.error as Record<string, unknown> | undefined;
   assert.deepEqual([status, error?.code], [expected, code], JSON.stringify(body));

@@ -1,8 +1,8 @@
-// What long commands show: a bar while they run, a table at the end.
+// Terminal output of long commands: a progress bar, and a table at the end.
 import { SingleBar } from "cli-progress";
 import Table from "cli-table3";
 
-/** A table whose first columns (`texts` of them) stand left and whose others, figures, stand right. */
+/** A table whose first `texts` columns are aligned left, and the others (figures) right. */
 export function newTable(head: string[], texts: number): Table.Table {
   return new Table({
     head,
@@ -11,7 +11,7 @@ export function newTable(head: string[], texts: number): Table.Table {
   });
 }
 
-/** A bar that prints a line every two seconds where there is no terminal. */
+/** A progress bar; without a terminal it prints a line every two seconds. */
 export function newBar(label: string): SingleBar {
   return new SingleBar({
     format: `${label.padEnd(8)} {bar} {value}/{total}  {duration_formatted}`,

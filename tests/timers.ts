@@ -1,10 +1,10 @@
-// Timers of the platform that end early, for limits of the product that are handed to the platform and not to a Clock.
+// Makes timers of the platform fire early, for limits that the code passes to the platform and not to a Clock.
 
 const WITHIN = 20_000; // ms
 
 /**
- * Runs `work` while every timer of exactly `ms` milliseconds ends at once; all others keep their time.
- * @throws when the work does not end, which means that the limit under test is not `ms`
+ * Runs `work` while every timer of exactly `ms` milliseconds fires at once; all others are unchanged.
+ * @throws if the work does not end, which means that the limit under test is not `ms`
  */
 export async function withoutWaiting<T>(ms: number, work: () => Promise<T>): Promise<T> {
   const { setTimeout } = globalThis;

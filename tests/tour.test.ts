@@ -1,4 +1,4 @@
-// The walk of one message through the whole house, each stop looked at; and that an idle house calls nobody.
+// The flow of one message through the whole system, checked at each step; an idle system makes no calls.
 import assert from "node:assert/strict";
 import { eventually } from "./eventually.ts";
 import { session } from "./project.ts";
@@ -14,7 +14,7 @@ async function rowOf(id: string) {
 }
 
 async function untilIdle(): Promise<void> {
-  await eventually("the worker is idle and nothing is left to do", async () => {
+  await eventually("the worker is idle and no message is unfinished", async () => {
     const [{ busy }] = await project().sql`
       select exists (select from messenger.workers where polled_at > messenger.now() - interval '1 second')
         or exists (select from messenger_messages where processed_at is null) as busy`;
@@ -28,23 +28,23 @@ async function ticksPass(count: number): Promise<void> {
   await eventually(`${count} ticks pass`, async () => await ticks() >= start + count);
 }
 
-testLocally("walk · from POST to result, every stop of one message", async () => {
+testLocally("flow · one message from POST to result, every step", async () => {
   await untilIdle();
   const wakeups = project().wakeups.sent;
   const workerCalls = calls("worker");
 
   const sent = await target().call("dispatch", {
-    json: { message: { type: "ExampleQuick", payload: { walk: 1 } }, options: { priority: 7 } },
+    json: { message: { type: "ExampleQuick", payload: { n: 1 } }, options: { priority: 7 } },
   });
   const id = String(sent.body.messageId);
   assert.deepEqual([sent.status, sent.body.status], [201, "pending"]);
 
   const stored = await rowOf(id);
-  assert.deepEqual([stored.message_type, stored.priority, stored.body], ["ExampleQuick", 7, { walk: 1 }]);
+  assert.deepEqual([stored.message_type, stored.priority, stored.body], ["ExampleQuick", 7, { n: 1 }]);
 
-  await eventually("the wake-up is woken", () => project().wakeups.sent > wakeups);
+  await eventually("the wake-up is sent", () => project().wakeups.sent > wakeups);
   await eventually("the worker is called", () => calls("worker") > workerCalls);
-  await eventually("pg_net records the worker's answer, given before the work", async () => {
+  await eventually("pg_net stores the worker's reply, which precedes the work", async () => {
     const replies = await project().sql`select status_code, content from net._http_response order by id desc limit 1`;
     const [{ status_code, content }] = replies;
     return status_code === 202 && JSON.parse(content).success === true;
@@ -63,24 +63,27 @@ testLocally("walk · from POST to result, every stop of one message", async () =
   assert.deepEqual([body.status, body.result], ["completed", done.result]);
 });
 
-testLocally("walk · dispatched in a transaction, a message waits for its commit and is woken by it", async () => {
-  await project().sql`create table if not exists tour_orders (id int primary key)`;
-  await untilIdle();
-  const workerCalls = calls("worker");
-  await using own = session(project());
-  const id = await own.begin(async (sql) => {
-    await sql`insert into tour_orders values (1)`;
-    const [{ id }] = await sql`select id from messenger_dispatch('ExampleQuick', '{"order": 1}')`;
-    await ticksPass(2);
-    assert.equal(await rowOf(id), undefined, "seen before its commit");
-    assert.equal(calls("worker"), workerCalls, "woken before its commit");
-    return String(id);
-  });
-  await eventually("it is handled after the commit", async () => (await rowOf(id)).status === "completed");
-  assert.ok(calls("worker") > workerCalls);
-});
+testLocally(
+  "flow · a message dispatched in a transaction waits for its commit and sends its wake-up then",
+  async () => {
+    await project().sql`create table if not exists tour_orders (id int primary key)`;
+    await untilIdle();
+    const workerCalls = calls("worker");
+    await using own = session(project());
+    const id = await own.begin(async (sql) => {
+      await sql`insert into tour_orders values (1)`;
+      const [{ id }] = await sql`select id from messenger_dispatch('ExampleQuick', '{"order": 1}')`;
+      await ticksPass(2);
+      assert.equal(await rowOf(id), undefined, "seen before its commit");
+      assert.equal(calls("worker"), workerCalls, "woken before its commit");
+      return String(id);
+    });
+    await eventually("it is handled after the commit", async () => (await rowOf(id)).status === "completed");
+    assert.ok(calls("worker") > workerCalls);
+  },
+);
 
-testLocally("walk · rolled back with its transaction, a message never was", async () => {
+testLocally("flow · a transaction that rolls back leaves no message", async () => {
   await untilIdle();
   const [wakeups, workerCalls] = [project().wakeups.sent, calls("worker")];
   await using own = session(project());
@@ -99,7 +102,7 @@ testLocally("walk · rolled back with its transaction, a message never was", asy
   assert.deepEqual([project().wakeups.sent, calls("worker")], [wakeups, workerCalls], "it rang nobody");
 });
 
-testLocally("walk · an idle house calls nobody, however often the clock ticks", async () => {
+testLocally("flow · an idle system makes no calls, however often the ticker ticks", async () => {
   await untilIdle();
   const before = { worker: calls("worker"), dispatch: calls("dispatch"), wakeups: project().wakeups.sent };
   await ticksPass(5);
@@ -108,7 +111,7 @@ testLocally("walk · an idle house calls nobody, however often the clock ticks",
   assert.equal(queued, 0);
 });
 
-testLocally("walk · a commit wakes the worker by itself, while the clock stands still", async () => {
+testLocally("flow · a commit wakes the worker without the ticker", async () => {
   await project().sql`select messenger_stop()`;
   await untilIdle();
   await ticksEnd();
@@ -117,7 +120,7 @@ testLocally("walk · a commit wakes the worker by itself, while the clock stands
 });
 
 async function ticksEnd(): Promise<void> {
-  await eventually("the clock's backend is gone", async () => {
+  await eventually("the ticker's backend has ended", async () => {
     const ticking = await project().sql`
       select from pg_stat_activity where query like '%tick_or_note_error%' and pid <> pg_backend_pid()`;
     return ticking.length === 0;

@@ -13,7 +13,8 @@ const root = fileURLToPath(new URL("../../", import.meta.url));
 const JUDGES = { prometheus: ["promtool"], chromium: ["chromium", "chromium-browser", "google-chrome"] };
 
 installNpmPackages();
-installPostgres();
+// `--packages`: formatter, linter, type check and unit tests need no database.
+if (!process.argv.includes("--packages")) installPostgres();
 if (process.argv.includes("--judges")) installJudges();
 
 function installNpmPackages() {

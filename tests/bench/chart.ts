@@ -1,9 +1,9 @@
-// The ratios to the best peer as horizontal bars, in SVG that can be read on light and on dark pages.
+// The ratios to the best peer as horizontal bars, in SVG that is legible on light and on dark pages.
 import * as echarts from "echarts";
 import { bestPeer, type Line } from "./line.ts";
 
 const WIDTH = 920;
-const LABELS = 330; // wide enough for the longest: without a browser text cannot be measured
+const LABELS = 330; // wide enough for the longest label, because text cannot be measured without a browser
 const BAR = 26;
 // Middle tones: at least 3:1 against white and against near-black.
 const TEXT = "#7d8590";
@@ -27,7 +27,7 @@ export function drawChart(lines: readonly Line[]): string {
       textStyle: { color: TEXT, fontSize: 14, fontWeight: "normal" },
     },
     grid: { left: LABELS, right: 24, top: 40, bottom: 32 },
-    // Around 1, so that half as fast is as long a bar as twice as fast.
+    // The scale is logarithmic around 1: half as fast gives a bar as long as twice as fast.
     xAxis: {
       type: "value",
       min: -Math.log2(reach),
@@ -52,7 +52,7 @@ export function drawChart(lines: readonly Line[]): string {
         itemStyle: { color: ratio >= 1 ? AHEAD : BEHIND },
         label: {
           show: true,
-          position: "right", // of a bar below 1, that is at the line
+          position: "right", // space for a bar below 1, which ends at the line
           color: TEXT,
           formatter: `${ratio.toFixed(2)}x ${peer}`,
         },

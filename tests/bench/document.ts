@@ -1,4 +1,4 @@
-// docs/performance.md, made from a run.
+// Writes docs/performance.md from the results of a run.
 import { judge, type Line, medianOf, type TargetResult } from "./line.ts";
 import type { Machine } from "./machine.ts";
 import type { Sizes } from "./sizes.ts";
@@ -35,12 +35,14 @@ ${summaryOf(judged.map(({ result }) => result))}
 Measured ${new Date().toISOString().slice(0, 10)} in ${minutes.toFixed(0)} minutes: ${
     machine.versions.join(", ")
   }; ${machine.processor},
-${machine.cores} cores, ${machine.memory}, ${machine.system}; fsync on. The load, the gateway and the server share these cores.
+${machine.cores} cores, ${machine.memory}, ${machine.system}; fsync on.
+The load, the gateway and the server share these cores.
 
 ## Figures
 
-The figures are medians of ${sizes.rounds} rounds (${sizes.heavyRounds} for rows that first store a million messages, 1 for the held snapshot). "Times the best peer" is the median of
-the ratios within each round, so a slow moment of the machine affects both sides of a ratio. "10 x 4" is a batch of 10 messages and 4 consumers.
+The figures are medians of ${sizes.rounds} rounds (${sizes.heavyRounds} for rows that first store a million messages,
+1 for the held snapshot). "Times the best peer" is the median of the ratios within each round, so a slow moment of the
+machine affects both sides of a ratio. "10 x 4" is a batch of 10 messages and 4 consumers.
 
 ${figuresOf(lines)}
 
@@ -56,27 +58,33 @@ Targets against pgmq, PgQue and River are not part of this page, because they ar
 
 ## Server cost per message
 
-The table shows the CPU time of all server processes in microseconds and the write-ahead log in bytes, per message. These figures hardly depend on
-the load of the machine.
+The table shows the CPU time of all server processes in microseconds and the write-ahead log in bytes, per message.
+These figures hardly depend on the load of the machine.
 
 ${costsOf(lines)}
 
 ## Method
 
-- One PostgreSQL server has three installations: \`messenger_*\`, schema \`graphile_worker\` and schema \`pgboss\`. Server settings are the defaults except
-  \`max_wal_size\` and \`checkpoint_timeout\`, which are raised so that no checkpoint occurs during a measurement.
-- The buses are measured in turn, A B C A B C. Before each turn the bus is emptied, a checkpoint is made, the messages are stored with the bus's own
-  batch function, and \`vacuum analyze\` updates the statistics of the planner. Autovacuum is on. Every message has the same payload of 80 bytes.
-- **Symphony**: the bench calls \`messenger_dispatch\`, \`messenger_dispatch_batch\` and \`messenger_exchange\` as service_role with the arguments of the
-  shipped transport, with row level security and fencing tokens. "Deleted" is a transport with \`retention\` 0, "kept" is the default. The rows of the
-  64 senders and of the latencies use the shipped client, consume loop and edge functions over HTTP; the gateway runs in the process of the load.
-- **graphile-worker**: jobs are stored with its SQL functions \`add_job\` and \`add_jobs\` and prepared statements, which is faster than its \`addJob\`. Its own
-  \`run\` handles them, with one pool per consumer. For batches above 1, \`localQueue.size\` is the batch, \`concurrency\` is the batch up to 24, and
-  \`completeJobBatchDelay\` is 0, as in its published benchmark. It deletes completed jobs. Its time ends when its pools have stopped, which takes
-  about 0.03 s. The latencies are measured without a local queue and with concurrency 10.
-- **pg-boss**: the bench calls \`send\`, \`insert\`, \`fetch\` and \`complete\` on its own pool. Jobs are completed by id and attempt, as by its own worker.
-  \`supervise\` and \`schedule\` are off, and so is Symphony's ticker. It keeps completed jobs and cannot delete them on completion.
-- The bench does not measure the network, PostgREST, the connection pooler and the disks of the hosted platform, other payload sizes, or many queues.
+- One PostgreSQL server has three installations: \`messenger_*\`, schema \`graphile_worker\` and schema \`pgboss\`.
+  Server settings are the defaults except \`max_wal_size\` and \`checkpoint_timeout\`, which are raised so that no
+  checkpoint occurs during a measurement.
+- The buses are measured in turn, A B C A B C. Before each turn the bus is emptied, a checkpoint is made, the messages
+  are stored with the bus's own batch function, and \`vacuum analyze\` updates the statistics of the planner. Autovacuum
+  is on. Every message has the same payload of 80 bytes.
+- **Symphony**: the bench calls \`messenger_dispatch\`, \`messenger_dispatch_batch\` and \`messenger_exchange\` as
+  service_role with the arguments of the shipped transport, with row level security and fencing tokens. "Deleted" is a
+  transport with \`retention\` 0, "kept" is the default. The rows of the 64 senders and of the latencies use the shipped
+  client, consume loop and edge functions over HTTP; the gateway runs in the process of the load.
+- **graphile-worker**: jobs are stored with its SQL functions \`add_job\` and \`add_jobs\` and prepared statements,
+  which is faster than its \`addJob\`. Its own \`run\` handles them, with one pool per consumer. For batches above 1,
+  \`localQueue.size\` is the batch, \`concurrency\` is the batch up to 24, and \`completeJobBatchDelay\` is 0, as in its
+  published benchmark. It deletes completed jobs. Its time ends when its pools have stopped, which takes about 0.03 s.
+  The latencies are measured without a local queue and with concurrency 10.
+- **pg-boss**: the bench calls \`send\`, \`insert\`, \`fetch\` and \`complete\` on its own pool. Jobs are completed by
+  id and attempt, as by its own worker. \`supervise\` and \`schedule\` are off, and so is Symphony's ticker. It keeps
+  completed jobs and cannot delete them on completion.
+- The bench does not measure the network, PostgREST, the connection pooler and the disks of the hosted platform, other
+  payload sizes, or many queues.
 
 ## Run the bench
 
@@ -92,9 +100,8 @@ function summaryOf(results: readonly TargetResult[]): string {
   const count = (grade: TargetResult["grade"]) => results.filter((result) => result.grade === grade).length;
   const missed = count("missed");
   const met = results.length - missed;
-  return `This page compares the hot path with graphile-worker and pg-boss, in one database. Of ${results.length} targets, ${met} are met (${
-    count("aim")
-  } of them reach the aim)\nand ${
+  return `This page compares the hot path with graphile-worker and pg-boss,
+    in one database. Of ${results.length} targets, ${met} are met (${count("aim")} of them reach the aim)\nand ${
     missed === 0 ? "none is missed" : `**${missed} ${missed === 1 ? "is" : "are"} missed**`
   }.`;
 }
@@ -112,7 +119,7 @@ function figuresOf(lines: readonly Line[]): string {
   );
 }
 
-/** Each note once, with the lines it is about. */
+/** Each note once, with the labels of its lines. */
 function notesOf(lines: readonly Line[]): string {
   const notes = new Map<string, string[]>();
   for (const { note, label } of lines) if (note) notes.set(note, [...notes.get(note) ?? [], label]);
@@ -120,7 +127,7 @@ function notesOf(lines: readonly Line[]): string {
     .join("\n");
 }
 
-/** What several labels have in common: "claim+settle, deleted". */
+/** The common part of several labels: "claim+settle, deleted". */
 function kindOf(labels: string[]): string {
   const [first, ...rest] = labels.map((label) => label.split(", "));
   return first.filter((part) => rest.every((parts) => parts.includes(part))).join(", ");

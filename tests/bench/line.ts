@@ -1,18 +1,18 @@
-// One line of the results: the figures of every bus in every round, how they compare, and what they must be.
+// One line of the results: the figures of every bus in every round, their ratios and the target.
 
 export interface Sample {
   /** In the unit of the line. */
   value: number;
   /** Microseconds of server CPU per message. */
   cpu?: number;
-  /** Bytes of write-ahead log a message. */
+  /** Bytes of write-ahead log per message. */
   wal?: number;
 }
 
-/** What ours must reach: times the peer (of: "peer"), or the figure itself (of: "value"). */
+/** The target: a ratio to the peer (of: "peer") or the figure itself (of: "value"). */
 export interface Target {
   of: "peer" | "value";
-  /** The peer that is meant; the best one unless told. */
+  /** The peer to compare with (default: the best one). */
   peer?: string;
   must: number;
   aim: number;
@@ -22,10 +22,10 @@ export interface Line {
   label: string;
   unit: "per second" | "ms" | "times";
   better: "higher" | "lower";
-  /** By bus, one sample a round; ours is "symphony". */
+  /** By bus, one sample per round; the key of this project is "symphony". */
   samples: Map<string, Sample[]>;
   target?: Target;
-  /** What a reader must know to judge it. */
+  /** What a reader needs for the interpretation of the line. */
   note?: string;
 }
 
@@ -33,7 +33,7 @@ export type Grade = "aim" | "met" | "missed";
 
 export interface TargetResult {
   grade: Grade;
-  /** What it reached, and what it had to reach. */
+  /** The reached value and its target. */
   reached: number;
   target: Target;
 }
@@ -51,7 +51,7 @@ export function medianOf(line: Line, bus: string, of: keyof Sample = "value"): n
   return values.length > 0 ? median(values) : undefined;
 }
 
-/** How many times better ours is: the median of the ratios of each round. */
+/** How many times better Symphony is: the median of the ratios of each round. */
 export function ratioTo(line: Line, peer: string): number {
   const ours = line.samples.get(OURS) ?? [];
   const theirs = line.samples.get(peer) ?? [];
@@ -62,7 +62,7 @@ export function ratioTo(line: Line, peer: string): number {
   );
 }
 
-/** The peer that leaves ours the smallest ratio. */
+/** The peer with the smallest ratio. */
 export function bestPeer(line: Line): { peer: string; ratio: number } | undefined {
   const peers = [...line.samples.keys()].filter((bus) => bus !== OURS);
   const ratios = peers.map((peer) => ({ peer, ratio: ratioTo(line, peer) }));

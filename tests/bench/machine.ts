@@ -1,4 +1,4 @@
-// What the figures were measured on.
+// The machine and the versions that the figures belong to.
 import { cpus, totalmem } from "node:os";
 
 export interface Machine {

@@ -1,4 +1,5 @@
-// `npm run bench`: the hot path against graphile-worker and pg-boss, in one database, in turn. Exit 0 only when every row could be measured.
+// `npm run bench` compares the hot path with graphile-worker and pg-boss in one database, in turn. The exit code is 0
+// only if every row could be measured.
 import { parseArgs } from "node:util";
 import { drawChart } from "./chart.ts";
 import { writeDocument } from "./document.ts";
@@ -8,20 +9,20 @@ import { delayedRow } from "./rows/delayed.ts";
 import { concurrentRow, enqueueRow } from "./rows/enqueue.ts";
 import { heldSnapshotRow } from "./rows/held_snapshot.ts";
 import { activeRow, idleRow } from "./rows/latency.ts";
-import { lookingRow } from "./rows/looking.ts";
+import { monitorRow } from "./rows/monitor.ts";
 import { pendingRow } from "./rows/pending.ts";
 import { FULL, QUICK } from "./sizes.ts";
-import { measureStage, type Outcome, type Stage } from "./stage.ts";
+import { type Outcome, type RowGroup, runRows } from "./run_rows.ts";
 import { printLines } from "./terminal.ts";
 
-const STAGES: Stage[] = [
+const GROUPS: RowGroup[] = [
   { apps: false, rows: [enqueueRow, concurrentRow, claimRow, delayedRow, pendingRow, heldSnapshotRow, activeRow] },
-  { apps: true, rows: [idleRow, lookingRow] },
+  { apps: true, rows: [idleRow, monitorRow] },
 ];
-const NAMES = STAGES.flatMap(({ rows }) => rows.map(({ name }) => name));
+const NAMES = GROUPS.flatMap(({ rows }) => rows.map(({ name }) => name));
 const USAGE = `npm run bench -- [--quick] [--rounds <n>] [--only <row>]... [--write]
   --quick   a smoke run of every row in under a minute; its figures mean nothing
-  --rounds  rounds of the rows that store no million messages (5)
+  --rounds  rounds of the rows that do not store a million messages (default: 5)
   --only    rows: ${NAMES.join(", ")}
   --write   writes docs/performance.md and docs/performance.svg (not with --only)`;
 
@@ -35,19 +36,19 @@ if (typeof options === "string") {
 const { sizes, only, quick, write } = options;
 
 const started = Date.now();
-const say = (step: string) => console.log(`${((Date.now() - started) / 1_000).toFixed(0).padStart(5)} s  ${step}`);
+const report = (step: string) => console.log(`${((Date.now() - started) / 1_000).toFixed(0).padStart(5)} s  ${step}`);
 await Deno.remove(directory, { recursive: true }).catch(() => {});
 const outcomes: Outcome[] = [];
-for (const { apps, rows } of STAGES) {
+for (const { apps, rows } of GROUPS) {
   const wanted = rows.filter(({ name }) => only.length === 0 || only.includes(name));
-  if (wanted.length > 0) outcomes.push(await measureStage({ apps, rows: wanted }, directory, sizes, say));
+  if (wanted.length > 0) outcomes.push(await runRows({ apps, rows: wanted }, directory, sizes, report));
 }
 await Deno.remove(directory, { recursive: true });
 
 const lines = outcomes.flatMap((outcome) => outcome.lines);
 const failures = outcomes.flatMap((outcome) => outcome.failures);
 printLines(lines);
-if (quick) console.log("\nA smoke run: it shows that every row runs, its figures mean nothing.");
+if (quick) console.log("\nThis was a smoke run. It shows that every row runs; its figures mean nothing.");
 if (write && failures.length === 0) {
   const minutes = (Date.now() - started) / 60_000;
   await writeDocument(`${root}docs/performance.md`, lines, {

@@ -1,4 +1,4 @@
-// What the server spent: CPU time of all its processes, and write-ahead log.
+// Server cost: CPU time of all Postgres processes, and write-ahead log.
 import type { Sql } from "postgres";
 
 const TICK = 10_000; // microseconds; USER_HZ is 100 on Linux
@@ -11,7 +11,7 @@ export interface Spent {
 }
 
 export interface ServerMeter {
-  /** What the server spends while `work` runs, background processes included. */
+  /** Server cost while `work` runs, background processes included. */
   around<Result>(work: () => Promise<Result>): Promise<{ result: Result; spent: Spent }>;
 }
 
@@ -30,9 +30,9 @@ export function createServerMeter(sql: Sql, postmaster: () => number | undefined
   };
 }
 
-/** The postmaster's account holds those of its children that have ended. */
+/** The postmaster's account includes its children that have ended. */
 function cpuOf(postmaster: number | undefined): number {
-  if (postmaster === undefined) throw new Error("Postgres does not run");
+  if (postmaster === undefined) throw new Error("Postgres is not running");
   let ticks = 0;
   for (const { name } of Deno.readDirSync("/proc")) {
     if (!/^\d+$/.test(name)) continue;
@@ -45,11 +45,11 @@ function cpuOf(postmaster: number | undefined): number {
 
 function statOf(pid: string): { parent: number; own: number; ended: number } {
   try {
-    // The second field is the name in brackets and may hold anything; the third is the state.
+    // The second field is the process name in brackets and may contain any character; the third is the state.
     const [, parent, , , , , , , , , , utime, stime, cutime, cstime] = Deno.readTextFileSync(`/proc/${pid}/stat`)
       .replace(/^.*\) /s, "").split(" ").map(Number);
     return { parent, own: utime + stime, ended: cutime + cstime };
   } catch {
-    return { parent: 0, own: 0, ended: 0 }; // it ended while we looked
+    return { parent: 0, own: 0, ended: 0 }; // the process ended during the reading
   }
 }

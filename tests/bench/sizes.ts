@@ -1,4 +1,4 @@
-// How much is measured: the full bench, or a smoke run that only shows that every row runs.
+// The sizes of the full bench and of a smoke run, which only shows that every row runs.
 
 export interface Sizes {
   rounds: number;
@@ -7,21 +7,21 @@ export interface Sizes {
   singles: number;
   batches: number;
   concurrentSends: number;
-  /** Messages of a drain by the batch of a claim. */
+  /** Messages of a drain, by the batch size of a claim. */
   drains: Record<1 | 10 | 100, number>;
   delayed: number;
   due: number;
   polls: number;
-  /** Pending messages, and how many of them are handled. */
+  /** Pending messages, and the number of them that are handled. */
   pending: { small: number; large: number; handled: number };
-  /** Milliseconds a snapshot is held, and of the first and the last part that are compared. */
+  /** Milliseconds for which a snapshot is held, and the length of the first and last part that are compared. */
   snapshot: { held: number; part: number };
-  /** Messages at 100 a second, by round. */
-  awake: number;
-  asleep: number;
-  /** Finished messages beside which the monitor is asked. */
+  /** Messages at 100 per second, by round. */
+  active: number;
+  idle: number;
+  /** Finished messages in the database when the monitor is called. */
   kept: number;
-  /** Milliseconds after which a drain ends with what it has. */
+  /** Milliseconds after which a drain ends with the messages handled so far. */
   within: number;
 }
 
@@ -37,8 +37,8 @@ export const FULL: Sizes = {
   polls: 50,
   pending: { small: 100_000, large: 1_000_000, handled: 30_000 },
   snapshot: { held: 45_000, part: 10_000 },
-  awake: 1_000,
-  asleep: 20,
+  active: 1_000,
+  idle: 20,
   kept: 1_000_000,
   within: 30_000,
 };
@@ -55,8 +55,8 @@ export const QUICK: Sizes = {
   polls: 10,
   pending: { small: 1_000, large: 5_000, handled: 500 },
   snapshot: { held: 3_000, part: 1_000 },
-  awake: 100,
-  asleep: 3,
+  active: 100,
+  idle: 3,
   kept: 20_000,
   within: 10_000,
 };

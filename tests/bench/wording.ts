@@ -1,7 +1,7 @@
-// How figures, ratios and judgements are written, in the terminal and in the document.
+// Formats figures, ratios and judgements for the terminal and the document.
 import { bestPeer, judge, type Line, OURS } from "./line.ts";
 
-/** Every bus that has figures, ours first. */
+/** Every bus with figures, Symphony first. */
 export function busesOf(lines: readonly Line[]): string[] {
   return [...new Set([OURS, ...lines.flatMap(({ samples }) => [...samples.keys()])])];
 }
@@ -18,7 +18,7 @@ export function figure(value: number | undefined, unit: Line["unit"] | "us" | "b
   return Math.round(value).toLocaleString("en-US");
 }
 
-/** "1.32x pg-boss", or nothing where no peer was measured. */
+/** "1.32x pg-boss", or an empty string if no peer was measured. */
 export function ratioText(line: Line): string {
   const best = bestPeer(line);
   return best ? `${best.ratio.toFixed(2)}x ${best.peer}` : "";

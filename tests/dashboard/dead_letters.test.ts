@@ -1,7 +1,16 @@
 // Dead letters on the page: looked into, retried, edited, discarded, one and many.
 import assert from "node:assert/strict";
 import { gate } from "../gates/gate.ts";
-import { call, claim, deadLetterOf, dispatch, dispatchMany, held, messageOf, settle } from "../supabase/bus.ts";
+import {
+  call,
+  claim,
+  deadLetterOf,
+  dispatch,
+  dispatchAndClaim,
+  dispatchMany,
+  messageOf,
+  settle,
+} from "../supabase/bus.ts";
 import { clear, missing, useDashboard } from "./browser.ts";
 
 const { dashboard, project } = useDashboard();
@@ -11,7 +20,7 @@ Deno.test.beforeEach(() => clear(project().sql));
 
 async function storeDeadLetter(error: string, error_class = "Boom") {
   const { sql } = project();
-  const { id, fence } = await held(sql, { payload: { to: "Ada" } });
+  const { id, fence } = await dispatchAndClaim(sql, { payload: { to: "Ada" } });
   await settle(sql, [{
     id,
     fence,

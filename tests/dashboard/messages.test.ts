@@ -1,7 +1,7 @@
 // Messages and schedules on the page: found, explained, cancelled; made, previewed, paused, deleted.
 import assert from "node:assert/strict";
 import { gate } from "../gates/gate.ts";
-import { call, dispatch, dispatchMany, held, messageOf, settle } from "../supabase/bus.ts";
+import { call, dispatch, dispatchAndClaim, dispatchMany, messageOf, settle } from "../supabase/bus.ts";
 import { clear, missing, useDashboard } from "./browser.ts";
 
 const { dashboard, project } = useDashboard();
@@ -36,7 +36,7 @@ test("messages are searched, and paged to the oldest", async () => {
 
 test("a message shows all there is of it, and is cancelled", async () => {
   const { sql } = project();
-  const failing = await held(sql, { payload: { to: "Ada" } });
+  const failing = await dispatchAndClaim(sql, { payload: { to: "Ada" } });
   await settle(sql, [{ id: failing.id, fence: failing.fence, outcome: "failed", error: "no answer", delay_ms: 1e6 }]);
   await using opened = await dashboard().open(`#/messages/${failing.id}`);
   const { page } = opened;
@@ -52,7 +52,7 @@ test("a message shows all there is of it, and is cancelled", async () => {
 
 test("a running message is asked to stop, once", async () => {
   const { sql } = project();
-  const { id } = await held(sql);
+  const { id } = await dispatchAndClaim(sql);
   await using opened = await dashboard().open(`#/messages/${id}`);
   await opened.page.getByRole("button", { name: "Cancel" }).click();
   await opened.page.getByRole("button", { name: "Cancel the message" }).click();
@@ -169,7 +169,7 @@ test("by keyboard alone: from the top to a message, and it cancelled", async () 
 test("what callers wrote is text: in type, queue, key, payload, error, trace, result, schedule and worker", async () => {
   const { sql } = project();
   const evil = `"><img src=x onerror=alert(1)><script>alert(2)</script>'`;
-  const { id, fence } = await held(sql, {
+  const { id, fence } = await dispatchAndClaim(sql, {
     payload: { [evil]: evil },
     headers: { [evil]: evil },
     idempotency_key: evil,

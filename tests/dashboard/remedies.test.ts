@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { createAccess } from "../../dashboard/access.ts";
 import { gate } from "../gates/gate.ts";
-import { call, deadLetterOf, dispatch, held, settle } from "../supabase/bus.ts";
+import { call, deadLetterOf, dispatch, dispatchAndClaim, settle } from "../supabase/bus.ts";
 import { addressOf, clear, missing, serveDashboard, useDashboard } from "./browser.ts";
 
 const { dashboard, project, target } = useDashboard();
@@ -56,7 +56,7 @@ test("a paused queue and a disabled transport are fixed where the message says s
 
 test("a failed message tells its course and leads to its dead letter", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await settle(sql, [{
     id,
     fence,
@@ -81,7 +81,7 @@ test("a failed message tells its course and leads to its dead letter", async () 
 
 test("a dead letter whose key another message holds by now is not retried, and the page says so", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql, { idempotency_key: "k" });
+  const { id, fence } = await dispatchAndClaim(sql, { idempotency_key: "k" });
   await settle(sql, [{ id, fence, outcome: "failed", error: "no", retryable: false }]);
   await sql`update messenger_messages set status = 'completed', error_class = null where id = ${id}`;
   await using opened = await dashboard().open("#/failed");

@@ -1,6 +1,6 @@
 // A bus with something of everything, for tests that look at whole views.
 import type { Sql } from "postgres";
-import { call, claim, dispatch, dispatchMany, held, settle, tickByHand } from "../supabase/bus.ts";
+import { call, claim, dispatch, dispatchAndClaim, dispatchMany, settle, tickByHand } from "../supabase/bus.ts";
 
 /** An hour's work of three types: completed, retried and dead messages, a paused queue, an ordered pair, schedules, a worker. */
 export async function setScene(sql: Sql, functionsUrl: string): Promise<void> {
@@ -18,14 +18,16 @@ export async function setScene(sql: Sql, functionsUrl: string): Promise<void> {
     done.map(({ id, fence }, n) => ({ id, fence, outcome: "completed", duration_ms: 40 + n, result: { sent: true } })),
   );
   for (const [type, error_class, error] of LETTERS) {
-    const { id, fence } = await held(sql, {
+    const { id, fence } = await dispatchAndClaim(sql, {
       type,
       queue: "email",
       payload: { to: "ada@example.com", subject: "Your receipt" },
     }, { worker: "edge-eu-west-1-4f2a" });
     await settle(sql, [{ id, fence, outcome: "failed", error, error_class, retryable: false, duration_ms: 430 }]);
   }
-  const retried = await held(sql, { type: "EmailMessage", queue: "email" }, { worker: "edge-eu-west-1-4f2a" });
+  const retried = await dispatchAndClaim(sql, { type: "EmailMessage", queue: "email" }, {
+    worker: "edge-eu-west-1-4f2a",
+  });
   await settle(sql, [{
     id: retried.id,
     fence: retried.fence,
@@ -35,7 +37,9 @@ export async function setScene(sql: Sql, functionsUrl: string): Promise<void> {
     delay_ms: 60_000,
     duration_ms: 480,
   }]);
-  await held(sql, { type: "Report", queue: "reports", ordering_key: "customer-7" }, { worker: "edge-eu-west-1-9c01" });
+  await dispatchAndClaim(sql, { type: "Report", queue: "reports", ordering_key: "customer-7" }, {
+    worker: "edge-eu-west-1-9c01",
+  });
   await dispatch(sql, { type: "Report", queue: "reports", ordering_key: "customer-7" });
   await dispatchMany(sql, 3, { type: "CampaignMessage", queue: "campaigns", priority: 3 });
   await call(sql, "messenger_pause", { transport: "supabase", queue: "campaigns" });

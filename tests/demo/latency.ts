@@ -1,4 +1,4 @@
-// How long it takes from a dispatch over HTTP to the first line of its handler, with a worker awake and with none.
+// Latency from a dispatch over HTTP to the first line of its handler, with an active worker and with none.
 import type { Project } from "../../supabase/local/project.ts";
 import { eventually } from "../eventually.ts";
 import { pause } from "../pause.ts";
@@ -6,7 +6,7 @@ import type { App } from "./workload.ts";
 
 export interface Latency {
   label: string;
-  /** Milliseconds that p50 must stay under; undefined: shown only. */
+  /** Limit of p50 in milliseconds; undefined: no limit. */
   limit?: number;
   samples: number[];
 }
@@ -18,16 +18,16 @@ export async function measureLatency(app: App, project: Project, progress: () =>
     return ms;
   };
   await dispatchToStart(app);
-  const awake: number[] = [];
+  const active: number[] = [];
   for (let n = 0; n < 30; n++) {
-    // Without it each dispatch would meet the worker at the same point between two polls.
+    // Without this pause each dispatch would meet the worker at the same point between two polls.
     await pause(Math.random() * 100);
-    awake.push(await sample());
+    active.push(await sample());
   }
-  const asleep: number[] = [];
+  const idle: number[] = [];
   for (let n = 0; n < 10; n++) {
     await untilIdle(app);
-    asleep.push(await sample());
+    idle.push(await sample());
   }
   const cold: number[] = [];
   for (let n = 0; n < 5; n++) {
@@ -36,9 +36,9 @@ export async function measureLatency(app: App, project: Project, progress: () =>
     cold.push(await sample());
   }
   return [
-    { label: "a worker awake", limit: 100, samples: awake },
-    { label: "none awake, woken by pg_net", limit: 250, samples: asleep },
-    { label: "none awake, and its isolate cold", samples: cold },
+    { label: "active worker", limit: 100, samples: active },
+    { label: "no active worker, woken by pg_net", limit: 250, samples: idle },
+    { label: "no active worker, cold isolate", samples: cold },
   ];
 }
 
@@ -47,19 +47,21 @@ export const SAMPLES = 45;
 async function dispatchToStart(app: App): Promise<number> {
   const sentAt = Date.now();
   const { body } = await app.post("dispatch", { message: { type: "ExampleQuick", payload: {} } });
-  const { messageId } = body as { messageId: string }; // the edge function's documented answer
+  const { messageId } = body as { messageId: string }; // the documented reply of the edge function
   const startedAt = await eventually(`message ${messageId} is handled`, async () => {
     const [row] = await app.sql<{ started_at: string | null }[]>`
-      select result ->> 'startedAt' as started_at from messenger_messages where id = ${messageId} and status = 'completed'`;
+      select result ->> 'startedAt' as started_at from messenger_messages
+        where id = ${messageId} and status = 'completed'`;
     return row?.started_at;
   }, 20_000);
   return Date.parse(startedAt) - sentAt;
 }
 
 async function untilIdle({ sql }: App): Promise<void> {
-  await eventually("the worker falls idle", async () => {
-    const [{ awake }] = await sql<{ awake: boolean }[]>`
-      select exists (select from messenger.workers where polled_at > messenger.now() - interval '200 milliseconds') as awake`;
-    return !awake;
+  await eventually("the worker is idle", async () => {
+    const [{ active }] = await sql<{ active: boolean }[]>`
+      select exists (select from messenger.workers where polled_at > messenger.now() - interval '200 milliseconds') as
+        active`;
+    return !active;
   }, 20_000);
 }

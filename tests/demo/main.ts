@@ -1,7 +1,8 @@
-// `npm run demo`: a private Supabase project, a thousand messages of every kind through it, and the figures. Exit 0 only when all are right.
-// `npm run demo -- --chaos`: the same while workers are killed, wake-ups lost and Postgres is stopped.
+// `npm run demo` starts a private Supabase project, sends a thousand messages of every kind and prints the figures.
+// With `-- --chaos` it also kills workers, drops wake-ups and stops Postgres. The exit code is 0 only if every figure
+// is as expected.
 import { type Project, startProject } from "../../supabase/local/project.ts";
-import { CHAOS_LEASE, unleash } from "./chaos.ts";
+import { CHAOS_LEASE, injectFaults } from "./chaos.ts";
 import { measureLatency, SAMPLES } from "./latency.ts";
 import { pause } from "../pause.ts";
 import { newBar } from "../terminal.ts";
@@ -15,8 +16,10 @@ const directory = new URL("../../.symphony/demo", import.meta.url).pathname;
 
 const started = Date.now();
 await Deno.remove(directory, { recursive: true }).catch(() => {});
-console.log("Starting a private Supabase project: Postgres and its clock, gateway, edge functions, the migration ...");
-// A worker goes to sleep after 5 s without messages; here after 0.5 s, because the demo waits for that 15 times.
+console.log(
+  "Starting a private Supabase project: Postgres with the ticker, gateway, edge functions, the migration ...",
+);
+// A worker becomes idle after 0.5 s without messages instead of 5 s, because the demo waits for that 15 times.
 const env = { SYMPHONY_WORKER_LINGER: "500", ...(chaos && { SYMPHONY_WORKER_LEASE: String(CHAOS_LEASE) }) };
 const project = await startProject({ directory, clock: true, env });
 const interrupted = () => project.stop().finally(() => Deno.exit(130));
@@ -28,10 +31,10 @@ const wrong = await demonstrate(project)
   .finally(() => project.stop());
 if (wrong.length === 0) {
   console.log(`
-Every figure is what it should be (${seconds(started)} s). Look further:
+Every figure is as expected (${seconds(started)} s). Next steps:
   npm start       leaves a project running and prints its URL, keys, a curl line and a psql line
   npm test        runs every test
-  README.md       define a message, dispatch it, handle it, watch it`);
+  README.md       define a message, dispatch it, handle it, monitor it`);
 } else {
   console.log(`\nWrong:\n${wrong.map((sentence) => `  - ${sentence}`).join("\n")}`);
   console.log(`The functions' log is in ${directory}/functions.log`);
@@ -51,7 +54,9 @@ async function demonstrate(project: Project): Promise<string[]> {
     for (const kind of KINDS) tallies.set(kind, await kind.send(app));
   })();
   const watching = untilFinished(project, (count) => bar.update(finished = count));
-  const faulting = chaos ? unleash(project, () => finished, sending, (what) => faults.push(what)) : Promise.resolve();
+  const faulting = chaos
+    ? injectFaults(project, () => finished, sending, (what) => faults.push(what))
+    : Promise.resolve();
   try {
     await Promise.all([sending, watching, faulting]);
   } finally {
@@ -76,7 +81,7 @@ async function demonstrate(project: Project): Promise<string[]> {
 
 async function untilFinished({ sql }: Project, show: (count: number) => void): Promise<void> {
   for (const giveUp = Date.now() + GIVE_UP; Date.now() < giveUp; await pause(50)) {
-    // While Postgres is down there is no answer, only the next question.
+    // The query fails while Postgres is down.
     const rows = await sql<{ finished: number }[]>`
       select count(*)::int as finished from messenger_messages where processed_at is not null and metadata ? 'kind'`
       .catch((error: unknown) => {

@@ -1,4 +1,4 @@
-// The demo's thousand messages: what is sent, by whom, and what must come of it.
+// The demo's thousand messages: their senders and their expected outcomes.
 import type { Sql } from "postgres";
 import type { Project } from "../../supabase/local/project.ts";
 import { pause } from "../pause.ts";
@@ -6,16 +6,16 @@ import { pause } from "../pause.ts";
 export interface Kind {
   label: string;
   type: string;
-  /** Messages that must exist in the end. */
+  /** Expected number of messages. */
   messages: number;
-  /** Retries they must have needed together. */
+  /** Expected number of their retries. */
   retries: number;
-  /** How many must be dead letters. */
+  /** Expected number of dead letters. */
   dead: number;
   send(app: App): Promise<Tally>;
 }
 
-/** What the edge function answered. */
+/** Replies of the edge function. */
 export interface Tally {
   accepted: number;
   duplicates: number;
@@ -36,7 +36,7 @@ export interface App {
   post(path: string, body: unknown, token?: string): Promise<{ status: number; body: unknown }>;
   sql: Sql;
   userToken: string;
-  /** Whether each message needs a key of its own. */
+  /** Whether each message needs an idempotency key. */
   patient: boolean;
 }
 
@@ -99,8 +99,8 @@ export const KINDS: Kind[] = [
 export const TOTAL = KINDS.reduce((sum, kind) => sum + kind.messages, 0);
 
 /**
- * App calls of this project: throws when the edge function answers with anything but success.
- * A patient edge function sends again until it is heard, each message under a key of its own, as a producer does that must not lose any.
+ * Calls the edge functions of this project and throws unless the call succeeds. A patient sender repeats failed calls,
+ * each message under its own key, like a producer that must not lose messages.
  */
 export async function openEdgeFunction(project: Project, patient: boolean): Promise<App> {
   await project.sql`create table demo_orders (id int primary key, placed_at timestamptz not null default now())`;
@@ -117,7 +117,7 @@ export async function openEdgeFunction(project: Project, patient: boolean): Prom
     });
     const reply: unknown = await response.json();
     if (response.status >= 300 || response.status === 207) {
-      throw new Error(`POST /${path} answered ${response.status}: ${JSON.stringify(reply)}`);
+      throw new Error(`POST /${path} returned ${response.status}: ${JSON.stringify(reply)}`);
     }
     return { status: response.status, body: reply };
   };
@@ -179,7 +179,7 @@ async function sendSingly(app: App, dispatches: Dispatch[], token?: string): Pro
   return { accepted: replies.length - duplicates, duplicates };
 }
 
-// Each message stands in one transaction with the order it belongs to; a rolled back order takes its message along.
+// Each message is sent in one transaction with its order; a rolled back order rolls its message back.
 async function sendFromSql({ sql }: App): Promise<Tally> {
   for (const id of range(30 + ROLLED_BACK)) {
     await sql.begin(async (tx) => {

@@ -1,14 +1,15 @@
-// F3, F4: the server process of a transaction dies in the middle of it, or all of them do. What was not committed never was; what was, is.
+// F3, F4: the server process of a transaction is killed in the middle of it, or all server processes are. Committed
+// changes survive and uncommitted ones leave no trace.
 import assert from "node:assert/strict";
 import { connect, type Connection, ConnectionLost } from "../../supabase/local/connection.ts";
 import { eventually } from "../eventually.ts";
 import { empty, test, useProject } from "../project.ts";
-import { claim, dispatch, held, messageOf, settle } from "../supabase/bus.ts";
+import { claim, dispatch, dispatchAndClaim, messageOf, settle } from "../supabase/bus.ts";
 
 const project = useProject({ durable: true });
 Deno.test.beforeEach(() => empty(project().sql));
 
-/** A session that may lose its server; postgres.js's own handling of that ends the process. */
+/** A session that may lose its server; postgres.js's own handling of that would end the process. */
 async function openTransaction(): Promise<Connection & { pid: number }> {
   const connection = await connect(project().databaseUrl());
   const [{ pid }] = await connection.query<{ pid: number }>("select pg_backend_pid() as pid");
@@ -16,23 +17,23 @@ async function openTransaction(): Promise<Connection & { pid: number }> {
   return Object.assign(connection, { pid });
 }
 
-/** kill -9: Postgres ends every other session, too, and recovers by itself. */
+/** kill -9: Postgres ends every other session and recovers. */
 async function killBackend(connection: Connection & { pid: number }): Promise<void> {
   const bystander = await connect(project().databaseUrl());
   Deno.kill(connection.pid, "SIGKILL");
-  await eventually("everybody is thrown out", () => connection.lost && bystander.lost);
+  await eventually("every session has ended", () => connection.lost && bystander.lost);
   await respondsAgain();
   await assert.rejects(connection.query("commit"), ConnectionLost);
 }
 
 async function respondsAgain(): Promise<void> {
-  await eventually("Postgres answers", async () => (await project().sql`select`).count === 1);
+  await eventually("Postgres accepts queries", async () => (await project().sql`select`).count === 1);
 }
 
 const send = `select id, duplicate from messenger_dispatch('Greeting', '{"n": 1}', idempotency_key => 'k')`;
 const stored = async () => (await project().sql`select id from messenger_messages`).map(({ id }) => id);
 
-test("backend killed · in the middle of a dispatch: no message, and its key is free", async () => {
+test("backend killed · during a dispatch: no message is stored, and its key is free", async () => {
   const connection = await openTransaction();
   await connection.query(send);
   await killBackend(connection);
@@ -42,8 +43,8 @@ test("backend killed · in the middle of a dispatch: no message, and its key is 
   assert.deepEqual(await stored(), [again.id]);
 });
 
-test("backend killed · in the middle of a settle: the message stays its worker's, whose outcome counts when it is repeated", async () => {
-  const { id, fence } = await held(project().sql);
+test("backend killed · during a settle: the worker keeps the message, and the repeated outcome counts", async () => {
+  const { id, fence } = await dispatchAndClaim(project().sql);
   const result = [{ id, fence, outcome: "completed" }];
   const connection = await openTransaction();
   const [{ outcome }] = await connection.query<{ outcome: string }>(
@@ -57,7 +58,7 @@ test("backend killed · in the middle of a settle: the message stays its worker'
   assert.equal((await settle(project().sql, result))[0].outcome, "completed");
 });
 
-test("backend killed · in the middle of a claim: the message is due as if nobody had asked", async () => {
+test("backend killed · during a claim: the message is due as before", async () => {
   const { id } = await dispatch(project().sql);
   const connection = await openTransaction();
   assert.equal((await connection.query("select id from messenger_claim('ada')")).length, 1);
@@ -66,7 +67,7 @@ test("backend killed · in the middle of a claim: the message is due as if nobod
   assert.deepEqual([row.id, row.fence, row.retry_count, row.solo], [id, "1", 0, false]);
 });
 
-test("backend killed · only its own session ends when it is terminated, and another's dispatch that waited for its key is stored", async () => {
+test("backend killed · pg_terminate_backend ends one session, a dispatch waiting for its key is stored", async () => {
   const { sql } = project();
   const first = await openTransaction();
   const second = await openTransaction();
@@ -84,8 +85,8 @@ test("backend killed · only its own session ends when it is terminated, and ano
   await Promise.all([first.close(), second.close()]);
 });
 
-test("backend killed · kill -9 of the postmaster: committed messages and leases are there again, others are not", async () => {
-  const { id, fence } = await held(project().sql);
+test("backend killed · kill -9 of the postmaster: committed messages and leases are restored, no others", async () => {
+  const { id, fence } = await dispatchAndClaim(project().sql);
   const kept = await dispatch(project().sql);
   const connection = await openTransaction();
   await connection.query(send);

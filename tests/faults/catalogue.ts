@@ -1,45 +1,46 @@
-// Which tests prove that which fault is survived. The deterministic ones come before the soak: a soak alone notices few planted bugs.
+// The tests that prove recovery from each fault. The deterministic tests come before the soak, which alone notices few
+// planted bugs.
 
 export interface Fault {
   id: string;
   what: string;
-  /** By file below tests/, the names of the tests. */
+  /** Names of the tests, by file below tests/. */
   tests: Record<string, string[]>;
 }
 
 export const FAULTS: readonly Fault[] = [
   {
     id: "F1",
-    what: "kill -9 of a worker in mid-batch",
+    what: "kill -9 of a worker during a batch",
     tests: {
       "faults/worker_killed.test.ts": [
-        "worker killed · three times in mid-batch: all messages complete, none is lost or dead",
+        "worker killed · three times during a batch: all messages complete, none is lost or dead",
       ],
-      "supabase/lost_leases.test.ts": ["claim · a message whose lease ran out is handed out alone"],
+      "supabase/lost_leases.test.ts": ["claim · a message whose lease has expired is handed out alone"],
     },
   },
   {
     id: "F2",
-    what: "an isolate at its limits hands back what it has not started",
+    what: "an isolate at its limits releases the messages that it has not started",
     tests: {
       "faults/worker_retired.test.ts": [
-        "worker retired · at its wall clock the unstarted goes back, the finished is settled, the next isolate goes on",
+        "worker retired · at its wall clock limit unstarted messages are released, running ones settled",
       ],
       "shared/worker/consume.test.ts": [
-        "consume · when the isolate ends, the unstarted go back and the finished are settled",
-        "consume · stops claiming when the isolate is old, finishes what runs",
+        "consume · when the isolate ends, unstarted messages are released, finished ones settled",
+        "consume · stops claiming when the isolate is old, and finishes the running messages",
       ],
     },
   },
   {
     id: "F3",
-    what: "kill -9 of a backend in mid-transaction",
+    what: "kill -9 of a backend during a transaction",
     tests: {
       "faults/backend_killed.test.ts": [
-        "backend killed · in the middle of a dispatch: no message, and its key is free",
-        "backend killed · in the middle of a settle: the message stays its worker's, whose outcome counts when it is repeated",
-        "backend killed · in the middle of a claim: the message is due as if nobody had asked",
-        "backend killed · only its own session ends when it is terminated, and another's dispatch that waited for its key is stored",
+        "backend killed · during a dispatch: no message is stored, and its key is free",
+        "backend killed · during a settle: the worker keeps the message, and the repeated outcome counts",
+        "backend killed · during a claim: the message is due as before",
+        "backend killed · pg_terminate_backend ends one session, a dispatch waiting for its key is stored",
       ],
     },
   },
@@ -48,11 +49,11 @@ export const FAULTS: readonly Fault[] = [
     what: "kill -9 of the postmaster, immediate stops",
     tests: {
       "faults/backend_killed.test.ts": [
-        "backend killed · kill -9 of the postmaster: committed messages and leases are there again, others are not",
+        "backend killed · kill -9 of the postmaster: committed messages and leases are restored, no others",
       ],
       "faults/database_restarted.test.ts": [
-        "database restarted · stopped at once three times in mid-work: no acknowledged message is lost",
-        "database restarted · the clock ticks again, and the next message is handled",
+        "database restarted · three immediate stops during work: no acknowledged message is lost",
+        "database restarted · the ticker resumes, and the next message is handled",
       ],
     },
   },
@@ -61,12 +62,12 @@ export const FAULTS: readonly Fault[] = [
     what: "a connection cut after the commit and before the reply",
     tests: {
       "faults/reply_lost.test.ts": [
-        "reply lost · of a dispatch: the edge function says not now, and the same key answers the message that was stored",
-        "reply lost · of a settle: the worker says it again and is told that it counted",
-        "reply lost · of a claim: the message is nobody's until the lease ends, then it is handed out again",
+        "reply lost · of a dispatch: the edge function returns 503, the same key returns the stored message",
+        "reply lost · of a settle: the worker repeats the outcome, which is reported as recorded already",
+        "reply lost · of a claim: no worker runs the message until the lease expires, then one does",
       ],
       "supabase/exchange.test.ts": [
-        "exchange · repeated after a lost reply, the outcomes are already and the first claim's rows stay leased",
+        "exchange · repeated after a lost reply, outcomes are already recorded, first rows stay leased",
       ],
     },
   },
@@ -76,8 +77,8 @@ export const FAULTS: readonly Fault[] = [
     tests: {
       "faults/stale_worker.test.ts": [
         "stale worker · stopped past its lease, its late outcome is rejected and changes nothing",
-        "stale worker · rejected while the other still runs, too",
-        "stale worker · a lease that ran out but was not taken over still counts",
+        "stale worker · its late outcome is rejected while the second worker still runs, too",
+        "stale worker · the outcome counts if the lease has expired and no other worker has the message",
       ],
     },
   },
@@ -86,8 +87,8 @@ export const FAULTS: readonly Fault[] = [
     what: "a handler slower than its lease, with and without heartbeats",
     tests: {
       "faults/slow_handler.test.ts": [
-        "slow handler · with heartbeats it runs for three leases and nobody takes its message",
-        "slow handler · whose heartbeats do not arrive: another has the last word, and the first is told",
+        "slow handler · with heartbeats it runs for three leases and no other worker claims its message",
+        "slow handler · without heartbeats: the second worker's outcome counts, the first one's is rejected",
       ],
     },
   },
@@ -96,9 +97,9 @@ export const FAULTS: readonly Fault[] = [
     what: "many connections, one key, winners that roll back",
     tests: {
       "supabase/idempotency_races.test.ts": [
-        "race · when the first rolls back, the one that waited is stored",
-        "race · of a hundred dispatches on ten connections one is stored, and exactly one hears so",
-        "race · with winners that roll back at random, every answer that committed names the one row",
+        "race · when the first dispatch rolls back, the waiting one is stored",
+        "race · of a hundred dispatches on ten connections one is stored and reported as new",
+        "race · with random rollbacks, every committed reply has the id of the one stored row",
       ],
     },
   },
@@ -107,19 +108,19 @@ export const FAULTS: readonly Fault[] = [
     what: "wake-ups lost and doubled",
     tests: {
       "faults/wakeups_lost.test.ts": [
-        "wake-ups lost · a message whose every wake-up was lost is handled when the clock wakes again",
-        "wake-ups lost · half of them lost and a fifth doubled: all of 200 messages are handled, each once",
+        "wake-ups lost · a message without any wake-up is handled when the ticker sends wake-ups again",
+        "wake-ups lost · half of them lost and a fifth doubled: all of 200 messages are handled once",
       ],
     },
   },
   {
     id: "F10",
-    what: "the clock job stopped, pg_cron's launcher gone",
+    what: "the ticker's job stopped, pg_cron's launcher ended",
     tests: {
       "faults/clock_faults.test.ts": [
-        "clock stopped · health is red within two minutes, and dispatches bring their own worker",
-        "launcher stopped · pg_cron's launcher is gone: health is red, and dispatches bring their own worker",
-        "scheduler edge function · one call from outside is a tick, and health is green again",
+        "ticker stopped · health is unhealthy within two minutes, and dispatches wake workers themselves",
+        "launcher stopped · without pg_cron's launcher health is unhealthy, and dispatches wake workers themselves",
+        "scheduler edge function · one external call is a tick and makes health healthy again",
       ],
     },
   },
@@ -128,13 +129,13 @@ export const FAULTS: readonly Fault[] = [
     what: "the clock +1 h, -2 h, +1 day",
     tests: {
       "faults/clock_faults.test.ts": [
-        "clock steps · an hour forward, two back, a day forward, with messages in flight: all complete, late outcomes are rejected",
+        "clock steps · an hour forward, two back, a day forward: all complete, late outcomes are rejected",
       ],
       "supabase/claim.test.ts": [
-        "clock · moved back, what was due is hidden no longer than the clock was moved",
-        "clock · moved back, a lease stays its owner's and the worker's poll is still written",
+        "clock · moved back, due messages are hidden for at most the distance of the move",
+        "clock · moved back, the owner keeps its lease and the worker's poll is still recorded",
       ],
-      "supabase/watermark_settings.test.ts": ["marks · a clock that steps back drops them"],
+      "supabase/watermark_settings.test.ts": ["scan watermarks · a clock that steps back resets them"],
     },
   },
   {
@@ -142,17 +143,19 @@ export const FAULTS: readonly Fault[] = [
     what: "a snapshot held under load",
     tests: {
       "faults/many_due.test.ts": [
-        "held snapshot · thousands are handled although it keeps their index entries, and what comes next is found",
+        "held snapshot · thousands are handled beside the index entries it keeps, later messages are found",
       ],
-      "supabase/watermark_settings.test.ts": ["marks · a transaction that commits late is found within five seconds"],
+      "supabase/watermark_settings.test.ts": [
+        "scan watermarks · a transaction that commits late is found within five seconds",
+      ],
     },
   },
   {
     id: "F13",
-    what: "the disk full, then freed",
+    what: "a full disk, then free space",
     tests: {
       "faults/disk_full.test.ts": [
-        "disk full · acknowledged messages are kept, rejected ones are not stored, and freed, all goes on",
+        "disk full · acknowledged messages are kept, rejected ones are not stored, and work resumes with free space",
       ],
     },
   },
@@ -161,11 +164,11 @@ export const FAULTS: readonly Fault[] = [
     what: "statement_timeout inside dispatch, claim, settle, tick",
     tests: {
       "faults/statement_timeout.test.ts": [
-        "statement timeout · inside a dispatch: nothing is stored, and its key is free",
-        "statement timeout · inside a claim: nothing is claimed, and the next claim has it",
-        "statement timeout · inside a settle of many, at one row: none is settled, and the same outcomes count later",
-        "statement timeout · inside an exchange, after its settle: the settle is undone with it",
-        "statement timeout · inside a step of a tick: that step is undone and tried again, the others have run",
+        "statement timeout · during a dispatch: nothing is stored, and its key is free",
+        "statement timeout · during a claim: nothing is claimed, and the next claim returns the message",
+        "statement timeout · at one row of a settle: no outcome is recorded, the same ones count later",
+        "statement timeout · during an exchange, after its settle: the settle is rolled back with it",
+        "statement timeout · during a step of a tick: that step is rolled back and retried, others have run",
       ],
     },
   },
@@ -175,41 +178,43 @@ export const FAULTS: readonly Fault[] = [
     tests: {
       "supabase/settle_limits.test.ts": [
         "race · two settles in opposite order do not deadlock",
-        "race · a settle passes over a row that is locked, records the others, and is sent again for it",
+        "race · a settle skips a locked row, records the others, and is repeated for that row",
       ],
       "supabase/heartbeat.test.ts": [
-        "race · a heartbeat extends what it can, and tells of a cancel request on a row that is locked",
+        "race · a heartbeat extends the unlocked leases, and reports a cancel request for a locked row",
       ],
       "supabase/idempotency_races.test.ts": [
         "race · two batches with their keys in opposite order do not deadlock",
-        "race · two batches wait for the first key they share, not crosswise",
+        "race · two batches wait for the first key they share, without a deadlock",
       ],
     },
   },
   {
     id: "F16",
-    what: "poison: always fails, kills its worker, cannot be read, huge errors",
+    what: "poison messages: always failing, killing their worker, unreadable, with huge errors",
     tests: {
       "faults/worker_killed.test.ts": [
-        "worker killed · a message that kills its worker each time ends in the dead letters, its neighbour completes",
+        "worker killed · a message that kills its worker each time becomes a dead letter, others complete",
       ],
       "supabase/settle.test.ts": [
-        "failed · max_retries n are n + 1 deliveries, then the dead letter holds them all",
+        "failed · max_retries n allows n + 1 deliveries, then the dead letter has all their errors",
       ],
-      "supabase/lost_leases.test.ts": ["exhausted · a poison message that kills every worker takes nobody with it"],
-      "supabase/settle_limits.test.ts": ["error · of exactly 8 KB is whole, of 1 MB is taken"],
+      "supabase/lost_leases.test.ts": [
+        "exhausted · a poison message that kills every worker does not affect other messages",
+      ],
+      "supabase/settle_limits.test.ts": ["error · a text of exactly 8 KB is kept whole, one of 1 MB is accepted"],
       "shared/worker/execute.test.ts": [
         "execute · a payload that no longer fits its type is never retried and never handled",
-        "execute · error texts lose NUL, secrets, half characters and what exceeds 8 KB",
+        "execute · error texts lose NUL, secrets, half characters and everything beyond 8 KB",
       ],
     },
   },
   {
     id: "F17",
-    what: "thousands due at one instant",
+    what: "thousands of messages due at one instant",
     tests: {
       "faults/many_due.test.ts": [
-        "many due · five thousand at one instant: nobody before it, then each once, in the order they were sent",
+        "many due · five thousand at one instant: none before it, then each once, in dispatch order",
       ],
     },
   },
@@ -218,36 +223,36 @@ export const FAULTS: readonly Fault[] = [
     what: "connections exhausted: 503 with Retry-After",
     tests: {
       "faults/connections_exhausted.test.ts": [
-        "connections exhausted · dispatch is told to try again, and is stored once when it does; the worker goes on",
+        "connections exhausted · a dispatch receives 503, its repetition is stored once; the worker resumes",
       ],
     },
   },
   {
     id: "F21",
-    what: "the project's own objects and locks",
+    what: "objects and locks of the project",
     tests: {
       "faults/foreign_locks.test.ts": [
-        "row locks · of an idle transaction, in any mode: all other messages are claimed, completed, rescued and pruned",
-        "row locks · a strict completion, a cancel and an exchange wait for nobody either",
-        "claims · an open one, of the same worker or of another, keeps nobody from claiming the rest",
-        "foreign key · an insert that refers to a message keeps nobody from completing it; with retention 0 pruning deletes it later",
-        "trigger · one that forbids to change a message costs its outcome alone, and it is settled once the trigger is gone",
-        "ddl · while a table of the bus is being changed, the ticker keeps its pace, and what does not need it goes on",
-        "serializable · the default of a database: four workers complete everything once, and the ticker keeps its pace",
+        "row locks · of an idle transaction: all other messages are claimed, completed, rescued and pruned",
+        "row locks · a strict completion, a cancel and an exchange do not wait for them",
+        "claims · an open claim of the same worker or of another does not block the claim of other messages",
+        "foreign key · an insert that refers to a message does not block its completion or a later pruning",
+        "trigger · one that rejects updates of a message blocks its outcome only, until the trigger is gone",
+        "ddl · while a table of the bus is altered, the ticker keeps its pace, and other work continues",
+        "serializable · as the database's default: workers complete all once, the ticker keeps its pace",
       ],
       "supabase/set_aside.test.ts": [
-        "foreign key · a message that a table of the project refers to stays, the thousand around it are pruned",
-        "foreign key · one that is deferred, and one whose row is just being inserted, harm nobody else",
-        "trigger · a dead letter, a key and an occurrence that may not be deleted stay alone",
-        "trigger · a lost message that may not be updated keeps no other from being rescued",
+        "foreign key · a message that a project's table refers to stays, a thousand others are pruned",
+        "foreign key · a deferred one, and one whose row is being inserted, do not affect other messages",
+        "trigger · a dead letter, a key and an occurrence that cannot be deleted stay, others do not",
+        "trigger · a lost message that cannot be updated does not block the rescue of others",
       ],
       "supabase/tick_steps.test.ts": [
         "steps · a constraint that the project has deferred fails the step that violates it, not the commit",
-        "locks · the ticker goes on while its own tables are locked",
-        "ticks · one that stays open in a transaction stops no other, and health counts the others",
+        "locks · the ticker continues while its own tables are locked",
+        "ticks · a tick in an open transaction blocks no other tick, and health counts the others",
       ],
-      "supabase/clock_settings.test.ts": [
-        "settings · the ticker outlives every timeout of its session, and is read committed and writable",
+      "supabase/ticker_settings.test.ts": [
+        "settings · the ticker ignores every timeout of its session, and is read committed and writable",
       ],
     },
   },

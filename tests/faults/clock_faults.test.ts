@@ -1,4 +1,5 @@
-// F10, F11: the clock job is stopped, its launcher dies, the bus's time jumps. Health says so, wake-ups still move work, and nothing fires twice.
+// F10, F11: the ticker's job is stopped, its launcher is killed, the bus's time jumps. Health reports it, wake-ups
+// still start work, and nothing fires twice.
 import assert from "node:assert/strict";
 import { eventually } from "../eventually.ts";
 import { session, test, testWithCron, useProject } from "../project.ts";
@@ -12,7 +13,7 @@ const project = useProject({
   env: { SYMPHONY_WORKER_LINGER: "0" },
 });
 
-// Wakeups, but no clock.
+// Wake-ups without a ticker.
 Deno.test.beforeAll(async () => {
   await project().sql`select messenger_start(${`${project().url}/functions/v1`})`;
   await project().sql`select messenger_stop()`;
@@ -27,23 +28,23 @@ async function clockCheck(): Promise<string> {
   return health.checks.find(({ name }: { name: string }) => name === "clock").status;
 }
 
-/** Two minutes later nothing has ticked, health is red, and a dispatch is handled all the same. */
+/** After two minutes without a tick health is unhealthy, and a dispatch is handled. */
 async function worksWithoutTicks(minutes: number): Promise<void> {
   await setClock(`${minutes} minutes`);
   assert.equal(await clockCheck(), "unhealthy");
   const id = await harness.produce({ type: "ExampleQuick", payload: {} });
-  await eventually("its wake-up brings a worker", async () => await statusOf(id) === "completed");
-  assert.equal(await clockCheck(), "unhealthy", "no tick came meanwhile");
+  await eventually("its wake-up starts a worker", async () => await statusOf(id) === "completed");
+  assert.equal(await clockCheck(), "unhealthy", "no tick in the meantime");
 }
 
-test("clock stopped · health is red within two minutes, and dispatches bring their own worker", async () => {
+test("ticker stopped · health is unhealthy within two minutes, and dispatches wake workers themselves", async () => {
   await project().sql`select messenger_tick()`;
   assert.equal(await clockCheck(), "healthy");
   await worksWithoutTicks(2);
 });
 
 testWithCron(
-  "launcher stopped · pg_cron's launcher is gone: health is red, and dispatches bring their own worker",
+  "launcher stopped · without pg_cron's launcher health is unhealthy, and dispatches wake workers themselves",
   async () => {
     await using admin = session(project(), "supabase_admin");
     await project().sql`select messenger_start()`;
@@ -51,7 +52,7 @@ testWithCron(
     const launcher = () => admin`select pid from pg_stat_activity where backend_type = 'pg_cron launcher'`;
     const [{ pid }] = await launcher();
     await admin`select pg_terminate_backend(${pid})`;
-    await eventually("the launcher is gone", async () => (await launcher()).length === 0);
+    await eventually("the launcher has ended", async () => (await launcher()).length === 0);
     await worksWithoutTicks(5);
     const [{ id }] = await project().sql`select id from messenger_dispatch('ExampleQuick', delay => '1 hour')`;
     const causes = await project().sql`select detail from messenger_explain(${id}) where reason = 'clock_stopped'`;
@@ -61,7 +62,7 @@ testWithCron(
   },
 );
 
-test("scheduler edge function · one call from outside is a tick, and health is green again", async () => {
+test("scheduler edge function · one external call is a tick and makes health healthy again", async () => {
   const { url, secretKey } = project();
   const response = await fetch(`${url}/functions/v1/scheduler`, { method: "POST", headers: { apikey: secretKey } });
   assert.equal(response.status, 200);
@@ -69,7 +70,7 @@ test("scheduler edge function · one call from outside is a tick, and health is 
   assert.equal(await clockCheck(), "healthy");
 });
 
-test("clock steps · an hour forward, two back, a day forward, with messages in flight: all complete, late outcomes are rejected", async () => {
+test("clock steps · an hour forward, two back, a day forward: all complete, late outcomes are rejected", async () => {
   const { sql } = project();
   const tick = () => sql`select messenger_tick()`;
   for (const skew of ["1 hour", "-1 hour", "1 day"]) {
@@ -79,16 +80,16 @@ test("clock steps · an hour forward, two back, a day forward, with messages in 
       { type: "ExampleQuick", payload: {}, options: { delay: 500 } },
     ]);
     await eventually("one is in flight", async () => {
-      await tick(); // a worker that has just ended passes for awake, so the dispatch may not have woken
+      await tick(); // a worker that has just ended counts as active, so the dispatch may have sent no wake-up
       return await statusOf(ids[0]) === "processing";
     });
     await setClock(skew);
-    // What a step forward takes from its worker, and what falls due, is found by whoever asks.
+    // A step forward makes leases expire and messages due; any claim finds them.
     if (skew !== "-1 hour") {
       await eventually("all are finished", async () => {
         await tick();
-        const [{ open }] =
-          await sql`select count(*)::int as open from messenger_messages where id = any (${ids}) and processed_at is null`;
+        const [{ open }] = await sql`select count(*)::int as open from messenger_messages
+            where id = any (${ids}) and processed_at is null`;
         return open === 0;
       });
     }

@@ -1,4 +1,5 @@
-// F18: Postgres has no connection left. Edge functions answer 503 with Retry-After, nothing is half done, and the same key works afterwards.
+// F18: Postgres has no free connection. Edge functions return 503 with Retry-After, nothing is half done, and the same
+// key works afterwards.
 import assert from "node:assert/strict";
 import { connect } from "../../supabase/local/connection.ts";
 import { eventually } from "../eventually.ts";
@@ -18,7 +19,7 @@ async function post(app: string, body: unknown) {
   return { status: response.status, headers: response.headers, body: await response.json() };
 }
 
-test("connections exhausted · dispatch is told to try again, and is stored once when it does; the worker goes on", async () => {
+test("connections exhausted · a dispatch receives 503, its repetition is stored once; the worker resumes", async () => {
   await using admin = session(project(), "supabase_admin");
   const first = await harness.produce({ type: "ExampleQuick", payload: {} });
   const taken = (await Promise.allSettled(Array.from({ length: 110 }, () => connect(project().databaseUrl()))))
@@ -26,7 +27,7 @@ test("connections exhausted · dispatch is told to try again, and is stored once
   const request = { message: { type: "ExampleQuick", payload: {} }, options: { idempotencyKey: "k" } };
   try {
     await admin`select pg_terminate_backend(pid) from pg_stat_activity where usename = 'authenticator'`;
-    // The places that became free are taken, too.
+    // Connections that become free in the meantime are taken, too.
     for (;;) {
       const more = await connect(project().databaseUrl()).catch(() => undefined);
       if (!more) break;

@@ -1,17 +1,17 @@
-// F4: immediate stops of Postgres in mid-work. What was acknowledged stays; producers and worker outlive it.
+// F4: immediate stops of Postgres during work. Acknowledged messages stay; producers and worker reconnect.
 import assert from "node:assert/strict";
 import { eventually } from "../eventually.ts";
 import { test, useProject } from "../project.ts";
 import { Harness } from "./harness.ts";
 
 const harness: Harness = new Harness(() => project());
-// Commits must reach the disk, or an immediate stop may forget acknowledged ones.
+// Commits must reach the disk; otherwise an immediate stop may lose acknowledged ones.
 const project = useProject({
   functions: true,
   clock: true,
   durable: true,
   log: harness.log,
-  // A claim whose answer was lost with the connection belongs to nobody until its lease ends.
+  // A message whose claim lost its reply is handed out again only when its lease has expired.
   env: { SYMPHONY_WORKER_LEASE: "5000" },
 });
 
@@ -19,9 +19,10 @@ const PRODUCERS = 4;
 const MESSAGES_EACH = 40;
 const STOPS = 3;
 
-test("database restarted · stopped at once three times in mid-work: no acknowledged message is lost", async () => {
+test("database restarted · three immediate stops during work: no acknowledged message is lost", async () => {
   let stops = 0;
-  // Until after the last stop, or a fast machine would be done before it; paced, so that a slow one can follow.
+  // Sends until after the last stop, since a fast machine would otherwise finish before it; the pace suits a slow
+  // machine.
   const producing = Promise.all(Array.from({ length: PRODUCERS }, async () => {
     for (let n = 0; n < MESSAGES_EACH || stops < STOPS; n++) {
       await harness.produce({ type: "ExampleSlow", payload: { ms: 50 } });
@@ -36,7 +37,7 @@ test("database restarted · stopped at once three times in mid-work: no acknowle
       return running.length > 0;
     }, 60_000);
     await project().stopDatabase("immediate");
-    await eventually("somebody met the closed edge function", async () => {
+    await eventually("a producer received an error", async () => {
       const { url, secretKey } = project();
       const response = await fetch(`${url}/functions/v1/dispatch`, {
         method: "POST",
@@ -58,7 +59,7 @@ test("database restarted · stopped at once three times in mid-work: no acknowle
   assert.ok(figures.acknowledged >= PRODUCERS * MESSAGES_EACH);
 });
 
-test("database restarted · the clock ticks again, and the next message is handled", async () => {
+test("database restarted · the ticker resumes, and the next message is handled", async () => {
   const ticks = async () => Number((await project().sql`select ticks from messenger.clock`)[0].ticks);
   const before = await ticks();
   await eventually("the clock ticks", async () => await ticks() > before, 75_000);

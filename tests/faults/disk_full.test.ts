@@ -1,11 +1,13 @@
-// F13: the disk is full, then freed. What was acknowledged is there, what was rejected is not, and work goes on.
+// F13: the disk is full, then has space again. Acknowledged messages are kept, rejected ones are not stored, and work
+// resumes.
 import assert from "node:assert/strict";
 import postgres from "postgres";
 import { cloneProject } from "../../supabase/local/template.ts";
 import { ensureTemplate } from "../project.ts";
 import { claim, dispatchMany, settle } from "../supabase/bus.ts";
 
-const NAME = "disk full · acknowledged messages are kept, rejected ones are not stored, and freed, all goes on";
+const NAME =
+  "disk full · acknowledged messages are kept, rejected ones are not stored, and work resumes with free space";
 const SIZE = "200m";
 
 if (await withSmallDisk(() => Promise.resolve())) {
@@ -17,7 +19,7 @@ if (await withSmallDisk(() => Promise.resolve())) {
   });
 } else Deno.test.ignore(`${NAME} [SKIPPED: a small disk needs root and mount]`, () => {});
 
-/** Works on a file system of its own; false where none can be mounted. */
+/** Runs the work on a small file system; returns false where none can be mounted. */
 async function withSmallDisk(work: (disk: string) => Promise<void>): Promise<boolean> {
   if (Deno.uid() !== 0) return false;
   const disk = await Deno.makeTempDir({ dir: "/tmp", prefix: "symphony-disk-" });
@@ -71,7 +73,7 @@ async function fillAndFree(disk: string): Promise<void> {
   }
 }
 
-/** Writes until nothing more fits. */
+/** Writes until the file system is full. */
 async function fill(path: string): Promise<void> {
   using file = await Deno.open(path, { create: true, write: true });
   for (let size = 1_048_576; size >= 4_096; size /= 2) {

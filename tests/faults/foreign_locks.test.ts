@@ -1,22 +1,32 @@
-// F21: the project's own transactions hold rows and tables of the bus, or its database is serializable by default. What they hold is passed over;
-// all else is claimed, completed, rescued and pruned, and the ticker keeps its pace.
+// F21: the project's own transactions lock rows and tables of the bus, or its database is serializable by default.
+// Locked rows are skipped; all others are claimed, completed, rescued and pruned, and the ticker keeps its pace.
 import assert from "node:assert/strict";
 import type { Sql } from "postgres";
 import { eventually } from "../eventually.ts";
 import { empty, session, test, useProject } from "../project.ts";
-import { ask, call, claim, dispatch, dispatchMany, messageOf, type Row, setClock, settle } from "../supabase/bus.ts";
-import { errorOf } from "../supabase/raises.ts";
-import { limitWaiting } from "../supabase/until_blocked.ts";
+import {
+  call,
+  callValue,
+  claim,
+  dispatch,
+  dispatchMany,
+  messageOf,
+  type Row,
+  setClock,
+  settle,
+} from "../supabase/bus.ts";
+import { errorOf } from "../supabase/assert_rejected.ts";
+import { limitLockWaits } from "../supabase/until_blocked.ts";
 
 const project = useProject({ testClock: true });
-Deno.test.beforeAll(() => limitWaiting(project().sql));
+Deno.test.beforeAll(() => limitLockWaits(project().sql));
 Deno.test.beforeEach(() => empty(project().sql));
 
-const tick = (sql = project().sql) => ask(sql, "messenger_tick");
+const tick = (sql = project().sql) => callValue(sql, "messenger_tick");
 const outcomes = (rows: Row[]) => rows.map(({ outcome }) => outcome);
 const completed = ({ id, fence }: Row) => ({ id, fence, outcome: "completed" });
 
-/** Runs the work while another session has an open transaction with this statement in it. */
+/** Runs the work while another session has an open transaction with this statement. */
 async function beside(statement: string, work: () => Promise<void>): Promise<void> {
   await using holder = session(project());
   await holder`begin`;
@@ -25,7 +35,7 @@ async function beside(statement: string, work: () => Promise<void>): Promise<voi
   await holder`rollback`;
 }
 
-/** A call through the API waits for nobody: half a second is what the contract allows. */
+/** A call through the API must not wait for locks: the contract allows half a second. */
 async function atOnce<T>(what: string, work: Promise<T>): Promise<T> {
   const started = performance.now();
   const result = await work;
@@ -34,7 +44,7 @@ async function atOnce<T>(what: string, work: Promise<T>): Promise<T> {
   return result;
 }
 
-/** So many ticks of the ticker in a row, each of them short enough for 55 per minute. */
+/** The given number of ticks in a row, each short enough for 55 ticks per minute. */
 async function assertPace(ticks: number): Promise<void> {
   const { sql } = project();
   await sql`truncate messenger.ticks`;
@@ -45,7 +55,7 @@ async function assertPace(ticks: number): Promise<void> {
   assert(longest < 1_000, `the longest tick took ${longest} ms`);
 }
 
-/** Two minutes later, when what a lock kept a step from writing has been tried again. */
+/** Two minutes later, after another attempt of every step that a lock had blocked. */
 async function assertClean(sql: Sql): Promise<void> {
   await setClock(sql, "9 days");
   for (let n = 0; n < 3; n++) assert.equal((await tick()).errors, undefined);
@@ -53,7 +63,7 @@ async function assertClean(sql: Sql): Promise<void> {
   assert.deepEqual((await call(sql, "messenger_audit")).filter(({ violations }) => violations > 0), []);
 }
 
-test("row locks · of an idle transaction, in any mode: all other messages are claimed, completed, rescued and pruned", async (t) => {
+test("row locks · of an idle transaction: all other messages are claimed, completed, rescued and pruned", async (t) => {
   for (const mode of ["key share", "share", "no key update", "update"]) {
     await t.step(`for ${mode}`, () => besideRowLocks(mode));
     await empty(project().sql);
@@ -75,7 +85,7 @@ async function besideRowLocks(mode: string): Promise<void> {
   await beside(`select from messenger_messages where id in (${ids}) for ${mode}`, async () => {
     const { errors, rescued, pruned } = await atOnce("a tick", tick());
     assert.deepEqual([errors, pruned], [undefined, 1]);
-    const isShared = mode === "key share"; // changing a row is compatible with it, deleting is not
+    const isShared = mode === "key share"; // an update is compatible with it, a delete is not
     assert.equal(rescued, isShared ? 2 : 1);
     assert.equal((await messageOf(sql, lost)).status, "pending");
     assert.deepEqual([(await messageOf(sql, oldLocked)).status, await messageOf(sql, old)], ["completed", undefined]);
@@ -100,13 +110,13 @@ async function besideRowLocks(mode: string): Promise<void> {
   await tick();
   assert.equal(await messageOf(sql, oldLocked), undefined);
   assert.equal((await messageOf(sql, heldLocked)).status, "completed");
-  // Those whose lease was lost are handed out alone.
+  // Messages of a lost lease are handed out alone.
   for (let rows = await claim(sql); rows.length > 0; rows = await claim(sql)) await settle(sql, rows.map(completed));
   assert.equal((await sql`select from messenger_messages where processed_at is null`).length, 0);
   await assertClean(sql);
 }
 
-test("row locks · a strict completion, a cancel and an exchange wait for nobody either", async () => {
+test("row locks · a strict completion, a cancel and an exchange do not wait for them", async () => {
   const { sql } = project();
   const [first, second] = await dispatchMany(sql, 2);
   const running = await claim(sql);
@@ -118,7 +128,7 @@ test("row locks · a strict completion, a cancel and an exchange wait for nobody
     assert.deepEqual([rejected.code, rejected.detail], ["PT503", "SM_UNAVAILABLE"]);
     const { settled } = await atOnce(
       "an exchange",
-      ask(sql, "messenger_exchange", { outcomes: running.map(completed), worker: "ada" }),
+      callValue(sql, "messenger_exchange", { outcomes: running.map(completed), worker: "ada" }),
     );
     assert.deepEqual(outcomes(settled), ["locked", "completed"]);
   });
@@ -127,7 +137,7 @@ test("row locks · a strict completion, a cancel and an exchange wait for nobody
   await assertClean(sql);
 });
 
-test("claims · an open one, of the same worker or of another, keeps nobody from claiming the rest", async () => {
+test("claims · an open claim of the same worker or of another does not block the claim of other messages", async () => {
   const { sql } = project();
   await dispatchMany(sql, 2);
   await claim(sql, { batch: 1, types: ["Other"] }); // so that the worker has its row
@@ -143,7 +153,7 @@ test("claims · an open one, of the same worker or of another, keeps nobody from
   await assertClean(sql);
 });
 
-test("foreign key · an insert that refers to a message keeps nobody from completing it; with retention 0 pruning deletes it later", async () => {
+test("foreign key · an insert that refers to a message does not block its completion or a later pruning", async () => {
   const { sql } = project();
   await sql`update messenger_transports set config = '{"retention": "0 seconds"}' where name = 'supabase'`;
   await sql`create table public.orders (message_id uuid references public.messenger_messages)`;
@@ -164,12 +174,13 @@ test("foreign key · an insert that refers to a message keeps nobody from comple
   }
 });
 
-test("trigger · one that forbids to change a message costs its outcome alone, and it is settled once the trigger is gone", async () => {
+test("trigger · one that rejects updates of a message blocks its outcome only, until the trigger is gone", async () => {
   const { sql } = project();
   const ids = await dispatchMany(sql, 5);
   const running = await claim(sql);
   await sql.unsafe(`
-    create function public.keep_still() returns trigger language plpgsql as $$ begin raise exception 'the project keeps this one'; end $$;
+    create function public.keep_still() returns trigger
+      language plpgsql as $$ begin raise exception 'the project keeps this one'; end $$;
     create trigger keep_still before update on messenger_messages for each row when (old.id = '${
     ids[2]
   }') execute function public.keep_still()`);
@@ -193,7 +204,7 @@ const DDL = {
   "alter table messenger.metrics add column note text": "metrics",
   "alter table messenger.idempotency_keys add column note text": "idempotency keys",
 };
-test("ddl · while a table of the bus is being changed, the ticker keeps its pace, and what does not need it goes on", async (t) => {
+test("ddl · while a table of the bus is altered, the ticker keeps its pace, and other work continues", async (t) => {
   for (const [statement, what] of Object.entries(DDL)) {
     await t.step(statement, () => besideDdl(statement, what));
     await empty(project().sql);
@@ -205,7 +216,8 @@ async function besideDdl(statement: string, what: string): Promise<void> {
   const [lost] = await dispatchMany(sql, 1);
   await claim(sql);
   await setClock(sql, "2 minutes");
-  await sql`insert into messenger.measurements (at, transport_name, message_type, kind) values (messenger.now(), 'supabase', 'T', 'dispatched')`;
+  await sql`insert into messenger.measurements (at, transport_name, message_type, kind)
+    values (messenger.now(), 'supabase', 'T', 'dispatched')`;
   await beside(statement, async () => {
     await assertPace(5);
     const [{ rolled_up }] = await sql`select count(*) = 0 as rolled_up from messenger.measurements`;
@@ -223,13 +235,13 @@ async function besideDdl(statement: string, what: string): Promise<void> {
   await assertClean(sql);
 }
 
-test("serializable · the default of a database: four workers complete everything once, and the ticker keeps its pace", async () => {
+test("serializable · as the database's default: workers complete all once, the ticker keeps its pace", async () => {
   const { sql } = project();
   await using admin = session(project(), "supabase_admin");
   await admin`alter database postgres set default_transaction_isolation = 'serializable'`;
   try {
     const again = <T>(work: () => Promise<T>) =>
-      eventually("a call is not turned away by a concurrent one", () =>
+      eventually("a concurrent call is not rejected", () =>
         work().catch((error) => {
           if (error.code !== "40001" && error.code !== "40P01") throw error;
           return undefined;

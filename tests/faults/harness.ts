@@ -1,4 +1,4 @@
-// Fault tests' producer and judge. The truth lives here, outside the database: the ids that were acknowledged.
+// Producer and judge of the fault tests. The acknowledged ids are kept here, outside the database, as the reference.
 import assert from "node:assert/strict";
 import type { Project } from "../../supabase/local/project.ts";
 import { eventually } from "../eventually.ts";
@@ -14,7 +14,7 @@ export interface Figures {
   acknowledged: number;
   lost: number;
   duplicate_rows: number;
-  /** With more than one claim: an upper bound, because those handed back unstarted are among them. */
+  /** Messages with more than one claim; an upper bound, because released unstarted ones are included. */
   handled_more_than_once: number;
   unexpected_dead: number;
   unfinished: number;
@@ -29,14 +29,14 @@ export class Harness {
 
   constructor(readonly project: () => Project) {}
 
-  /** Given to the project as its log: the worker says there when a outcome came too late. */
+  /** The project's log: the worker logs outcomes that came too late. */
   readonly log = (line: string) => void this.#lines.push(line);
 
   get staleRejected(): number {
     return this.#lines.filter((line) => line.includes("outcome came too late")).length;
   }
 
-  /** Sends until acknowledged, with the same key each time, as a producer should. Returns the id. */
+  /** Repeats a call until it is acknowledged, with the same key each time, as a producer should. Returns the id. */
   async produce({ type, payload, options = {} }: Dispatch): Promise<string> {
     const body = JSON.stringify({
       message: { type, payload },
@@ -49,7 +49,7 @@ export class Harness {
         body,
       });
       const reply = { status: response.status, body: await response.json() };
-      // Only "not now" may be tried again.
+      // Only 503 may be repeated.
       return response.status !== 503 && reply;
     }, 90_000);
     assert.ok([200, 201].includes(reply.status), `${reply.status}: ${JSON.stringify(reply.body)}`);
@@ -61,14 +61,14 @@ export class Harness {
     return Promise.all(dispatches.map((dispatch) => this.produce(dispatch)));
   }
 
-  /** Waits until every acknowledged message is finished, judges, and prints the figures. */
+  /** Waits until every acknowledged message is finished, checks the promises and prints the figures. */
   async judge(title: string, within = 60_000): Promise<Figures> {
     const healed = Date.now();
     const { sql } = this.project();
     await eventually("every message is finished", async () => {
       const [{ open }] = await sql`select count(*)::int as open from messenger_messages where processed_at is null`;
       return open === 0;
-    }, within).catch(() => {}); // the figures say it better
+    }, within).catch(() => {}); // the figures below show it better
     const rows = await sql<{ id: string; status: string; fence: string }[]>`
       select id, status, fence from messenger_messages`;
     const stored = new Map(rows.map((row) => [row.id, row]));
@@ -89,7 +89,7 @@ export class Harness {
     return figures;
   }
 
-  /** The promises that hold whatever happened: nothing lost, doubled, dead or left behind, and no invariant broken. */
+  /** The promises under every fault: nothing lost, doubled, dead or left behind, and no invariant violated. */
   assertSound(figures: Figures): void {
     const { lost, duplicate_rows, unexpected_dead, unfinished, audit } = figures;
     assert.deepEqual({ lost, duplicate_rows, unexpected_dead, unfinished, audit }, {

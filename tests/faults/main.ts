@@ -1,4 +1,5 @@
-// `npm run faults`: every fault by its own test, then a soak under all of them. Exit 0 only when nothing was lost, doubled or left behind.
+// `npm run faults` runs the tests of every fault, then a soak under all faults. The exit code is 0 only if nothing was
+// lost, doubled or left behind.
 import { parseArgs } from "node:util";
 import { ensureTemplate } from "../project.ts";
 import { FAULTS } from "./catalogue.ts";
@@ -10,9 +11,9 @@ const SOAK = "F19";
 const NAMES = [...FAULTS.map(({ id }) => id), SOAK];
 const USAGE = `npm run faults -- [--quick] [--messages <n>] [--only <fault>]... [--list]
   --quick     a soak of 6,000 messages instead of 100,000
-  --messages  of the soak
+  --messages  number of messages of the soak
   --only      ${NAMES.join(" ")}; ${SOAK} is the soak
-  --list      which tests prove which fault`;
+  --list      prints the tests of each fault`;
 
 const options = readOptions();
 if (typeof options === "string") {
@@ -40,7 +41,7 @@ for (const fault of chosen) {
   if (problem) failed++;
 }
 if (only.length === 0 || only.includes(SOAK)) {
-  console.log(`${SOAK}  a soak of ${messages} messages under all of it`);
+  console.log(`${SOAK}  a soak of ${messages} messages under all faults`);
   const rounds = messages < 30_000 ? 1 : 3;
   const directory = new URL("../../.symphony/faults", import.meta.url).pathname;
   const wrong = printSoak(await soak({ directory, messages, rounds }));

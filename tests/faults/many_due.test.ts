@@ -1,4 +1,5 @@
-// F17: thousands fall due at one instant, and while a snapshot is held (F12). Everybody is handed out once, in order, and nothing hides.
+// F17: thousands of messages fall due at one instant, also while a snapshot is held (F12). All are handed out once, in
+// order.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { claim, dispatch, dispatchMany, setClock, settle } from "../supabase/bus.ts";
@@ -9,7 +10,7 @@ Deno.test.beforeEach(() => empty(project().sql));
 const MESSAGES = 5_000;
 const WORKERS = 4;
 
-test("many due · five thousand at one instant: nobody before it, then each once, in the order they were sent", async () => {
+test("many due · five thousand at one instant: none before it, then each once, in dispatch order", async () => {
   const { sql } = project();
   const available_at = new Date(Date.now() + 3_600_000).toISOString();
   const ids: string[] = [];
@@ -22,9 +23,9 @@ test("many due · five thousand at one instant: nobody before it, then each once
       const all: string[] = [];
       for (let rows = await claim(own, { worker: `w${n}`, batch: 100 }); rows.length > 0;) {
         const batch = rows.map(({ id }) => id);
-        assert.deepEqual(batch, batch.toSorted(), "in the order of their ids, which is that of their dispatch");
+        assert.deepEqual(batch, batch.toSorted(), "in the order of their ids, which is the order of dispatch");
         all.push(...batch);
-        // A scan of another session may have locked a row for longer than a settle waits.
+        // The scan of another session may lock a row for longer than a settle waits.
         for (let left = rows; left.length > 0;) {
           const replies = await settle(own, left.map(({ id, fence }) => ({ id, fence, outcome: "completed" })));
           left = left.filter((_, at) => replies[at].outcome === "locked");
@@ -41,13 +42,13 @@ test("many due · five thousand at one instant: nobody before it, then each once
   assert.equal(odd, "0");
 });
 
-test("held snapshot · thousands are handled although it keeps their index entries, and what comes next is found", async () => {
+test("held snapshot · thousands are handled beside the index entries it keeps, later messages are found", async () => {
   const { sql } = project();
   await using holder = session(project());
   await using worker = session(project());
   await holder`begin isolation level repeatable read`;
   await holder`select count(*) from messenger_messages`;
-  // Each scan of this worker counts as slow, as they are beside enough dead entries: it goes by its marks.
+  // Every scan of this worker counts as slow, as beside many dead index entries, so it uses scan watermarks.
   await worker`set messenger.watermark_after = '-1 hour'`;
   let handled = 0;
   for (let round = 0; round < 3; round++) {

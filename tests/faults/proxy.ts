@@ -1,4 +1,5 @@
-// A TCP proxy on loopback that cuts: all connections at once, or each answer that is about to come, which is after its commit.
+// A TCP proxy on loopback that cuts connections: all at once, or each at the start of its reply, which is after the
+// commit.
 import { freePort } from "../../supabase/local/ports.ts";
 
 const REQUEST_LINE = /^[A-Z]+ \S+ HTTP\/1\.1\r\n/;
@@ -6,18 +7,18 @@ const REQUEST_LINE = /^[A-Z]+ \S+ HTTP\/1\.1\r\n/;
 export interface Proxy extends AsyncDisposable {
   /** http://127.0.0.1:<port> */
   readonly url: string;
-  /** Answers that were cut off before their first byte. */
+  /** Replies that were cut off before their first byte. */
   readonly repliesCut: number;
-  /** Breaks every connection that is open now; returns how many. */
+  /** Breaks every open connection; returns their number. */
   cut(): number;
   /**
-   * Breaks each connection on which a reply begins, from now on, so many times.
-   * @param to selects requests by their text; by default every one
+   * Breaks the connection of each of the next replies, up to the given number.
+   * @param to selects requests by their text (default: all)
    */
   cutReplies(count: number, to?: (request: string) => boolean): void;
 }
 
-/** Forwards to the address that `target` names at each connection. */
+/** Forwards each connection to the address that `target` returns. */
 export function openProxy(target: () => string): Proxy {
   const listener = listen();
   const open = new Set<() => void>();
@@ -39,7 +40,7 @@ export function openProxy(target: () => string): Proxy {
       for (const side of [client, server]) closeQuietly(side);
     };
     open.add(end);
-    let request = ""; // the one whose reply comes next: a client of HTTP/1.1 sends one at a time
+    let request = ""; // the request of the next reply: an HTTP/1.1 client sends one at a time
     const decoder = new TextDecoder();
     await Promise.allSettled([
       copy(client, server, (part) => {
@@ -102,6 +103,6 @@ function closeQuietly(connection: Deno.TcpConn) {
   try {
     connection.close();
   } catch {
-    // closed by its other direction
+    // closed by the other direction
   }
 }

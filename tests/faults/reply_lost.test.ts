@@ -1,4 +1,5 @@
-// F5: the connection is cut after the commit and before the reply. Repeating is harmless; what a lost claim took comes back when its lease ends.
+// F5: the connection is cut after the commit and before the reply. A repeated call is harmless; messages of a lost
+// claim are handed out again when their lease expires.
 import assert from "node:assert/strict";
 import { eventually } from "../eventually.ts";
 import { test, useProject } from "../project.ts";
@@ -15,10 +16,13 @@ const project = useProject({
   env: { SUPABASE_URL: proxy.url, SYMPHONY_WORKER_LINGER: "0", SYMPHONY_WORKER_LEASE: "3000" },
 });
 
-/** Replies of one call that are lost; Deno's fetch repeats a call once by itself where a reused connection breaks. */
+/** Lost replies per call; Deno's fetch silently repeats a call once if a reused connection breaks. */
 const LOST = 3;
 
-/** Cuts every answer while the work goes on. One would not do: Deno's fetch silently sends again what broke off on a reused connection. */
+/**
+ * Cuts every reply during the work. One cut would not suffice: Deno's fetch silently repeats a call whose reused
+ * connection breaks.
+ */
 async function withoutReplies<T>(work: () => Promise<T>): Promise<T> {
   const before = proxy.repliesCut;
   proxy.cutReplies(Infinity);
@@ -41,9 +45,9 @@ async function call(app: string, body?: unknown) {
 
 const work = async (): Promise<Record<string, number>> => (await call("worker?wait=1", {})).body.stats;
 
-test("reply lost · of a dispatch: the edge function says not now, and the same key answers the message that was stored", async () => {
+test("reply lost · of a dispatch: the edge function returns 503, the same key returns the stored message", async () => {
   const request = { message: { type: "ExampleQuick", payload: {} }, options: { idempotencyKey: "once" } };
-  await harness.produce({ type: "ExampleQuick", payload: {} }); // the edge function has asked what it asks once
+  await harness.produce({ type: "ExampleQuick", payload: {} }); // the edge function has made its initial calls
   const lost = await withoutReplies(() => call("dispatch", request));
   assert.deepEqual([lost.status, lost.body.error.code], [503, "SM_UNAVAILABLE"]);
   assert.ok(Number(lost.headers.get("retry-after")) > 0);
@@ -57,7 +61,7 @@ test("reply lost · of a dispatch: the edge function says not now, and the same 
   harness.assertSound(await harness.judge("the reply of a dispatch lost"));
 });
 
-test("reply lost · of a settle: the worker says it again and is told that it counted", async () => {
+test("reply lost · of a settle: the worker repeats the outcome, which is reported as recorded already", async () => {
   const id = await harness.produce({ type: "ExampleSlow", payload: { ms: 300 } });
   const before = proxy.repliesCut;
   proxy.cutReplies(LOST, (request) => request.includes(id) && request.includes('"outcome":"completed"'));
@@ -68,12 +72,12 @@ test("reply lost · of a settle: the worker says it again and is told that it co
   assert.deepEqual([row.fence, row.retry_count, row.status], ["1", 0, "completed"]);
 });
 
-test("reply lost · of a claim: the message is nobody's until the lease ends, then it is handed out again", async () => {
+test("reply lost · of a claim: no worker runs the message until the lease expires, then one does", async () => {
   const id = await harness.produce({ type: "ExampleQuick", payload: {} });
-  assert.equal(await withoutReplies(work), undefined, "the run never heard from the database");
+  assert.equal(await withoutReplies(work), undefined, "the run received no reply from the database");
   const held = await rowOf(id);
   assert.deepEqual([held.status, held.fence], ["processing", "1"]);
-  await eventually("its lease has ended and it is handled", async () => {
+  await eventually("its lease has expired and it is handled", async () => {
     await work();
     return (await rowOf(id)).status === "completed";
   });

@@ -7,9 +7,9 @@ const root = new URL("../../", import.meta.url).pathname;
 export interface Outcome {
   passed: number;
   skipped: number;
-  /** Why it counts as failed, if it does. */
+  /** The reason of the failure, if it failed. */
   problem?: string;
-  /** What the harness printed of its counts. */
+  /** The counts that the harness has printed. */
   figures: string[];
   seconds: number;
 }
@@ -20,7 +20,7 @@ export async function runFault({ tests }: Fault): Promise<Outcome> {
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: [
       ...["test", "-A", "--no-check"],
-      // A skipped test has its reason behind its name.
+      // The name of a skipped test ends with the reason.
       ...["--filter", `/^(${names.map((name) => RegExp.escape(name)).join("|")})( \\[SKIPPED|$)/`],
       ...Object.keys(tests).map((file) => `tests/${file}`),
     ],

@@ -1,4 +1,5 @@
-// F7: a handler slower than its lease. With heartbeats it keeps its message; when they do not arrive, another takes over and its outcome is rejected.
+// F7: a handler slower than its lease. With heartbeats it keeps its message; without them another worker claims it and
+// the first outcome is rejected.
 import assert from "node:assert/strict";
 import { connect } from "../../shared/db.ts";
 import { supabaseReceiver } from "../../shared/transports/supabase.ts";
@@ -30,7 +31,7 @@ function second() {
   return { receiver, claim: async () => (await receiver.exchange([], request)).claimed };
 }
 
-test("slow handler · with heartbeats it runs for three leases and nobody takes its message", async () => {
+test("slow handler · with heartbeats it runs for three leases and no other worker claims its message", async () => {
   const id = await harness.produce({ type: "ExampleSlow", payload: { ms: 3 * LEASE } });
   const run = work();
   const { locked_at } = await eventually("it runs", async () => {
@@ -48,14 +49,14 @@ test("slow handler · with heartbeats it runs for three leases and nobody takes 
   harness.assertSound(await harness.judge("a handler of three leases, with heartbeats"));
 });
 
-test("slow handler · whose heartbeats do not arrive: another has the last word, and the first is told", async () => {
+test("slow handler · without heartbeats: the second worker's outcome counts, the first one's is rejected", async () => {
   const id = await harness.produce({ type: "ExampleSlow", payload: { ms: 2 * LEASE } });
   const run = work();
   await eventually("it runs", async () => (await rowOf(id)).status === "processing");
-  // Heartbeats of this name are rejected from now on, so the lease runs out while the handler runs.
+  // Heartbeats of this worker are rejected from now on, so the lease expires while the handler runs.
   await project().sql`alter function messenger_heartbeat rename to messenger_heartbeat_gone`;
   const { receiver, claim } = second();
-  const [delivery] = await eventually("the lease has run out", async () => {
+  const [delivery] = await eventually("the lease has expired", async () => {
     const claimed = await claim();
     return claimed.length > 0 && claimed;
   });

@@ -1,4 +1,5 @@
-// F6: a worker stopped past its lease and continued. Its late outcome is rejected, whoever took over has the last word.
+// F6: a worker is stopped past its lease and continued. Its late outcome is rejected; the outcome of the worker that
+// took over counts.
 import assert from "node:assert/strict";
 import { connect } from "../../shared/db.ts";
 import { supabaseReceiver } from "../../shared/transports/supabase.ts";
@@ -15,7 +16,9 @@ const project = useProject({
 
 const rowOf = async (id: string) => (await project().sql`select * from messenger_messages where id = ${id}`)[0];
 
-/** Lets the worker claim a message, stops its process past the lease. Returns the run's figures, to be awaited later. */
+/**
+ * Lets the worker claim a message and stops its process past the lease. Returns the run's figures, to be awaited later.
+ */
 async function stopWorkerHolding(
   id: string,
   column = "locked_at",
@@ -24,7 +27,8 @@ async function stopWorkerHolding(
   await eventually("the worker runs it", async () => (await rowOf(id))[column] !== null);
   await project().functions.kill("worker", "SIGSTOP");
   assert.equal((await rowOf(id)).status, "processing", "void: it finished before the stop");
-  // The lease is ended here, not waited for: a lease short enough to wait for has heartbeats that would tell first.
+  // The test ends the lease instead of waiting: a lease short enough to wait for has heartbeats that would detect the
+  // loss first.
   await project()
     .sql`update messenger_messages set lock_expires_at = messenger.now() - interval '1 ms' where id = ${id}`;
   return { stats };
@@ -40,12 +44,14 @@ function secondWorker() {
   const { url, secretKey: key } = project();
   const receiver = supabaseReceiver(connect({ url, key }));
   const request = { worker: "second", batch: 10, lease: 60_000, types: ["ExampleSlow"] };
-  // On a busy machine a session may have placed a scan watermark before the lease ended: it holds for five seconds at most.
-  // And a heartbeat that was under way when its worker was stopped extends the lease once more: it is ended each time.
+  // On a busy machine a session may have placed a scan watermark before the lease ended; it holds for at most five
+  // seconds. A heartbeat that was under way when its worker was stopped extends the lease once more, so each attempt
+  // ends it again.
   const claim = () =>
     eventually("the second worker gets it", async () => {
       await project()
-        .sql`update messenger_messages set lock_expires_at = messenger.now() - interval '1 ms' where fence = 1 and status = 'processing'`;
+        .sql`update messenger_messages set lock_expires_at = messenger.now() - interval '1 ms'
+          where fence = 1 and status = 'processing'`;
       const { claimed } = await receiver.exchange([], request);
       return claimed.length > 0 && claimed;
     });
@@ -72,10 +78,10 @@ test("stale worker · stopped past its lease, its late outcome is rejected and c
   assert.deepEqual(after.result, result);
   const figures = await harness.judge("stale worker, taken over and completed");
   harness.assertSound(figures);
-  assert(figures.stale_rejected <= 1, "or a heartbeat told the worker first");
+  assert(figures.stale_rejected <= 1, "or a heartbeat reported the loss first");
 });
 
-test("stale worker · rejected while the other still runs, too", async () => {
+test("stale worker · its late outcome is rejected while the second worker still runs, too", async () => {
   const id = await harness.produce({ type: "ExampleSlow", payload: { ms: 500 } });
   const run = await stopWorkerHolding(id);
   const { receiver, claim } = secondWorker();
@@ -88,9 +94,9 @@ test("stale worker · rejected while the other still runs, too", async () => {
   assert.equal(settled.outcome, "completed");
 });
 
-test("stale worker · a lease that ran out but was not taken over still counts", async () => {
+test("stale worker · the outcome counts if the lease has expired and no other worker has the message", async () => {
   const id = await harness.produce({ type: "ExampleSlow", payload: { ms: 3_000 } });
-  // After its first report the worker is past its polls, in which it would claim its own lapsed message again.
+  // After its first report the worker makes no more polls, in which it would claim its own expired message again.
   const run = await stopWorkerHolding(id, "progress");
   await project().functions.kill("worker", "SIGCONT");
   const { stale, completed } = await run.stats;

@@ -1,11 +1,11 @@
-// F9: wake-ups that are lost or come twice cost latency, never a message.
+// F9: lost and doubled wake-ups cost latency, never a message.
 import assert from "node:assert/strict";
 import { eventually } from "../eventually.ts";
 import { test, useProject } from "../project.ts";
 import { Harness } from "./harness.ts";
 
 const harness: Harness = new Harness(() => project());
-// A worker that never lingers is idle before the next message comes, so each needs a wake-up.
+// A worker that never lingers is idle before the next message arrives, so each message needs a wake-up.
 const project = useProject({
   functions: true,
   clock: true,
@@ -13,28 +13,28 @@ const project = useProject({
   env: { SYMPHONY_WORKER_LINGER: "0" },
 });
 
-test("wake-ups lost · a message whose every wake-up was lost is handled when the clock wakes again", async () => {
+test("wake-ups lost · a message without any wake-up is handled when the ticker sends wake-ups again", async () => {
   const { wakeups, sql } = project();
   wakeups.drop(1);
   const id = await harness.produce({ type: "ExampleQuick", payload: {} });
-  await eventually("its own wake-up and one of the clock's are lost", () => wakeups.dropped >= 2);
+  await eventually("its own wake-up and one of the ticker's are lost", () => wakeups.dropped >= 2);
   const [row] = await sql`select status, fence from messenger_messages where id = ${id}`;
   assert.deepEqual({ ...row }, { status: "pending", fence: "0" });
   wakeups.drop(0);
-  await eventually("the clock wakes again", async () => {
+  await eventually("the ticker sends wake-ups again", async () => {
     const [now] = await sql`select status from messenger_messages where id = ${id}`;
     return now.status === "completed";
   });
 });
 
-test("wake-ups lost · half of them lost and a fifth doubled: all of 200 messages are handled, each once", async () => {
+test("wake-ups lost · half of them lost and a fifth doubled: all of 200 messages are handled once", async () => {
   const { wakeups, functions } = project();
   const before = { dropped: wakeups.dropped, calls: functions.invocations("worker") };
   wakeups.drop(0.5);
   wakeups.double(0.2);
   for (let burst = 0; burst < 20; burst++) {
     await harness.produceAll(Array.from({ length: 10 }, (_, n) => ({ type: "ExampleQuick", payload: { burst, n } })));
-    if (burst % 5 === 4) await eventually("the queue is dry", async () => (await open()) === 0);
+    if (burst % 5 === 4) await eventually("the queue is empty", async () => (await open()) === 0);
   }
   await eventually("enough wake-ups were lost", async () => {
     await harness.produce({ type: "ExampleQuick", payload: {} });

@@ -1,4 +1,5 @@
-// F1: kill -9 of the worker in mid-batch. Its messages come back when their leases end; its neighbours do not suffer.
+// F1: kill -9 of the worker during a batch. Its messages are handed out again when their leases expire; other messages
+// are not affected.
 import assert from "node:assert/strict";
 import { eventually } from "../eventually.ts";
 import { test, useProject } from "../project.ts";
@@ -15,12 +16,12 @@ const project = useProject({
 const MESSAGES = 60;
 const KILLS = 3;
 
-test("worker killed · three times in mid-batch: all messages complete, none is lost or dead", async () => {
+test("worker killed · three times during a batch: all messages complete, none is lost or dead", async () => {
   await harness.produceAll(Array.from({ length: MESSAGES }, () => ({ type: "ExampleSlow", payload: { ms: 150 } })));
   const dead: string[] = [];
   let inFlight = 0;
   for (let kill = 0; kill < KILLS; kill++) {
-    const worker = await eventually("a worker that lives holds messages", async () => {
+    const worker = await eventually("a live worker holds messages", async () => {
       const [row] = await project().sql`
         select locked_by from messenger_messages where status = 'processing' and locked_by <> all (${dead}) limit 1`;
       return row?.locked_by as string | undefined;
@@ -40,7 +41,7 @@ test("worker killed · three times in mid-batch: all messages complete, none is 
   assert.deepEqual([...late], [], "each kill costs a message one delivery at most");
 });
 
-test("worker killed · a message that kills its worker each time ends in the dead letters, its neighbour completes", async () => {
+test("worker killed · a message that kills its worker each time becomes a dead letter, others complete", async () => {
   const { sql, functions } = project();
   const [poison, neighbour] = await harness.produceAll([
     { type: "ExampleSlow", payload: { ms: 60_000 }, options: { maxRetries: 1, priority: 10 } },
@@ -48,13 +49,13 @@ test("worker killed · a message that kills its worker each time ends in the dea
   ]);
   const rowOf = async (id: string) => (await sql`select * from messenger_messages where id = ${id}`)[0];
   for (let delivery = 1; delivery <= 2; delivery++) {
-    await eventually(`delivery ${delivery} of the poison runs`, async () => {
+    await eventually(`delivery ${delivery} of the poison message runs`, async () => {
       const now = await rowOf(poison);
       return now.status === "processing" && Number(now.fence) === delivery;
     });
     await functions.kill("worker");
   }
-  const dead = await eventually("the poison is dead", async () => {
+  const dead = await eventually("the poison message is dead", async () => {
     const row = await rowOf(poison);
     return row.status === "failed" && row;
   });
@@ -64,6 +65,6 @@ test("worker killed · a message that kills its worker each time ends in the dea
     "LeaseExpired",
     "LeaseExpired",
   ]);
-  // In flight with the poison at most once: from then on each runs alone.
+  // In flight with the poison message at most once: afterwards each runs alone.
   await eventually("the neighbour completes", async () => (await rowOf(neighbour)).status === "completed");
 });

@@ -1,4 +1,5 @@
-// F2: the edge runtime ends an isolate. It is told before, hands back what it has not started and settles what it finishes.
+// F2: the edge runtime ends an isolate. Before its end the isolate releases unstarted messages and settles the ones it
+// finishes.
 import assert from "node:assert/strict";
 import { eventually } from "../eventually.ts";
 import { test, useProject } from "../project.ts";
@@ -14,24 +15,24 @@ const project = useProject({
   limits: { wallClock: WALL_CLOCK },
 });
 
-test("worker retired · at its wall clock the unstarted goes back, the finished is settled, the next isolate goes on", async () => {
+test("worker retired · at its wall clock limit unstarted messages are released, running ones settled", async () => {
   const { functions, sql } = project();
   const born = Date.now();
   functions.warm("worker");
   const first = functions.pid("worker");
   const rowOf = async (id: string) => (await sql`select * from messenger_messages where id = ${id}`)[0];
 
-  // Both edge functions are warm, so what follows starts at once.
+  // Both edge functions are warm, so the next calls start at once.
   const quick = await harness.produce({ type: "ExampleQuick", payload: {} });
   await eventually("the worker works", async () => (await rowOf(quick)).status === "completed");
-  // Ends after the isolate was told and before it is ended.
+  // Ends after the isolate's beforeunload and before its end.
   const ms = WALL_CLOCK * 0.93 - (Date.now() - born);
   const running = await harness.produce({ type: "ExampleSlow", payload: { ms: Math.round(ms) } });
   const held = await eventually("it runs", async () => {
     const row = await rowOf(running);
     return row.status === "processing" && row;
   });
-  // A suspect runs alone, so while the other runs it is claimed and waits.
+  // A suspect runs alone, so it is claimed and waits while the other message runs.
   const waiting = await harness.produce({ type: "ExampleQuick", payload: {}, options: { delay: 500 } });
   await sql`update messenger_messages set lease_losses = 1 where id = ${waiting} and status = 'pending'`;
   await eventually("the suspect is claimed by the same worker", async () => {

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import type { z } from "zod";
 import * as reply from "../../shared/operator_replies.ts";
 import { empty, test } from "../project.ts";
-import { call, deadLetterOf, dispatch, held, messageOf, settle } from "../supabase/bus.ts";
+import { call, deadLetterOf, dispatch, dispatchAndClaim, messageOf, settle } from "../supabase/bus.ts";
 import { assertRejected, type Call, testLocally, useTarget } from "../target.ts";
 
 const logged: string[] = [];
@@ -21,7 +21,7 @@ async function act<S extends z.ZodType>(
 
 async function storeDeadLetter(error = "e", fields: Record<string, unknown> = {}) {
   const { sql } = project();
-  const { id, fence } = await held(sql, fields);
+  const { id, fence } = await dispatchAndClaim(sql, fields);
   await settle(sql, [{ id, fence, outcome: "failed", error, error_class: error, retryable: false }]);
   return await deadLetterOf(sql, id);
 }
@@ -74,7 +74,7 @@ testLocally("admin · a message is cancelled, one that runs is asked to stop", a
   const waiting = await dispatch(sql, { delay: "1 hour" });
   assert.equal((await act(`messages/${waiting.id}/cancel`, reply.cancelled)).outcome, "cancelled");
   assert.equal((await act(`messages/${waiting.id}/cancel`, reply.cancelled)).outcome, "finished");
-  const running = await held(sql);
+  const running = await dispatchAndClaim(sql);
   assert.equal((await act(`messages/${running.id}/cancel`, reply.cancelled)).outcome, "requested");
   assertRejected(
     await target().call(`admin/messages/${crypto.randomUUID()}/cancel`, { method: "POST" }),

@@ -1,15 +1,16 @@
-// A proxy between the edge functions of a test and their data API: it records the calls, and may reply in the API's place.
+// A proxy between the edge functions of a test and their data API: it records the calls, and can reply in place of the
+// API.
 
 export interface ApiProxy {
-  /** For SUPABASE_URL of the functions. */
+  /** The value of SUPABASE_URL for the functions. */
   readonly url: string;
   /** Paths of the calls below /rest/v1, oldest first. */
   readonly calls: string[];
-  /** Replies in the API's place where it returns a response. */
+  /** Replies in place of the API if it returns a response. */
   intercept: (path: string) => Response | undefined;
 }
 
-/** @param project where the API is; needed with the first call */
+/** @param project the project whose API is called; read at the first call */
 export function useApiProxy(project: () => { url: string }): ApiProxy {
   const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
     const { pathname, search } = new URL(request.url);

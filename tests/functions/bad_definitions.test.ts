@@ -1,4 +1,4 @@
-// A pack with a bad definition, through the real edge functions: it costs its own type, and nothing else.
+// A pack with a bad definition in the real edge functions: only the type of that definition is left out.
 import assert from "node:assert/strict";
 import { eventually } from "../eventually.ts";
 import { rootWith } from "../own_packs.ts";
@@ -12,7 +12,13 @@ const root = await rootWith({
     const payload = z.object({}).loose();
     export const messageTypes = [
       defineMessage({ type: "Bad", payload, route: { queue: "Bad Queue", priority: 11 }, handle: () => "bad" }),
-      defineMessage({ type: "Good", payload, route: { queue: "good", priority: 8 }, retry: { maxRetries: 1 }, handle: () => "good" }),
+      defineMessage({
+        type: "Good",
+        payload,
+        route: { queue: "good", priority: 8 },
+        retry: { maxRetries: 1 },
+        handle: () => "good",
+      }),
       defineMessage({ type: "Renamed", aliases: ["Good"], payload, handle: () => "renamed" }),
     ];
     export const middleware = [];
@@ -33,7 +39,7 @@ async function send(type: string) {
 }
 
 testLocally(
-  "bad definitions · the dispatch of other types, with code and without, is what it is without them",
+  "bad definitions · other types, with code and without, are dispatched as usual",
   async () => {
     const good = await send("Good");
     assert.deepEqual([good.queue_name, good.priority, good.max_retries], ["good", 8, 1]);
@@ -46,7 +52,7 @@ testLocally(
 );
 
 testLocally(
-  "bad definitions · a message of the type at fault is kept until it is fixed, and the log names type and field",
+  "bad definitions · messages of the bad type are kept until it is fixed, and the log names type and field",
   async () => {
     const bad = await send("Bad");
     await target().call("worker?wait=1", { json: {} });

@@ -1,4 +1,4 @@
-// A batch handler end to end: messages of one claim handled together by a real worker, each with a outcome of its own.
+// A batch handler end to end: a real worker handles the messages of one claim together and settles each separately.
 import assert from "node:assert/strict";
 import { testLocally, useTarget } from "../target.ts";
 
@@ -9,7 +9,7 @@ testLocally("batch handler · the messages of one claim run together, and one of
   const sent = await target().call("dispatch/batch", { json: { messages } });
   assert.equal(sent.status, 201, JSON.stringify(sent.body));
   const { body } = await target().call("worker?wait=1", { json: {} });
-  const { claimed, completed, dead } = body.stats as Record<string, number>; // the documented answer
+  const { claimed, completed, dead } = body.stats as Record<string, number>; // the documented reply
   assert.deepEqual({ claimed, completed, dead }, { claimed: 4, completed: 3, dead: 1 });
   const rows = await project().sql`select (body ->> 'n')::int as n, status, result from messenger_messages order by n`;
   assert.deepEqual(rows.map(({ n, status, result }) => [n, status, result?.together]), [

@@ -1,4 +1,4 @@
-// Numbers beyond a double, dispatched by SQL: what handlers, senders and operators get of them.
+// Numbers that a double cannot represent, dispatched in SQL, as handlers, senders and operators receive them.
 import assert from "node:assert/strict";
 import { eventually } from "../eventually.ts";
 import { rootWith } from "../own_packs.ts";
@@ -13,7 +13,11 @@ const root = await rootWith({
     export const messageTypes = [
       defineMessage({ type: "Loose", payload: z.object({}).loose(), handle: seen }),
       defineMessage({ type: "Text", payload: z.object({ user: z.string() }), handle: seen }),
-      defineMessage({ type: "Bigint", payload: z.object({ user: z.coerce.bigint() }), handle: ({ user }) => String(user + 1n) }),
+      defineMessage({
+        type: "Bigint",
+        payload: z.object({ user: z.coerce.bigint() }),
+        handle: ({ user }) => String(user + 1n),
+      }),
       defineMessage({ type: "Number", payload: z.object({ user: z.number() }), handle: seen }),
       defineMessage({ type: "Own", payload: z.object({}), handle: (_, ctx) => void ctx.completeWith("big.number") }),
     ];
@@ -34,28 +38,34 @@ async function handled(type: string, payload: string) {
   });
 }
 
-testLocally("big numbers · a handler gets a bigint or a long numeric of SQL as a text, never rounded", async () => {
-  const loose = await handled(
-    "Loose",
-    `{"user": ${ID}, "rate": 0.12345678901234567890, "n": 5, "deep": [{"x": -${ID}}]}`,
-  );
-  assert.deepEqual(JSON.parse(JSON.parse(loose.result).seen), {
-    n: 5,
-    rate: "0.12345678901234567890",
-    user: ID,
-    deep: [{ x: `-${ID}` }],
-  });
-  const text = await handled("Text", `{"user": ${ID}}`);
-  assert.deepEqual(JSON.parse(text.result), { seen: `{"user":"${ID}"}` });
-  assert.equal(JSON.parse((await handled("Bigint", `{"user": ${ID}}`)).result), "1145678901234567892");
-});
+testLocally(
+  "big numbers · a handler receives a bigint or a long numeric of SQL as a string, never rounded",
+  async () => {
+    const loose = await handled(
+      "Loose",
+      `{"user": ${ID}, "rate": 0.12345678901234567890, "n": 5, "deep": [{"x": -${ID}}]}`,
+    );
+    assert.deepEqual(JSON.parse(JSON.parse(loose.result).seen), {
+      n: 5,
+      rate: "0.12345678901234567890",
+      user: ID,
+      deep: [{ x: `-${ID}` }],
+    });
+    const text = await handled("Text", `{"user": ${ID}}`);
+    assert.deepEqual(JSON.parse(text.result), { seen: `{"user":"${ID}"}` });
+    assert.equal(JSON.parse((await handled("Bigint", `{"user": ${ID}}`)).result), "1145678901234567892");
+  },
+);
 
-testLocally("big numbers · a schema that wants a number there rejects it, and says why and what to do", async () => {
+testLocally("big numbers · a schema that expects a number rejects it, with the reason and the remedy", async () => {
   const row = await handled("Number", `{"user": ${ID}}`);
   assert.deepEqual([row.status, row.error_class], ["failed", "InvalidPayload"]);
   assert.match(
     row.last_error,
-    /user: .*expected number.* \(a double cannot hold 1145678901234567891, so it is delivered as a string: accept it with z\.string\(\)\)/,
+    new RegExp(
+      "user: .*expected number.* \\(a double cannot hold 1145678901234567891, " +
+        "so it is delivered as a string: accept it with z\\.string\\(\\)\\)",
+    ),
   );
   const small = await handled("Number", `{"user": 9007199254740992}`);
   assert.deepEqual(JSON.parse(small.result), { seen: '{"user":9007199254740992}' });

@@ -1,4 +1,4 @@
-// Browsers of other origins: whatever their libraries send passes the preflight, and what comes back can be read.
+// Browsers of other origins: requests of common libraries pass the preflight, and pages can read the replies.
 import assert from "node:assert/strict";
 import { createClient, FunctionRegion } from "@supabase/supabase-js";
 import { test } from "../project.ts";
@@ -6,10 +6,10 @@ import { assertRejected, testLocally, useTarget } from "../target.ts";
 
 const { target, project } = useTarget();
 const ORIGIN = "https://app.example.com";
-// What a page may send without asking, so that browsers leave it out of the preflight.
+// Headers that a page may send without a preflight.
 const SAFELISTED = new Set(["accept", "accept-language", "content-language"]);
 
-/** What a browser does before a call that is not simple: true when it would go on to send it. */
+/** The preflight of a browser before a call that is not simple: true if the browser would send the call. */
 async function passesPreflight(path: string, method: string, names: string[]): Promise<boolean> {
   const { status, headers } = await target().call(path, {
     method: "OPTIONS",
@@ -46,7 +46,7 @@ const LIBRARIES: Record<string, string[]> = {
   "a library of next year": ["x-not-invented-yet"],
 };
 for (const [library, names] of Object.entries(LIBRARIES)) {
-  test(`browsers · the headers of ${library} pass the preflight of every edge function a page may call`, async () => {
+  test(`browsers · the headers of ${library} pass the preflight of every edge function for pages`, async () => {
     for (const path of ["dispatch", "dispatch/batch", "monitor/status", "admin/failed/retry"]) {
       assert.ok(await passesPreflight(path, "POST", names), path);
       for (const name of names) assert.ok(await passesPreflight(path, "POST", [name]), `${path}: ${name}`);
@@ -54,7 +54,7 @@ for (const [library, names] of Object.entries(LIBRARIES)) {
   });
 }
 
-test("browsers · every method passes, so that a wrong one is a 405 that the page can read", async () => {
+test("browsers · every method passes the preflight, so that a page can read the 405 of a wrong one", async () => {
   for (const method of ["GET", "POST", "PUT", "PATCH", "DELETE"]) {
     assert.ok(await passesPreflight("admin/flags/emails", method, ["authorization"]), method);
   }
@@ -64,7 +64,7 @@ test("browsers · every method passes, so that a wrong one is a 405 that the pag
   for (const name of ["allow", "retry-after", "x-request-id"]) assert.ok(exposed.includes(name), name);
 });
 
-test("browsers · a rejection can be read by the page, also one that names no path or no caller", async () => {
+test("browsers · a page can read an error, also one without a path or a caller", async () => {
   for (const path of ["dispatch", "dispatch/no/such/path", "monitor/status", "admin/flags/emails"]) {
     const { status, headers } = await target().call(path, { json: {}, as: "nobody", headers: { origin: ORIGIN } });
     assert.ok(status >= 400, path);
@@ -72,14 +72,14 @@ test("browsers · a rejection can be read by the page, also one that names no pa
   }
 });
 
-test("browsers · the edge functions that no page calls have no CORS", async () => {
+test("browsers · the other edge functions have no CORS headers", async () => {
   for (const path of ["worker", "scheduler"]) {
     const { headers } = await target().call(path, { method: "OPTIONS", as: "nobody", headers: { origin: ORIGIN } });
     assert.equal(headers.get("access-control-allow-origin"), null, path);
   }
 });
 
-test("browsers · what functions.invoke really sends passes the preflight, with a region and a trace", async () => {
+test("browsers · requests of functions.invoke pass the preflight, with a region and a trace", async () => {
   const user = await target().newUser();
   const sent: Request[] = [];
   const supabase = createClient(target().url, target().publishableKey, {
@@ -106,7 +106,7 @@ test("browsers · what functions.invoke really sends passes the preflight, with 
   assert.ok(await passesPreflight("dispatch", request.method, names), names.join());
 });
 
-test("browsers · the region that functions.invoke adds to the query is no unknown field of a list", async () => {
+test("browsers · a list accepts the region that functions.invoke adds to the query", async () => {
   const supabase = target().api();
   const region = FunctionRegion.EuCentral1;
   const { data, error } = await supabase.functions.invoke("monitor/messages?limit=1", { method: "GET", region });
@@ -118,7 +118,7 @@ test("browsers · the region that functions.invoke adds to the query is no unkno
   assertRejected(await target().call("monitor/messages?forceRegion=eu-central-1"), 400, "SM_UNKNOWN_FIELD");
 });
 
-testLocally("browsers · tracestate is stored beside its traceparent, baggage never", async () => {
+testLocally("browsers · tracestate is stored together with its traceparent, baggage never", async () => {
   const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
   const headersOf = async (headers: Record<string, string>, named?: Record<string, string>, as?: { token: string }) => {
     const type = as ? "ExampleUser" : "TestTraced";
@@ -133,8 +133,8 @@ testLocally("browsers · tracestate is stored beside its traceparent, baggage ne
     traceparent,
     tracestate,
   });
-  assert.deepEqual(await headersOf({ tracestate }), {}, "without a traceparent it says nothing");
-  assert.deepEqual(await headersOf({ traceparent: `${traceparent}0`, tracestate }), {}, "nor beside a garbled one");
+  assert.deepEqual(await headersOf({ tracestate }), {}, "it has no meaning without a traceparent");
+  assert.deepEqual(await headersOf({ traceparent: `${traceparent}0`, tracestate }), {}, "nor with a malformed one");
   assert.deepEqual(await headersOf({ traceparent, tracestate: "no list" }), { traceparent });
   assert.deepEqual(await headersOf({ traceparent, tracestate: `a=${"b".repeat(511)}` }), { traceparent });
   const own = { traceparent: "00-11111111111111111111111111111111-2222222222222222-01" };

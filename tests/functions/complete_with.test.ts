@@ -1,4 +1,5 @@
-// ctx.completeWith end to end: workers are killed and replies are lost, and each completed message leaves exactly one row.
+// ctx.completeWith end to end: workers are killed and replies are lost, and each completed message leaves exactly one
+// row.
 import assert from "node:assert/strict";
 import { eventually } from "../eventually.ts";
 import { rootWith } from "../own_packs.ts";
@@ -6,7 +7,7 @@ import { testLocally, useTarget } from "../target.ts";
 
 const MESSAGES = 40;
 const KILLS = 3;
-const EVERY = 3; // one reply in so many is lost
+const EVERY = 3; // one reply in this many is lost
 
 const root = await rootWith({
   "packs/index.ts": `
@@ -23,7 +24,7 @@ const root = await rootWith({
         const answer = await ctx.completeWith(payload.function, { order: payload.order });
         ctx.log.info("shipped", { answer: answer.outcome });
         await pause(payload.ms);
-        throw new Error("after its completion a handler may say what it likes");
+        throw new Error("an error after the completion has no effect");
       },
     });
     export const messageTypes = [ship];
@@ -33,7 +34,10 @@ const root = await rootWith({
 
 type Held = PromiseWithResolvers<void> & { order: number; fence: number };
 
-/** Two calls of messenger_complete_with that a kill interrupts: one before it reaches the database, one committed. */
+/**
+ * Two calls of messenger_complete_with that a kill interrupts: one before it reaches the database, one after its
+ * commit.
+ */
 interface Round {
   before?: Held;
   after?: Held;
@@ -42,9 +46,10 @@ interface Round {
 let round: Round | undefined;
 let calls = 0;
 let lost = 0;
-const seen = new Set<number>(); // orders whose first call has come
+const seen = new Set<number>(); // orders whose first call has arrived
 
-// The worker calls the API through here: some calls are held until their worker was killed, some lose their reply.
+// The worker calls the API through this proxy: some calls are held until their worker was killed, some lose their
+// reply.
 const GONE = () => new Response("gone", { status: 502 });
 const proxy = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen: () => {}, onError: GONE }, async (request) => {
   const { pathname, search } = new URL(request.url);
@@ -92,7 +97,7 @@ Deno.test.beforeAll(async () => {
       insert into public.shipments (order_id) values ((args ->> 'order')::int) returning n into v_n;
       return jsonb_build_object('shipment', v_n);
     end $$;
-    create function public.refuse(args jsonb) returns jsonb language plpgsql set search_path = pg_catalog, pg_temp as $$
+    create function public.reject(args jsonb) returns jsonb language plpgsql set search_path = pg_catalog, pg_temp as $$
     begin
       insert into public.shipments (order_id) values ((args ->> 'order')::int);
       raise exception 'no such order' using errcode = 'PT422';
@@ -106,52 +111,55 @@ async function send(payloads: Record<string, unknown>[]): Promise<string[]> {
   return (body.results as { messageId: string }[]).map(({ messageId }) => messageId);
 }
 
-testLocally("completeWith · workers killed, replies lost, handlers failing afterwards: one row a message", async () => {
-  const { sql, functions } = project();
-  await send(Array.from({ length: MESSAGES }, (_, order) => ({ order })));
-  const killed: { before: Held; after: Held }[] = [];
-  for (let kill = 0; kill < KILLS; kill++) {
-    const held: Round = round = {};
-    const { before, after } = await eventually("one call has not begun and one is committed", () => {
-      const { before, after } = held;
-      return before && after && { before, after };
-    });
-    await functions.kill("worker");
-    killed.push({ before, after });
-    round = undefined;
-    for (const { resolve } of [before, after]) resolve();
-  }
-  await eventually("all are finished", async () => {
-    const [{ open }] = await sql`select count(*)::int as open from messenger_messages where processed_at is null`;
-    return open === 0;
-  }, 60_000);
+testLocally(
+  "completeWith · workers killed, replies lost, handlers failing afterwards: one row per message",
+  async () => {
+    const { sql, functions } = project();
+    await send(Array.from({ length: MESSAGES }, (_, order) => ({ order })));
+    const killed: { before: Held; after: Held }[] = [];
+    for (let kill = 0; kill < KILLS; kill++) {
+      const held: Round = round = {};
+      const { before, after } = await eventually("one call has not begun and one is committed", () => {
+        const { before, after } = held;
+        return before && after && { before, after };
+      });
+      await functions.kill("worker");
+      killed.push({ before, after });
+      round = undefined;
+      for (const { resolve } of [before, after]) resolve();
+    }
+    await eventually("all are finished", async () => {
+      const [{ open }] = await sql`select count(*)::int as open from messenger_messages where processed_at is null`;
+      return open === 0;
+    }, 60_000);
 
-  const rows = await sql`
+    const rows = await sql`
     select (m.body ->> 'order')::int as "order", m.status, m.fence::int, m.result, array_agg(s.n) as shipments
     from messenger_messages m left join shipments s on s.order_id = (m.body ->> 'order')::int group by m.id`;
-  assert.equal(rows.length, MESSAGES);
-  for (const { status, result, shipments } of rows) {
-    assert.deepEqual([status, shipments.length, result], ["completed", 1, { shipment: shipments[0] }]);
-  }
-  const fences = new Map(rows.map(({ order, fence }) => [order, fence]));
-  for (const { before, after } of killed) {
-    assert.ok(fences.get(before.order) > before.fence, "a call that had not begun: delivered again");
-    assert.equal(fences.get(after.order), after.fence, "a call that was committed: not delivered again");
-  }
-  const again = rows.filter(({ fence }) => fence > 1).length;
-  assert.ok(lines.some((line) => line.includes('"answer":"already"')), "a repeated call was answered already");
-  assert.ok(lines.some((line) => line.includes("failed after its message was completed")));
-  console.log(`completeWith: ${MESSAGES} messages, ${KILLS} kills, ${lost} replies lost, ${again} delivered again`);
-  const broken = await sql`select * from messenger_audit() where violations > 0`;
-  assert.deepEqual([...broken], []);
-});
+    assert.equal(rows.length, MESSAGES);
+    for (const { status, result, shipments } of rows) {
+      assert.deepEqual([status, shipments.length, result], ["completed", 1, { shipment: shipments[0] }]);
+    }
+    const fences = new Map(rows.map(({ order, fence }) => [order, fence]));
+    for (const { before, after } of killed) {
+      assert.ok(fences.get(before.order) > before.fence, "a call that had not begun: delivered again");
+      assert.equal(fences.get(after.order), after.fence, "a call that was committed: not delivered again");
+    }
+    const again = rows.filter(({ fence }) => fence > 1).length;
+    assert.ok(lines.some((line) => line.includes('"answer":"already"')), "a repeated call was recorded already");
+    assert.ok(lines.some((line) => line.includes("failed after its message was completed")));
+    console.log(`completeWith: ${MESSAGES} messages, ${KILLS} kills, ${lost} replies lost, ${again} delivered again`);
+    const broken = await sql`select * from messenger_audit() where violations > 0`;
+    assert.deepEqual([...broken], []);
+  },
+);
 
 testLocally(
-  "completeWith · a function that raises leaves nothing, and its SQLSTATE is the dead letter's error class",
+  "completeWith · a function that raises an error leaves no effect, and its SQLSTATE is the dead letter's error class",
   async () => {
     const { sql } = project();
     const [rejected, missing] = await send([
-      { order: 1_001, function: "refuse", ms: 0 },
+      { order: 1_001, function: "reject", ms: 0 },
       { order: 1_002, function: "no_such_function", ms: 0 },
     ]);
     await sql`update messenger_messages set max_retries = 1 where id = ${missing}`;

@@ -1,10 +1,10 @@
-// What becomes of a message that fails, snoozes or reports, end to end: edge function, worker, handler, row.
+// Messages that fail, snooze or report progress, end to end: edge function, worker, handler, row.
 import assert from "node:assert/strict";
 import { eventually } from "../eventually.ts";
 import { session } from "../project.ts";
 import { testLocally, useTarget } from "../target.ts";
 
-// Lingering longer than the retries of the example types wait, so that one call sees a message to its end.
+// Lingers longer than the retry delays of the example types, so that one call handles a message to its end.
 const { target, project } = useTarget({ env: { SYMPHONY_WORKER_LINGER: "3000" } });
 
 async function send(type: string, payload: Record<string, unknown>, options: Record<string, unknown> = {}) {
@@ -32,19 +32,19 @@ async function audit(): Promise<void> {
   assert.deepEqual([...broken], []);
 }
 
-testLocally("deliveries · a handler that fails is run again by its type's policy, and completes", async () => {
+testLocally("deliveries · a failed handler runs again by its type's policy, and completes", async () => {
   const row = await finished(await send("ExampleFlaky", { failures: 2 }));
   assert.deepEqual([row.status, row.retry_count, row.fence, row.result.retryCount], ["completed", 2, "3", 2]);
   const failures = await project().sql`select at from messenger.attempts where message_id = ${row.id} order by fence`;
   const [first, second] = failures.map(({ at }) => at.getTime());
-  // With up to a fifth more by jitter, and never less.
+  // Jitter adds up to a fifth and never shortens a delay.
   assert.ok(second - first >= 300, `${second - first} ms before the first retry`);
   const before = Date.parse(row.result.startedAt) - second;
   assert.ok(before >= 450, `${before} ms before the second`);
   await audit();
 });
 
-testLocally("deliveries · out of retries a message becomes a dead letter with every attempt", async () => {
+testLocally("deliveries · a message without retries left becomes a dead letter with every attempt", async () => {
   const id = await send("ExampleHopeless", { order: 5 });
   const row = await finished(id);
   assert.deepEqual([row.status, row.retry_count, row.max_retries, row.result], ["failed", 3, 2, null]);
@@ -65,7 +65,7 @@ testLocally("deliveries · out of retries a message becomes a dead letter with e
   await audit();
 });
 
-testLocally("deliveries · maxRetries of the dispatch wins over the type's", async () => {
+testLocally("deliveries · maxRetries of the dispatch overrides the type's", async () => {
   const row = await finished(await send("ExampleFlaky", { failures: 1 }, { maxRetries: 0 }));
   assert.deepEqual([row.status, row.retry_count, row.fence], ["failed", 1, "1"]);
 });
@@ -81,7 +81,7 @@ testLocally("deliveries · a payload that no longer fits its schema is dead at o
   await audit();
 });
 
-testLocally("deliveries · a snooze puts a message off and burns no retry", async () => {
+testLocally("deliveries · a snooze delays a message and uses no retry", async () => {
   const until = new Date(Date.now() + 900).toISOString();
   const row = await finished(await send("ExampleSnooze", { until }, { maxRetries: 0 }));
   assert.deepEqual([row.status, row.retry_count, row.result.retryCount], ["completed", 0, 0]);
@@ -98,7 +98,7 @@ testLocally("deliveries · a delayed message is not handled before its time", as
 testLocally("deliveries · an expired message is never handled, and leaves no dead letter", async () => {
   const expiresAt = new Date(Date.now() + 120_000).toISOString();
   const id = await send("ExampleQuick", {}, { delay: 60_000, expiresAt });
-  // Due and expired at one moment, as for a message nobody asked for in time.
+  // Due and expired at the same time, like a message that no worker claimed in time.
   await project().sql`update messenger_messages set available_at = messenger.now() - interval '2 s',
     expires_at = messenger.now() - interval '1 s' where id = ${id}`;
   await target().call("worker", { json: {} });
@@ -109,7 +109,7 @@ testLocally("deliveries · an expired message is never handled, and leaves no de
   await audit();
 });
 
-testLocally("deliveries · the sender watches the progress while the handler runs, and nobody else does", async () => {
+testLocally("deliveries · only the sender can read the progress while the handler runs", async () => {
   const [ada, bob] = [await target().newUser(), await target().newUser()];
   // In SQL the transaction's own user is the sender.
   await using own = session(project());
@@ -142,13 +142,13 @@ testLocally("deliveries · the sender watches the progress while the handler run
   assert.deepEqual([after.body.status, (after.body.result as { ok: boolean }).ok], ["completed", true]);
 });
 
-testLocally("deliveries · trace headers travel from the edge function to the handler's envelope", async () => {
+testLocally("deliveries · trace headers arrive in the handler's envelope", async () => {
   const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
   const { body } = await target().call("dispatch", {
     json: { message: { type: "TestTraced", payload: {} } },
     headers: { traceparent },
   });
-  // What a claim hands out is what the handler's envelope holds.
+  // The claimed row has the same headers as the handler's envelope.
   const [delivery] = await project().sql`select * from messenger_claim('tester', types => array['TestTraced'])`;
   assert.deepEqual([delivery.id, delivery.headers], [body.messageId, { traceparent }]);
 });

@@ -1,16 +1,16 @@
-// The dispatch edge function's answers: what is stored, what is said, and what a sender can read back.
+// Replies of the dispatch edge function: the stored message, the reply, and the state that a sender can read.
 import assert from "node:assert/strict";
 import { test } from "../project.ts";
 import { assertRejected, testLocally, useTarget } from "../target.ts";
 
-// No code handles it, so it stays pending whatever worker is awake.
+// No code handles this type, so the message stays pending whatever worker is active.
 const NOTE = { type: "TestNote", payload: { text: "héllo \u{1F3B6}", big: 9007199254740991, nested: [{ a: null }] } };
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 const DATE = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d/;
 
 const { target, project } = useTarget();
 
-test("dispatch edge function · answers 201 with exactly the documented fields", async () => {
+test("dispatch edge function · returns 201 with exactly the documented fields", async () => {
   const { status, headers, body } = await target().call("dispatch", { json: { message: NOTE } });
   assert.equal(status, 201);
   assert.ok(headers.get("x-request-id"));
@@ -28,7 +28,7 @@ test("dispatch edge function · answers 201 with exactly the documented fields",
   });
 });
 
-testLocally("dispatch edge function · every option reaches the row", async () => {
+testLocally("dispatch edge function · every option is stored in the row", async () => {
   const key = crypto.randomUUID();
   const { body } = await target().call("dispatch", {
     json: {
@@ -60,14 +60,14 @@ testLocally("dispatch edge function · every option reaches the row", async () =
   assert.deepEqual([body.queue, body.idempotencyKey], ["letters", key]);
 });
 
-test("dispatch edge function · a delay in milliseconds moves the message's date", async () => {
+test("dispatch edge function · a delay in milliseconds sets the message's time", async () => {
   const before = Date.now();
   const { body } = await target().call("dispatch", { json: { message: NOTE, options: { delay: 3_600_000 } } });
   const moved = Date.parse(String(body.scheduledAt)) - before;
   assert.ok(Math.abs(moved - 3_600_000) < 60_000, `${moved} ms`);
 });
 
-test("dispatch edge function · a repeated key answers 200 with the first message, from header and options alike", async () => {
+test("dispatch edge function · a repeated key returns 200 with the first message, in header and options", async () => {
   const key = crypto.randomUUID();
   const first = await target().call("dispatch", { json: { message: NOTE }, headers: { "Idempotency-Key": key } });
   const second = await target().call("dispatch", { json: { message: NOTE, options: { idempotencyKey: key } } });
@@ -82,7 +82,7 @@ test("dispatch edge function · a repeated key answers 200 with the first messag
   assert.equal(second.body.duplicate, true);
 });
 
-test("dispatch edge function · many sends of one key at once make one message, and one caller hears it is new", async () => {
+test("dispatch edge function · concurrent sends with one key store one message, one reply is new", async () => {
   const json = { message: NOTE, options: { idempotencyKey: crypto.randomUUID() } };
   const replies = await Promise.all(Array.from({ length: 20 }, () => target().call("dispatch", { json })));
   assert.equal(new Set(replies.map(({ body }) => body.messageId)).size, 1);
@@ -100,7 +100,7 @@ test("dispatch edge function · a key used for another message is a conflict", a
   assertRejected(elsewhere, 409, "SM_IDEMPOTENCY_MISMATCH");
 });
 
-test("dispatch edge function · a batch answers each message in its place", async () => {
+test("dispatch edge function · a batch returns its results in the order of its messages", async () => {
   const key = crypto.randomUUID();
   const one = (text: string, options?: Record<string, unknown>) => ({
     message: { ...NOTE, payload: { text } },
@@ -126,7 +126,7 @@ test("dispatch edge function · a batch answers each message in its place", asyn
   ]);
 });
 
-test("dispatch edge function · a batch that is not atomic answers 207, keeps the good ones and says what is wrong with the others", async () => {
+test("dispatch edge function · a batch that is not atomic returns 207 and an error per bad message", async () => {
   const before = await target().countMessages();
   const { status, body } = await target().call("dispatch/batch", {
     json: {
@@ -168,7 +168,7 @@ test("dispatch edge function · a thousand messages fit into one batch", async (
   assert.equal(await target().countMessages(), before + 1_000);
 });
 
-test("dispatch edge function · the state of a message can be read, with exactly the documented fields", async () => {
+test("dispatch edge function · the state of a message has exactly the documented fields", async () => {
   const { body: sent } = await target().call("dispatch", { json: { message: NOTE } });
   const { status, body } = await target().call(`dispatch/${sent.messageId}`);
   assert.equal(status, 200);
@@ -187,7 +187,7 @@ test("dispatch edge function · the state of a message can be read, with exactly
 });
 
 testLocally(
-  "dispatch edge function · a caller's trace is kept in the message's headers, under those it names itself",
+  "dispatch edge function · a caller's trace is stored in the message's headers; its own headers take precedence",
   async () => {
     const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     const headersOf = async (headers: Record<string, string>, own?: Record<string, unknown>) => {
@@ -205,7 +205,7 @@ testLocally(
   },
 );
 
-test("dispatch edge function · a caller's request id comes back, a dangerous one does not", async () => {
+test("dispatch edge function · a caller's request id is returned, a dangerous one is not", async () => {
   const call = (id: string) => target().call("dispatch", { json: {}, headers: { "x-request-id": id } });
   const kept = await call("order-1");
   assert.equal(assertRejected(kept, 400, "SM_BODY") !== "" && kept.headers.get("x-request-id"), "order-1");

@@ -1,4 +1,4 @@
-// Bodies as clients really send them: compressed, chunked, with a byte order mark or a wrong length; and quoted keys.
+// Request bodies of real clients: compressed, chunked, with a byte order mark or a wrong length; and quoted keys.
 import assert from "node:assert/strict";
 import { test } from "../project.ts";
 import { assertRejected, testLocally, useTarget } from "../target.ts";
@@ -20,7 +20,7 @@ async function bodyOf(id: unknown) {
   return (await project().sql`select body from messenger_messages where id = ${String(id)}`)[0].body;
 }
 
-testLocally("dispatch bodies · gzip and deflate are stored as what they contain, chunked or not", async () => {
+testLocally("dispatch bodies · gzip and deflate bodies are decompressed, chunked or not", async () => {
   const payload = { text: "é\u{1F600}".repeat(30_000) };
   for (const format of ["gzip", "deflate"] as const) {
     const body = await compress(note(payload), format);
@@ -35,7 +35,7 @@ testLocally("dispatch bodies · gzip and deflate are stored as what they contain
   assert.equal((await post(batch, { "content-encoding": "gzip" }, "dispatch/batch")).status, 201);
 });
 
-test("dispatch bodies · a limit counts what a body expands to", async () => {
+test("dispatch bodies · limits apply to the decompressed size", async () => {
   const before = await target().countMessages();
   const payload = await compress(note({ text: "x".repeat(262_144) }), "gzip");
   assertRejected(await post(payload, { "content-encoding": "gzip" }), 413, "SM_PAYLOAD_TOO_LARGE");
@@ -47,7 +47,7 @@ test("dispatch bodies · a limit counts what a body expands to", async () => {
   assert.equal(await target().countMessages(), before);
 });
 
-test("dispatch bodies · a coding that is not accepted is named, and the reply says which are", async () => {
+test("dispatch bodies · an unsupported coding is named, and the reply lists the supported ones", async () => {
   for (const path of ["dispatch", "dispatch/batch", "worker", "scheduler", "admin/failed/retry"]) {
     const reply = await post("{}", { "content-encoding": "br" }, path);
     assert.match(assertRejected(reply, 415, "SM_CONTENT_TYPE"), /content coding br/, path);
@@ -59,7 +59,7 @@ test("dispatch bodies · a coding that is not accepted is named, and the reply s
   assert.match(assertRejected(charset, 415, "SM_CONTENT_TYPE"), /charset utf-16/);
 });
 
-test("dispatch bodies · every edge function that takes a body takes it compressed", async () => {
+test("dispatch bodies · every edge function with a body accepts compressed ones", async () => {
   const headers = { "content-encoding": "gzip" };
   const paths = { "worker?wait=1": {}, scheduler: {}, "admin/failed/retry": { ids: [] } };
   for (const [path, json] of Object.entries(paths)) {
@@ -79,8 +79,11 @@ testLocally("dispatch bodies · a byte order mark is skipped", async () => {
   assert.deepEqual(await bodyOf(body.messageId), { mark: true });
 });
 
-/** Writes HTTP itself, for what fetch would not send; `isCutOff` closes this side of the connection behind `text`. */
-async function speak(headers: string[], text: string, isCutOff = false): Promise<string> {
+/**
+ * Writes HTTP directly, for requests that fetch does not send; `isCutOff` closes this side of the connection after
+ * `text`.
+ */
+async function sendRaw(headers: string[], text: string, isCutOff = false): Promise<string> {
   const { hostname, port } = new URL(target().url);
   using connection = await Deno.connect({ hostname, port: Number(port) });
   const lines = ["POST /functions/v1/dispatch HTTP/1.1", `Host: ${hostname}:${port}`, `apikey: ${target().secretKey}`];
@@ -91,24 +94,24 @@ async function speak(headers: string[], text: string, isCutOff = false): Promise
   return await new Response(connection.readable).text();
 }
 
-testLocally("dispatch bodies · a Content-Length that lies stores nothing", async () => {
+testLocally("dispatch bodies · with a wrong Content-Length nothing is stored", async () => {
   const before = await target().countMessages();
   const body = note({ lie: true });
-  assert.match(await speak([`Content-Length: ${body.length - 3}`], body), /^HTTP\/1\.1 400.*"SM_JSON"/s);
-  const broken = await speak([`Content-Length: ${body.length + 3}`], body, true);
+  assert.match(await sendRaw([`Content-Length: ${body.length - 3}`], body), /^HTTP\/1\.1 400.*"SM_JSON"/s);
+  const broken = await sendRaw([`Content-Length: ${body.length + 3}`], body, true);
   assert.doesNotMatch(broken, /^HTTP\/1\.1 2/);
   assert.equal(await target().countMessages(), before);
-  assert.deepEqual(lines.filter((line) => line.includes("request failed")), [], "no fault of the edge function");
+  assert.deepEqual(lines.filter((line) => line.includes("request failed")), [], "not an error of the edge function");
 });
 
 testLocally("dispatch bodies · a chunked body is read like any other", async () => {
   const body = note({ chunked: true });
   const chunk = (text: string) => `${text.length.toString(16)}\r\n${text}\r\n`;
   const text = chunk(body.slice(0, 10)) + chunk(body.slice(10)) + chunk("");
-  assert.match(await speak(["Transfer-Encoding: chunked"], text), /^HTTP\/1\.1 201/);
+  assert.match(await sendRaw(["Transfer-Encoding: chunked"], text), /^HTTP\/1\.1 201/);
 });
 
-test("idempotency key · the header in quotes, as the IETF draft has it, means the same key", async () => {
+test("idempotency key · the quoted header of the IETF draft is the same key", async () => {
   const send = (header: string | undefined, option?: string) =>
     target().call("dispatch", {
       json: {
@@ -130,7 +133,7 @@ test("idempotency key · the header in quotes, as the IETF draft has it, means t
   assert.equal((await send(odd)).body.messageId, quoted.body.messageId, "without quotes nothing is unescaped");
 });
 
-test("idempotency key · a header that is no key is rejected, saying why", async () => {
+test("idempotency key · a malformed header is rejected with the reason", async () => {
   const before = await target().countMessages();
   const headers: [header: string, sentence: RegExp][] = [
     ['"abc', /begins with a quote/],

@@ -1,4 +1,4 @@
-// The dispatch edge function and bad input: each is rejected by code, status and remedy, and nothing of it is stored.
+// The dispatch edge function and bad input: each is rejected with code, status and remedy, and nothing is stored.
 import assert from "node:assert/strict";
 import { test } from "../project.ts";
 import { assertRejected, type Call, useTarget } from "../target.ts";
@@ -7,8 +7,8 @@ const { target } = useTarget();
 const JSON_TYPE = { "content-type": "application/json" };
 const TYPE = "TestNote";
 
-function refuses(what: string, status: number, code: string, call: Call, naming?: RegExp, path = "dispatch") {
-  test(`${path === "dispatch" ? "dispatch app" : "batch app"} · rejects ${what}`, async () => {
+function testRejection(what: string, status: number, code: string, call: Call, naming?: RegExp, path = "dispatch") {
+  test(`/${path} · rejects ${what}`, async () => {
     const before = await target().countMessages();
     const message = assertRejected(await target().call(path, { method: "POST", ...call }), status, code);
     if (naming) assert.match(message, naming);
@@ -25,56 +25,58 @@ const batch = (json: unknown): Call => ({ json });
 const nested = (depth: number) => `{"a":${"[".repeat(depth)}${"]".repeat(depth)}}`;
 
 // Bodies
-refuses("a body that is not JSON", 400, "SM_JSON", text("{message"));
-refuses("JSON with something behind it", 400, "SM_JSON", text("{}{}"));
-refuses("an empty body", 400, "SM_BODY", text(""));
-refuses("a body of spaces", 400, "SM_BODY", text(" \n "));
-refuses("no body at all", 415, "SM_CONTENT_TYPE", {});
-refuses("an array", 400, "SM_BODY", text("[]"));
-for (const scalar of ["null", "5", "true", '"text"']) refuses(`the scalar ${scalar}`, 400, "SM_BODY", text(scalar));
-refuses("an object without a message", 400, "SM_BODY", text("{}"), /message/);
-refuses("bytes that are not UTF-8", 400, "SM_JSON", text(new Uint8Array([0x22, 0xff, 0xfe, 0x22])));
-for (const type of ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "json"]) {
-  refuses(`the content type ${type}`, 415, "SM_CONTENT_TYPE", { raw: "{}", headers: { "content-type": type } });
+testRejection("a body that is not JSON", 400, "SM_JSON", text("{message"));
+testRejection("JSON followed by text", 400, "SM_JSON", text("{}{}"));
+testRejection("an empty body", 400, "SM_BODY", text(""));
+testRejection("a body of spaces", 400, "SM_BODY", text(" \n "));
+testRejection("no body at all", 415, "SM_CONTENT_TYPE", {});
+testRejection("an array", 400, "SM_BODY", text("[]"));
+for (const scalar of ["null", "5", "true", '"text"']) {
+  testRejection(`the scalar ${scalar}`, 400, "SM_BODY", text(scalar));
 }
-refuses("a payload over 256 KB", 413, "SM_PAYLOAD_TOO_LARGE", payload(`{"a":"${"x".repeat(262_144)}"}`));
-refuses("256 KB counted in bytes", 413, "SM_PAYLOAD_TOO_LARGE", payload(`{"a":"${"é".repeat(131_070)}"}`));
-refuses("a megabyte of body", 413, "SM_PAYLOAD_TOO_LARGE", text("x".repeat(1_048_576)));
-refuses("a megabyte that does not say how long it is", 413, "SM_PAYLOAD_TOO_LARGE", {
+testRejection("an object without a message", 400, "SM_BODY", text("{}"), /message/);
+testRejection("bytes that are not UTF-8", 400, "SM_JSON", text(new Uint8Array([0x22, 0xff, 0xfe, 0x22])));
+for (const type of ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "json"]) {
+  testRejection(`the content type ${type}`, 415, "SM_CONTENT_TYPE", { raw: "{}", headers: { "content-type": type } });
+}
+testRejection("a payload over 256 KB", 413, "SM_PAYLOAD_TOO_LARGE", payload(`{"a":"${"x".repeat(262_144)}"}`));
+testRejection("256 KB counted in bytes", 413, "SM_PAYLOAD_TOO_LARGE", payload(`{"a":"${"é".repeat(131_070)}"}`));
+testRejection("a megabyte of body", 413, "SM_PAYLOAD_TOO_LARGE", text("x".repeat(1_048_576)));
+testRejection("a megabyte without a declared length", 413, "SM_PAYLOAD_TOO_LARGE", {
   get raw() {
     return new Blob(["x".repeat(1_048_576)]).stream();
   },
   headers: JSON_TYPE,
 });
-refuses("16 KB of headers", 413, "SM_HEADERS_TOO_LARGE", option("headers", `{"a":"${"x".repeat(16_384)}"}`));
-refuses("16 KB of metadata", 413, "SM_HEADERS_TOO_LARGE", option("metadata", `{"a":"${"x".repeat(16_384)}"}`));
-refuses("nesting 65 deep", 400, "SM_DEPTH", payload(nested(64)));
-refuses("nesting 10,000 deep", 400, "SM_DEPTH", payload(nested(10_000)));
-refuses("200,000 brackets and nothing else", 400, "SM_DEPTH", text("[".repeat(200_000)));
-refuses("a key named __proto__", 400, "SM_JSON", payload('{"a":{"__proto__":{"admin":true}}}'));
-refuses("a key named __proto__ at the top", 400, "SM_JSON", text('{"__proto__":{}}'));
-refuses("NUL in a string", 422, "SM_NUL", payload('{"a":["\\u0000"]}'));
-refuses("NUL in a key", 422, "SM_NUL", payload('{"\\u0000":1}'));
-refuses("NUL in the type", 422, "SM_NUL", text('{"message":{"type":"A\\u0000","payload":{}}}'));
-refuses("NUL in an idempotency key", 422, "SM_NUL", option("idempotencyKey", '"a\\u0000"'));
-refuses("a lone surrogate", 400, "SM_JSON", payload('{"a":"\\ud800"}'));
-refuses("a lone surrogate in a key", 400, "SM_JSON", payload('{"\\udc00":1}'));
+testRejection("16 KB of headers", 413, "SM_HEADERS_TOO_LARGE", option("headers", `{"a":"${"x".repeat(16_384)}"}`));
+testRejection("16 KB of metadata", 413, "SM_HEADERS_TOO_LARGE", option("metadata", `{"a":"${"x".repeat(16_384)}"}`));
+testRejection("nesting 65 deep", 400, "SM_DEPTH", payload(nested(64)));
+testRejection("nesting 10,000 deep", 400, "SM_DEPTH", payload(nested(10_000)));
+testRejection("200,000 brackets and nothing else", 400, "SM_DEPTH", text("[".repeat(200_000)));
+testRejection("a key named __proto__", 400, "SM_JSON", payload('{"a":{"__proto__":{"admin":true}}}'));
+testRejection("a key named __proto__ at the top", 400, "SM_JSON", text('{"__proto__":{}}'));
+testRejection("NUL in a string", 422, "SM_NUL", payload('{"a":["\\u0000"]}'));
+testRejection("NUL in a key", 422, "SM_NUL", payload('{"\\u0000":1}'));
+testRejection("NUL in the type", 422, "SM_NUL", text('{"message":{"type":"A\\u0000","payload":{}}}'));
+testRejection("NUL in an idempotency key", 422, "SM_NUL", option("idempotencyKey", '"a\\u0000"'));
+testRejection("a lone surrogate", 400, "SM_JSON", payload('{"a":"\\ud800"}'));
+testRejection("a lone surrogate in a key", 400, "SM_JSON", payload('{"\\udc00":1}'));
 const INEXACT = ["1e400", "-1e400", "1e131071", "1e-400", "1145678901234567891", "-9007199254740993"]
   .concat("9007199254740993.0", "9.007199254740993e15", "0.1234567890123456789", "12345678901234567890.5");
 for (const number of INEXACT) {
-  refuses(`the number ${number}`, 422, "SM_NUMBER_RANGE", payload(`{"a":${number}}`));
-  refuses(`the number ${number} as an option`, 422, "SM_NUMBER_RANGE", option("priority", number));
+  testRejection(`the number ${number}`, 422, "SM_NUMBER_RANGE", payload(`{"a":${number}}`));
+  testRejection(`the number ${number} as an option`, 422, "SM_NUMBER_RANGE", option("priority", number));
 }
-refuses(
+testRejection(
   "a 64-bit id as a number, by its path",
   422,
   "SM_NUMBER_RANGE",
   payload('{"a":{"id":[1145678901234567891]}}'),
   /^message\.payload\.a\.id\.0 is 1145678901234567891, /,
 );
-refuses("a 64-bit id in the metadata", 422, "SM_NUMBER_RANGE", option("metadata", '{"id":1145678901234567891}'));
-refuses("a 64-bit id in the headers", 422, "SM_NUMBER_RANGE", option("headers", '{"id":1145678901234567891}'));
-refuses(
+testRejection("a 64-bit id in the metadata", 422, "SM_NUMBER_RANGE", option("metadata", '{"id":1145678901234567891}'));
+testRejection("a 64-bit id in the headers", 422, "SM_NUMBER_RANGE", option("headers", '{"id":1145678901234567891}'));
+testRejection(
   "a 64-bit id in a batch",
   422,
   "SM_NUMBER_RANGE",
@@ -82,19 +84,25 @@ refuses(
   /^messages\.0\.message\.payload\.id is /,
   "dispatch/batch",
 );
-refuses("a payload that does not fit its type's schema", 422, "SM_PAYLOAD", {
+testRejection("a payload that does not fit its type's schema", 422, "SM_PAYLOAD", {
   json: { message: { type: "ExampleSlow", payload: { ms: -1 } } },
 }, /ms/);
 
 // Unknown fields, named at every level
-refuses("an unknown field beside the message", 400, "SM_UNKNOWN_FIELD", {
+testRejection("an unknown field beside the message", 400, "SM_UNKNOWN_FIELD", {
   json: { message: { type: TYPE, payload: {} }, queue: "a" },
 }, /Unknown field: queue$/);
-refuses("an unknown field of the message", 400, "SM_UNKNOWN_FIELD", {
+testRejection("an unknown field of the message", 400, "SM_UNKNOWN_FIELD", {
   json: { message: { type: TYPE, payload: {}, body: {} } },
 }, /message\.body/);
-refuses("an unknown option", 400, "SM_UNKNOWN_FIELD", option("prio", "5"), /options\.prio/);
-refuses("an option in SQL's spelling", 400, "SM_UNKNOWN_FIELD", option("max_retries", "5"), /options\.max_retries/);
+testRejection("an unknown option", 400, "SM_UNKNOWN_FIELD", option("prio", "5"), /options\.prio/);
+testRejection(
+  "an option in SQL's spelling",
+  400,
+  "SM_UNKNOWN_FIELD",
+  option("max_retries", "5"),
+  /options\.max_retries/,
+);
 
 // Fields
 for (
@@ -103,21 +111,23 @@ for (
     "a type of 129 characters": "A".repeat(129),
     "a type with a space": "A B",
     "a type of SQL": "A'; drop table messenger_messages; --",
-    "a type of look-alikes": "Тest",
+    "a type of look-alike characters": "Тest",
     "a type that starts with a digit": "1A",
-    "a type that ends a line": "A\n",
+    "a type that ends with a line break": "A\n",
     "a type that is a number": 5,
     "a type that is null": null,
     "a missing type": undefined,
   })
-) refuses(what, 400, "SM_TYPE", typed(type));
+) testRejection(what, 400, "SM_TYPE", typed(type));
 for (const value of ["null", "[]", '"text"', "5"]) {
-  refuses(`the payload ${value}`, 400, "SM_PAYLOAD_NOT_OBJECT", payload(value));
-  refuses(`the headers ${value}`, 400, "SM_HEADERS_NOT_OBJECT", option("headers", value));
-  refuses(`the metadata ${value}`, 400, "SM_METADATA_NOT_OBJECT", option("metadata", value));
+  testRejection(`the payload ${value}`, 400, "SM_PAYLOAD_NOT_OBJECT", payload(value));
+  testRejection(`the headers ${value}`, 400, "SM_HEADERS_NOT_OBJECT", option("headers", value));
+  testRejection(`the metadata ${value}`, 400, "SM_METADATA_NOT_OBJECT", option("metadata", value));
 }
-refuses("a missing payload", 400, "SM_PAYLOAD_NOT_OBJECT", { json: { message: { type: TYPE } } });
-refuses("options that are null", 400, "SM_BODY", { json: { message: { type: TYPE, payload: {} }, options: null } });
+testRejection("a missing payload", 400, "SM_PAYLOAD_NOT_OBJECT", { json: { message: { type: TYPE } } });
+testRejection("options that are null", 400, "SM_BODY", {
+  json: { message: { type: TYPE, payload: {} }, options: null },
+});
 
 const BAD_OPTIONS: Record<string, [code: string, ...values: unknown[]]> = {
   priority: ["SM_PRIORITY", "5", null, 5.5, 0, 11, -1, true, [], 1e10],
@@ -151,26 +161,26 @@ for (const [name, [code, ...values]] of Object.entries(BAD_OPTIONS)) {
   for (const value of values) {
     const shown = JSON.stringify(value);
     const what = `${name} ${shown.length > 40 ? `${shown.slice(0, 20)}… of ${shown.length} characters` : shown}`;
-    refuses(what, 400, code, option(name, shown));
+    testRejection(what, 400, code, option(name, shown));
   }
 }
-refuses("an expiry before the message's date", 400, "SM_EXPIRES_AT", {
+testRejection("an expiry before the message's time", 400, "SM_EXPIRES_AT", {
   json: {
     message: { type: TYPE, payload: {} },
     options: { scheduledAt: "2031-01-02T00:00:00Z", expiresAt: "2031-01-01T00:00:00Z" },
   },
 });
 for (const mode of ["replace", "reschedule", "throttle", "debounce"]) {
-  refuses(`the mode ${mode} without a key`, 400, "SM_IDEMPOTENCY_KEY", option("idempotencyMode", `"${mode}"`));
+  testRejection(`the mode ${mode} without a key`, 400, "SM_IDEMPOTENCY_KEY", option("idempotencyMode", `"${mode}"`));
 }
-refuses("a delay and a date together", 400, "SM_DELAY", {
+testRejection("a delay and a time together", 400, "SM_DELAY", {
   json: { message: { type: TYPE, payload: {} }, options: { delay: 5, scheduledAt: "2031-01-02T00:00:00Z" } },
 });
 for (const [what, key] of [["empty", ""], ["of 256 bytes", "x".repeat(256)], ["with a tab", "a\tb"]]) {
   const headers = { "Idempotency-Key": key };
-  refuses(`an Idempotency-Key header ${what}`, 400, "SM_IDEMPOTENCY_KEY", { ...typed(TYPE), headers });
+  testRejection(`an Idempotency-Key header ${what}`, 400, "SM_IDEMPOTENCY_KEY", { ...typed(TYPE), headers });
 }
-refuses("two different idempotency keys", 400, "SM_IDEMPOTENCY_KEY", {
+testRejection("two different idempotency keys", 400, "SM_IDEMPOTENCY_KEY", {
   json: { message: { type: TYPE, payload: {} }, options: { idempotencyKey: "a" } },
   headers: { "Idempotency-Key": "b" },
 });
@@ -178,10 +188,10 @@ refuses("two different idempotency keys", 400, "SM_IDEMPOTENCY_KEY", {
 // Batches
 const good = { message: { type: TYPE, payload: {} } };
 const rejectsBatch = (what: string, status: number, code: string, call: Call, naming?: RegExp) =>
-  refuses(what, status, code, call, naming, "dispatch/batch");
+  testRejection(what, status, code, call, naming, "dispatch/batch");
 rejectsBatch("an empty batch", 400, "SM_BATCH", batch({ messages: [] }));
 rejectsBatch("a batch without messages", 400, "SM_BATCH", batch({}));
-rejectsBatch("messages that are no list", 400, "SM_BATCH", batch({ messages: good }));
+rejectsBatch("messages that are not a list", 400, "SM_BATCH", batch({ messages: good }));
 rejectsBatch("1,001 messages", 413, "SM_BATCH_TOO_LARGE", batch({ messages: Array(1_001).fill(good) }));
 rejectsBatch("9 MB", 413, "SM_BATCH_TOO_LARGE", text("x".repeat(9 * 1_048_576)));
 rejectsBatch("an unknown field", 400, "SM_UNKNOWN_FIELD", batch({ messages: [good], atom: true }), /atom/);
@@ -202,11 +212,11 @@ for (const index of [0, 1, 2]) {
     const messages: unknown[] = Array(3).fill(good);
     messages[index] = element;
     const place = new RegExp(`^message ${index + 1}: `);
-    rejectsBatch(`all for ${what} in place ${index + 1}`, status, code, batch({ messages }), place);
+    rejectsBatch(`all for ${what} at index ${index + 1}`, status, code, batch({ messages }), place);
   }
 }
 
-test("batch edge function · one bad element at each place of a batch that is not atomic costs only itself", async () => {
+test("batch edge function · a bad element of a batch that is not atomic affects only itself", async () => {
   for (const index of [0, 1, 2]) {
     for (const [what, , code, element] of BAD_ELEMENTS) {
       const before = await target().countMessages();

@@ -1,4 +1,5 @@
-// Idempotency modes and ordering keys at the dispatch edge function: what the options do, and what is said of a message that waits for another.
+// Idempotency modes and ordering keys in the dispatch edge function: the effect of the options, and the replies for
+// blocked messages.
 import assert from "node:assert/strict";
 import { test } from "../project.ts";
 import { assertRejected, testLocally, useTarget } from "../target.ts";
@@ -15,7 +16,7 @@ const keyed = (idempotencyMode: string, fields: Record<string, unknown> = {}) =>
   ...fields,
 });
 
-testLocally("dispatch edge function · replace answers 200 with the message, which has the new payload", async () => {
+testLocally("dispatch edge function · replace returns 200 and stores the new payload in the message", async () => {
   const options = keyed("replace", { delay: 3_600_000 });
   const first = await send(1, options);
   const again = await send(2, { ...options, delay: 0, priority: 9 });
@@ -34,14 +35,14 @@ test("dispatch edge function · reschedule moves the message, and rejects anothe
   assertRejected(await send(2, options), 409, "SM_IDEMPOTENCY_MISMATCH");
 });
 
-test("dispatch edge function · throttle answers the first message whatever the payload", async () => {
+test("dispatch edge function · throttle returns the first message, whatever the payload", async () => {
   const options = keyed("throttle", { idempotencyWindow: 60_000 });
   const [first, second] = [await send(1, options), await send(2, options)];
   assert.deepEqual([second.status, second.body.messageId], [200, first.body.messageId]);
 });
 
 testLocally(
-  "dispatch edge function · debounce waits for the delay, or else the window, after the last call",
+  "dispatch edge function · debounce waits for the delay, or else for the window, after the last call",
   async () => {
     const options = keyed("debounce", { idempotencyWindow: 3_600_000 });
     const before = Date.now();
@@ -56,7 +57,7 @@ testLocally(
 );
 
 testLocally(
-  "dispatch edge function · a sync message whose mode moves it is stored for a worker, not run in the call",
+  "dispatch edge function · a sync message that its mode moves is stored for a worker, not run in the call",
   async () => {
     const options = { transport: "sync", ...keyed("debounce", { idempotencyWindow: 3_600_000 }) };
     const json = { message: { type: "ExampleQuick", payload: {} }, options };
@@ -67,14 +68,14 @@ testLocally(
   },
 );
 
-test("dispatch edge function · many debounced sends at once make one message, and one caller hears it is new", async () => {
+test("dispatch edge function · concurrent debounced sends store one message, one reply is new", async () => {
   const options = keyed("debounce");
   const replies = await Promise.all(Array.from({ length: 20 }, (_, n) => send(n, options)));
   assert.equal(new Set(replies.map(({ body }) => body.messageId)).size, 1);
   assert.deepEqual(replies.map(({ status }) => status).sort(), [...Array(19).fill(200), 201]);
 });
 
-test("dispatch edge function · a message behind another of its ordering key has no date and is called blocked, in every reply", async () => {
+test("dispatch edge function · a message behind another of its ordering key is blocked, without a time", async () => {
   const options = { orderingKey: crypto.randomUUID() };
   const head = await send(1, options);
   assert.deepEqual([head.status, "blocked" in head.body, head.body.scheduledAt !== null], [201, false, true]);
@@ -103,7 +104,7 @@ test("dispatch edge function · a message behind another of its ordering key has
   assert.equal("blocked" in first.body, false);
 });
 
-test("dispatch edge function · a sync message with an ordering key is stored for a worker, not run in the call", async () => {
+test("dispatch edge function · a sync message with an ordering key is stored, not run in the call", async () => {
   const options = { transport: "sync", orderingKey: crypto.randomUUID(), delay: 60_000 };
   const json = { message: { type: "ExampleQuick", payload: {} }, options };
   for (const blocked of [undefined, true]) {

@@ -1,4 +1,4 @@
-// The sync transport at the dispatch edge function: the handler runs inside the call, and the row stays the truth.
+// The sync transport in the dispatch edge function: the handler runs inside the call, and the row has the result.
 import assert from "node:assert/strict";
 import { eventually } from "../eventually.ts";
 import { test } from "../project.ts";
@@ -15,7 +15,7 @@ function send(type: string, payload: Record<string, unknown>, options: Record<st
 const rowOf = async (id: unknown) =>
   (await project().sql`select * from messenger_messages where id = ${String(id)}`)[0];
 
-test("sync dispatch · answers 201 with the handler's result", async () => {
+test("sync dispatch · returns 201 with the handler's result", async () => {
   const { status, body } = await send("ExampleQuick", {});
   assert.deepEqual([status, body.status, body.transport, body.duplicate], [201, "completed", "sync", false]);
   assert.equal((body.result as { ok: boolean }).ok, true);
@@ -44,7 +44,7 @@ test("sync dispatch · a duplicate is not executed twice", async () => {
   assert.deepEqual(read.body.result, first.body.result, "started once");
 });
 
-testLocally("sync dispatch · of many sends at once with one key one runs the handler", async () => {
+testLocally("sync dispatch · of many concurrent sends with one key, one runs the handler", async () => {
   const options = { idempotencyKey: crypto.randomUUID() };
   const replies = await Promise.all(Array.from({ length: 10 }, () => send("ExampleSlow", { ms: 100 }, options)));
   assert.equal(replies.filter(({ status }) => status === 201).length, 1);
@@ -53,7 +53,7 @@ testLocally("sync dispatch · of many sends at once with one key one runs the ha
 });
 
 testLocally(
-  "sync dispatch · a handler that fails leaves the message pending, and a worker handles it later",
+  "sync dispatch · a failed handler leaves the message pending, and a worker handles it later",
   async () => {
     const { status, body } = await send("ExampleFlaky", { failures: 1 });
     assert.deepEqual([status, body.status, "result" in body], [201, "pending", false]);
@@ -69,7 +69,7 @@ testLocally(
 );
 
 testLocally(
-  "sync dispatch · a message that may not retry is a dead letter at once, and the answer says failed",
+  "sync dispatch · a message without retries becomes a dead letter at once, and the reply reports the failure",
   async () => {
     const { status, body } = await send("ExampleFlaky", { failures: 1 }, { maxRetries: 0 });
     assert.deepEqual([status, body.status], [201, "failed"]);
@@ -80,7 +80,7 @@ testLocally(
   },
 );
 
-testLocally("sync dispatch · a message for later is only stored, and a worker handles it when due", async () => {
+testLocally("sync dispatch · a delayed message is only stored, and a worker handles it when it is due", async () => {
   const { body } = await send("ExampleQuick", {}, { delay: 500 });
   assert.deepEqual([body.status, "result" in body], ["pending", false]);
   await target().call("worker", { json: {} });

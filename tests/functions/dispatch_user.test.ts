@@ -1,4 +1,4 @@
-// The dispatch edge function and signed-in users: what they may send, and whose messages they see.
+// The dispatch edge function and signed-in users: the types they may send, and the messages they can read.
 import assert from "node:assert/strict";
 import { test } from "../project.ts";
 import { assertRejected, testLocally, useTarget } from "../target.ts";
@@ -17,7 +17,7 @@ test("dispatch edge function · a user sends a type that allows it, and reads it
   assert.deepEqual([repeated.status, repeated.body.messageId], [200, sent.body.messageId]);
 });
 
-test("dispatch edge function · a user's key is the user's own", async () => {
+test("dispatch edge function · each user has separate idempotency keys", async () => {
   const [ada, bob] = [await target().newUser(), await target().newUser()];
   const json = { message: HELLO, options: { idempotencyKey: "same-key", delay: 60_000 } };
   const ids = [];
@@ -25,7 +25,7 @@ test("dispatch edge function · a user's key is the user's own", async () => {
   assert.equal(new Set(ids).size, 3);
 });
 
-test("dispatch edge function · another user's message looks as if it did not exist", async () => {
+test("dispatch edge function · another user's message is reported as missing", async () => {
   const [ada, bob] = [await target().newUser(), await target().newUser()];
   const { body } = await target().call("dispatch", { json: { message: HELLO }, as: ada });
   const foreign = await target().call(`dispatch/${body.messageId}`, { as: bob });
@@ -34,7 +34,7 @@ test("dispatch edge function · another user's message looks as if it did not ex
   assert.equal((await target().call(`dispatch/${body.messageId}`)).status, 200, "a service sees it");
 });
 
-test("dispatch edge function · a user may not send other types, and cannot learn which exist", async () => {
+test("dispatch edge function · a user may not send other types, and cannot find out which exist", async () => {
   const as = await target().newUser();
   const before = await target().countMessages();
   const sentences = new Set<string>();
@@ -87,7 +87,7 @@ test("dispatch edge function · a user's payload is checked against its type's s
 });
 
 testLocally(
-  "dispatch edge function · whose message it is comes from the token, whatever the metadata claims",
+  "dispatch edge function · the token determines the user, whatever the metadata claims",
   async () => {
     const [ada, bob] = [await target().newUser(), await target().newUser()];
     const metadata = { user_id: bob.id, created_by: bob.id, sub: bob.id };
@@ -99,7 +99,7 @@ testLocally(
   },
 );
 
-testLocally("dispatch edge function · a user with too many unfinished messages is told to wait", async () => {
+testLocally("dispatch edge function · a user with too many unfinished messages receives 429", async () => {
   const { sql } = project();
   const as = await target().newUser();
   await sql`update messenger.settings set max_unfinished_per_user = 2`;

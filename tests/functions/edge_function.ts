@@ -1,4 +1,4 @@
-// One edge function in an isolate of its own, with a script for its data API: such tests need no database.
+// One edge function in an isolate, with a script as its data API, so that these tests need no database.
 import { resolve } from "node:path";
 import { readConfig } from "../../supabase/local/config.ts";
 import { startIsolate } from "../../supabase/local/isolate.ts";
@@ -11,20 +11,22 @@ export const SECRET_KEY = "sb_secret_of_a_script";
 type Args = Record<string, unknown>;
 
 export interface Scripted {
-  /** Environment of the function, beside what it needs to start. */
+  /** Environment of the function, in addition to the required variables. */
   env?: Record<string, string>;
-  /** Results of the data API's functions by name, in place of the script's own; a response is the reply as it is. */
+  /**
+   * Results of the data API's functions by name, in place of the script's defaults; a Response is returned unchanged.
+   */
   api?: Record<string, (args: Args) => unknown>;
-  /** A module to run in place of the function's own, from the root of the repository. */
+  /** A module to run in place of the function, from the root of the repository. */
   entrypoint?: string;
 }
 
 export interface EdgeFunction extends AsyncDisposable {
-  /** Functions of the database that were called, oldest first. */
+  /** Database functions that were called, oldest first. */
   readonly calls: { name: string; args: Args }[];
-  /** Gives out messages to a worker, and takes its outcomes. */
+  /** Delivers messages to a worker, and accepts its outcomes. */
   readonly receiver: MemoryReceiver;
-  /** What the function logged. */
+  /** Log lines of the function. */
   readonly lines: string[];
   post(path: string, json: unknown, headers?: Record<string, string>): Promise<{ status: number; body: Args }>;
 }

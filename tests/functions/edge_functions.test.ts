@@ -1,4 +1,4 @@
-// What all edge functions reject alike: methods, paths and tokens.
+// Requests that all edge functions reject in the same way: methods, paths and tokens.
 import assert from "node:assert/strict";
 import { SignJWT } from "jose";
 import { test } from "../project.ts";
@@ -31,7 +31,7 @@ const METHODS: [path: string, method: string, allowed: string][] = [
   ["admin/flags/emails", "GET", "PUT"],
 ];
 for (const [path, method, allowed] of METHODS) {
-  test(`edge functions · ${method} /${path} is rejected and told what is allowed`, async () => {
+  test(`edge functions · ${method} /${path} is rejected, and the reply lists the allowed methods`, async () => {
     const reply = await target().call(path, { method });
     assertRejected(reply, 405, "SM_METHOD");
     const allow = reply.headers.get("allow")?.split(", ") ?? [];
@@ -40,24 +40,16 @@ for (const [path, method, allowed] of METHODS) {
 }
 
 for (const path of ["dispatch/a/b", "dispatch/batch/x", "worker/run", "scheduler/../x", "worker/..%2f..%2fetc"]) {
-  test(`edge functions · there is nothing at /${path}`, async () => {
+  test(`edge functions · /${path} does not exist`, async () => {
     const reply = await target().call(path, { json: {} });
-    // fetch itself resolves "..", which leads to a function that does not exist.
+    // fetch resolves "..", which leads to a function that does not exist.
     if (path.includes("/../")) assert.equal(reply.status, 404);
     else assertRejected(reply, 404, "SM_NOT_FOUND");
   });
 }
 
-const IDS = [
-  "5",
-  "batch",
-  "not-a-uuid",
-  "..%2f..%2fetc%2fpasswd",
-  "'%20or%201=1",
-  "%00",
-  "0190a000-0000-7000-8000-0000",
-];
-for (const id of [...IDS, crypto.randomUUID(), "x".repeat(5_000)]) {
+const IDS = ["5", "batch", "not-a-uuid", "..%2f..%2fetc%2fpasswd", "'%20or%201=1", "%00"];
+for (const id of [...IDS, "0190a000-0000-7000-8000-0000", crypto.randomUUID(), "x".repeat(5_000)]) {
   test(`dispatch edge function · there is no message with the id ${id.slice(0, 40)}`, async () => {
     assertRejected(await target().call(`dispatch/${id}`), 404, "SM_NOT_FOUND");
   });
@@ -75,7 +67,7 @@ const SECRETS: [what: string, call: Call][] = [
 ];
 for (const path of ["dispatch", "dispatch/batch", "worker", "scheduler"]) {
   for (const [what, call] of SECRETS) {
-    test(`edge functions · /${path} is closed to ${what}`, async () => {
+    test(`edge functions · /${path} rejects ${what}`, async () => {
       const before = await target().countMessages();
       const json = path === "dispatch" ? MESSAGE : path === "dispatch/batch" ? { messages: [MESSAGE] } : {};
       assertRejected(await target().call(path, { json, ...call }), 401, "SM_UNAUTHENTICATED");
@@ -84,7 +76,7 @@ for (const path of ["dispatch", "dispatch/batch", "worker", "scheduler"]) {
   }
 }
 
-test("edge functions · the publishable key alone opens nothing", async () => {
+test("edge functions · the publishable key alone gives no access", async () => {
   const headers = { apikey: target().publishableKey, authorization: `Bearer ${target().publishableKey}` };
   for (const path of ["dispatch", "dispatch/batch", "worker", "scheduler"]) {
     assertRejected(await target().call(path, { json: MESSAGE, as: "nobody", headers }), 401, "SM_UNAUTHENTICATED");
@@ -99,7 +91,7 @@ test("edge functions · a user may call neither worker nor scheduler", async () 
   assertRejected(await target().call("scheduler", { json: {}, as }), 403, "SM_FIELD_FORBIDDEN");
 });
 
-test("edge functions · a token without a signature is nobody's, whatever it claims", async () => {
+test("edge functions · a token without a signature is rejected, whatever it claims", async () => {
   const part = (value: unknown) => btoa(JSON.stringify(value)).replaceAll("=", "");
   for (const role of ["authenticated", "service_role"]) {
     const claims = part({ sub: crypto.randomUUID(), role, exp: Math.floor(Date.now() / 1_000) + 3_600 });
@@ -112,7 +104,7 @@ test("edge functions · a token without a signature is nobody's, whatever it cla
   }
 });
 
-testLocally("edge functions · expired and altered tokens, and tokens of other projects, are nobody's", async () => {
+testLocally("edge functions · expired and altered tokens, and tokens of other projects, are rejected", async () => {
   const sub = crypto.randomUUID();
   const good = await project().signUser({ sub });
   const [head, , signature] = good.split(".");
@@ -137,7 +129,7 @@ testLocally("edge functions · expired and altered tokens, and tokens of other p
 });
 
 testLocally(
-  "edge functions · a token that would never expire is rejected everywhere, a user's and a service's",
+  "edge functions · a token without an expiry is rejected everywhere, a user's and a service's",
   async () => {
     const sub = crypto.randomUUID();
     const operator = { app_metadata: { symphony_role: "operator" } };
@@ -166,7 +158,7 @@ const api = useApiProxy(() => watched.project());
 const watched = useTarget({ env: { SUPABASE_URL: api.url } });
 
 testLocally(
-  "edge functions · a caller without rights costs the database nothing, but for one read of the digests a second",
+  "edge functions · a caller without rights causes no database call, except one read of the digests per second",
   async () => {
     const { target, project } = watched;
     const user = await target().newUser();
@@ -198,7 +190,7 @@ testLocally(
       const reply = await target().call(path, { method, json: method === "GET" ? undefined : MESSAGE, as: user });
       assertRejected(reply, 403, "SM_FIELD_FORBIDDEN");
     }
-    // Each isolate registers its types when it starts, whoever has it started.
+    // Each isolate registers its types when it starts, whichever caller has started it.
     const callsOfRequests = () => api.calls.filter((called) => called !== "rpc/messenger_register");
     assert.deepEqual(callsOfRequests(), []);
     assertRejected(
@@ -213,7 +205,7 @@ testLocally(
 const settled = useTarget({ env: { SYMPHONY_JWT_ISSUER: "https://clerk.example", SYMPHONY_JWT_AUDIENCE: "orders" } });
 
 testLocally(
-  "edge functions · SYMPHONY_JWT_ISSUER and SYMPHONY_JWT_AUDIENCE hold for tokens, not for keys",
+  "edge functions · SYMPHONY_JWT_ISSUER and SYMPHONY_JWT_AUDIENCE apply to tokens, not to keys",
   async () => {
     const { target, project } = settled;
     const statusOf = async (claims: { iss?: string; aud?: string | string[] }) => {
@@ -237,7 +229,7 @@ testLocally(
   },
 );
 
-testLocally("edge functions · the legacy service_role key is a service, as apikey and as bearer", async () => {
+testLocally("edge functions · the legacy service_role key is a service, as apikey and as bearer token", async () => {
   const { serviceRoleKey: key } = project();
   const ways: Record<string, string>[] = [{ apikey: key }, { authorization: `Bearer ${key}` }];
   for (const headers of ways) {
@@ -246,8 +238,8 @@ testLocally("edge functions · the legacy service_role key is a service, as apik
   }
 });
 
-/** Speaks HTTP itself, for what fetch would not send. */
-async function speak(requestLine: string, headers: string[], body = ""): Promise<string> {
+/** Writes HTTP directly, for requests that fetch does not send. */
+async function sendRaw(requestLine: string, headers: string[], body = ""): Promise<string> {
   const { hostname, port } = new URL(target().url);
   using connection = await Deno.connect({ hostname, port: Number(port) });
   const lines = [requestLine, `Host: ${hostname}:${port}`, `apikey: ${target().secretKey}`, ...headers];
@@ -259,23 +251,19 @@ async function speak(requestLine: string, headers: string[], body = ""): Promise
 testLocally("edge functions · a request with two lengths is rejected before it is read", async () => {
   const before = await target().countMessages();
   const body = JSON.stringify(MESSAGE);
-  const lengths = [`Content-Length: ${body.length}`, "Content-Length: 5"];
-  const reply = await speak(
-    "POST /functions/v1/dispatch HTTP/1.1",
-    ["Content-Type: application/json", ...lengths],
-    body,
-  );
+  const headers = ["Content-Type: application/json", `Content-Length: ${body.length}`, "Content-Length: 5"];
+  const reply = await sendRaw("POST /functions/v1/dispatch HTTP/1.1", headers, body);
   assert.match(reply, /^HTTP\/1\.1 400/);
   assert.equal(await target().countMessages(), before);
 });
 
-// Longer ones never reach an edge function: servers in front of it hang up at 64 KB.
-test("edge functions · 60 KB of query string change nothing", async () => {
+// Longer query strings never reach an edge function: servers in front of it close the connection at 64 KB.
+test("edge functions · a query string of 60 KB changes nothing", async () => {
   const reply = await target().call(`dispatch/${crypto.randomUUID()}?q=${"x".repeat(60_000)}`);
   assertRejected(reply, 404, "SM_NOT_FOUND");
 });
 
-test("edge functions · an error says nothing of the inside", async () => {
+test("edge functions · an error reveals no internal details", async () => {
   const replies = [
     await target().call("dispatch", { json: { message: { type: "'; select 1", payload: {} } } }),
     await target().call("dispatch", { raw: "{", headers: { "content-type": "application/json" } }),
@@ -286,7 +274,7 @@ test("edge functions · an error says nothing of the inside", async () => {
   }
 });
 
-test("edge functions · an empty body, however it is sent, is never a 500", async () => {
+test("edge functions · an empty body in any form never causes a 500", async () => {
   const id = crypto.randomUUID();
   const paths = ["dispatch", "dispatch/batch", "worker", "scheduler", "admin/failed/retry", "admin/failed/discard"]
     .concat(`admin/failed/${id}/retry`, `admin/messages/${id}/cancel`, "admin/queues/supabase/default/resume")

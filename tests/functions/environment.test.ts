@@ -1,9 +1,9 @@
-// How the edge functions use their environment: each starts in an isolate, against a data API that is a script.
+// The use of the environment by the edge functions: each starts in an isolate, with a script as its data API.
 import assert from "node:assert/strict";
 import type { ClaimRequest, Outcome } from "../../shared/delivery.ts";
 import { openEdgeFunction, SECRET_KEY } from "./edge_function.ts";
 
-/** Like Deno.test; fetch keeps its connections beyond the test. */
+/** Like Deno.test, but without leak checks, because fetch keeps its connections beyond the test. */
 function test(name: string, fn: () => Promise<void>): void {
   Deno.test({ name: `environment · ${name}`, fn, sanitizeResources: false, sanitizeOps: false });
 }
@@ -41,7 +41,7 @@ test("a worker registers its types, with the retry policy of its environment, be
     },
     api: {
       async messenger_register() {
-        await new Promise((resolve) => setTimeout(resolve, 300)); // longer than the claim beside it, and its handler
+        await new Promise((resolve) => setTimeout(resolve, 300)); // longer than the concurrent claim and its handler
         finishedBefore = worker.receiver.settled.length;
       },
     },
@@ -100,7 +100,7 @@ test("worker and scheduler accept a secret key, and their environment's secret, 
   }
 });
 
-test("a function whose environment is wrong does not start, and its log names each wrong variable", async () => {
+test("a function with wrong variables does not start, and its log names each of them", async () => {
   await using worker = await openEdgeFunction("worker", {
     env: { SYMPHONY_WORKER_LEASE: "soon", SYMPHONY_RETRY_MULTIPLIER: "0" },
   });
@@ -115,7 +115,7 @@ test("a function whose environment is wrong does not start, and its log names ea
 test("a worker that finds no message ends after 600 polls, and still serves every later call", async () => {
   let polls = 0;
   await using worker = await openEdgeFunction("worker", {
-    entrypoint: "tests/functions/hasty_worker.ts",
+    entrypoint: "tests/functions/worker_without_pauses.ts",
     env: { SYMPHONY_WORKER_LINGER: "3600000", SYMPHONY_WORKER_POLL_INTERVAL: "10" },
     api: {
       messenger_exchange({ outcomes, ...request }) {

@@ -1,4 +1,4 @@
-// What an error says of a field is that field's own: the value, the range, the next step, and never a neighbour's hint.
+// Errors name the field, the value, the allowed range and the next step of that very field.
 import assert from "node:assert/strict";
 import { test } from "../project.ts";
 import { assertRejected, type Call, useTarget } from "../target.ts";
@@ -6,7 +6,7 @@ import { assertRejected, type Call, useTarget } from "../target.ts";
 const { target } = useTarget();
 const DATE = /^Send an ISO 8601 date with a zone, such as 2030-01-31T09:00:00Z\.$/;
 
-function says(what: string, path: string, call: Call, code: string, sentence: RegExp, hint: RegExp): void {
+function testHint(what: string, path: string, call: Call, code: string, sentence: RegExp, hint: RegExp): void {
   test(`hints · /${path} ${what}`, async () => {
     const reply = await target().call(path, call);
     assert.match(assertRejected(reply, reply.status, code), sentence);
@@ -82,7 +82,7 @@ const OPTIONS: [options: Record<string, unknown>, code: string, sentence: RegExp
     /^Send a string\.$/,
   ],
   [{ orderingKey: "a\nb" }, "SM_ORDERING_KEY", /the ordering key must have 1 to 255 bytes/, /^An ordering key is/],
-  [{ queue: "-a" }, "SM_QUEUE", /queue name is malformed/, /the first a deadLetter or digit/],
+  [{ queue: "-a" }, "SM_QUEUE", /queue name is malformed/, /the first a letter or digit/],
   [{ priority: 11 }, "SM_PRIORITY", /from 1 to 10/, /^A priority is a whole number from 1 to 10/],
   [{ maxRetries: 101 }, "SM_MAX_RETRIES", /from 0 to 100/, /from 0 to 100/],
   [{ headers: [] }, "SM_HEADERS_NOT_OBJECT", /^options\.headers must be an object/, /^Send an object\.$/],
@@ -108,7 +108,7 @@ const OPTIONS: [options: Record<string, unknown>, code: string, sentence: RegExp
 ];
 for (const [options, code, sentence, hint] of OPTIONS) {
   const shown = JSON.stringify(options).slice(0, 60);
-  says(`names the option of ${shown}`, "dispatch", { json: { message, options } }, code, sentence, hint);
+  testHint(`names the option of ${shown}`, "dispatch", { json: { message, options } }, code, sentence, hint);
 }
 
 const DISPATCH: [what: string, path: string, call: Call, code: string, sentence: RegExp, hint: RegExp][] = [
@@ -170,7 +170,7 @@ const DISPATCH: [what: string, path: string, call: Call, code: string, sentence:
     /^The largest value allowed is 1000\.$/,
   ],
 ];
-for (const [what, ...rest] of DISPATCH) says(what, ...rest);
+for (const [what, ...rest] of DISPATCH) testHint(what, ...rest);
 
 const OPERATORS: [path: string, json: unknown, code: string, sentence: RegExp, hint: RegExp][] = [
   [
@@ -273,10 +273,10 @@ const OPERATORS: [path: string, json: unknown, code: string, sentence: RegExp, h
 for (const [path, json, code, sentence, hint] of OPERATORS) {
   const method = /^admin\/(flags|schedules|transports)/.test(path) ? "PUT" : json === undefined ? "GET" : "POST";
   const shown = json === undefined ? "names the parameter" : `names the field of ${JSON.stringify(json).slice(0, 60)}`;
-  says(shown, path, { method, json }, code, sentence, hint);
+  testHint(shown, path, { method, json }, code, sentence, hint);
 }
 
-test("hints · the widest values that are allowed are those that the database takes", async () => {
+test("hints · the API's ranges are those of the database", async () => {
   const widest = [{ delay: 3_110_400_000_000 }, { idempotencyKey: "widest", idempotencyWindow: 31_104_000_000 }]
     .concat([{ scheduledAt: "9999-12-31T23:59:59Z" }, { expiresAt: "9999-12-31T23:59:59.999999+15:59" }] as never[]);
   for (const options of widest) {

@@ -1,4 +1,4 @@
-// Middleware of packs/index.ts, and traces, through the real edge functions: the worker's and the sync transport's.
+// Middleware of packs/index.ts, and traces, in the real edge functions: with the worker and with the sync transport.
 import assert from "node:assert/strict";
 import { eventually } from "../eventually.ts";
 import { rootWith } from "../own_packs.ts";
@@ -41,7 +41,7 @@ const message = { type: "Traced", payload: { next: true }, metadata: { tenant: "
 const headers = { traceparent: `00-${TRACE}-00f067aa0ba902b7-01` };
 
 testLocally(
-  "middleware · of packs/index.ts runs in the worker, and a trace goes from call to handler to next message",
+  "middleware · of packs/index.ts runs in the worker, and a trace continues from call to handler to next message",
   async () => {
     const { body } = await target().call("dispatch", { json: { message }, headers });
     await target().call("worker?wait=1", { json: {} });
@@ -53,13 +53,13 @@ testLocally(
     for (const traceparent of [first, second]) assert.match(traceparent, new RegExp(`^00-${TRACE}-[0-9a-f]{16}-01$`));
     const span = first.split("-")[2];
     await eventually(
-      "the line about the delivery has both ids",
+      "the log line of the delivery has both ids",
       () => lines.some((line) => ["handled", TRACE, span, '"tenant":"acme"'].every((part) => line.includes(part))),
     );
   },
 );
 
-testLocally("middleware · of packs/index.ts runs around a handler inside the dispatching call too", async () => {
+testLocally("middleware · of packs/index.ts runs around a handler inside the dispatching call, too", async () => {
   const { body } = await target().call("dispatch", { json: { message, options: { transport: "sync" } }, headers });
   assert.match(String((body.result as { stamped: string }).stamped), new RegExp(`^00-${TRACE}-`));
 });

@@ -4,7 +4,7 @@ import type { z } from "zod";
 import * as reply from "../../shared/operator_replies.ts";
 import { eventually } from "../eventually.ts";
 import { empty, test } from "../project.ts";
-import { call, dispatch, dispatchMany, held, settle } from "../supabase/bus.ts";
+import { call, dispatch, dispatchAndClaim, dispatchMany, settle } from "../supabase/bus.ts";
 import { assertRejected, testLocally, useTarget } from "../target.ts";
 
 const logged: string[] = [];
@@ -54,7 +54,7 @@ testLocally("monitor · messages are paged newest first by cursor, filtered as a
 
 testLocally("monitor · one message is shown whole, with its failed deliveries", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql, { payload: { to: "Ada" } });
+  const { id, fence } = await dispatchAndClaim(sql, { payload: { to: "Ada" } });
   await settle(sql, [{ id, fence, outcome: "failed", error: "no answer" }]);
   const message = await look(`messages/${id}`, reply.oneMessage);
   assert.deepEqual([message.body, message.last_error, message.attempts.length], [{ to: "Ada" }, "no answer", 1]);
@@ -72,7 +72,7 @@ testLocally("monitor · a message that waits for its predecessor is blocked and 
 testLocally("monitor · dead letters are listed by offset and cursor, and shown whole", async () => {
   const { sql } = project();
   for (const error of ["one", "two", "three"]) {
-    const { id, fence } = await held(sql);
+    const { id, fence } = await dispatchAndClaim(sql);
     await settle(sql, [{ id, fence, outcome: "failed", error, retryable: false }]);
   }
   const page = await look("failed?limit=2", reply.failed);
@@ -88,7 +88,7 @@ testLocally("monitor · dead letters are listed by offset and cursor, and shown 
 
 testLocally("monitor · queues, transports and workers are listed", async () => {
   const { sql } = project();
-  await held(sql);
+  await dispatchAndClaim(sql);
   await dispatch(sql, { delay: "1 hour" });
   await call(sql, "messenger_pause", { transport: "supabase", queue: "resting" });
   const { queues } = await look("queues", reply.queues);
@@ -134,7 +134,7 @@ testLocally("monitor · schedules are listed and previewed, a stored one by its 
 
 testLocally("monitor · metrics tell what was done, and Prometheus the counters", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await settle(sql, [{ id, fence, outcome: "completed", duration_ms: 20 }]);
   const metrics = await look("metrics?minutes=5", reply.metrics);
   assert.deepEqual([metrics.totalProcessed, metrics.successRate, metrics.byMessageType.Greeting.succeeded], [1, 1, 1]);

@@ -1,4 +1,4 @@
-// Code of the project that raises inside a call: it is never called the caller's malformed request.
+// Errors that the project's own code raises inside a call are never reported as the caller's malformed request.
 import assert from "node:assert/strict";
 import { eventually } from "../eventually.ts";
 import { assertRejected, type Call, testLocally, useTarget } from "../target.ts";
@@ -10,7 +10,7 @@ const SENTENCE = 'invalid input syntax for type uuid: "user_2abc"';
 const NOTE = { message: { type: "TestNote", payload: {} } };
 const HELLO = { message: { type: "ExampleUser", payload: { note: "hello" } } };
 
-/** Runs with a trigger of the project's own on the table of messages that raises `code`. */
+/** Runs with a trigger of the project on the table of messages that raises `code`. */
 async function withTrigger(code: string, body: () => Promise<void>): Promise<void> {
   const { sql } = project();
   await sql.unsafe(`
@@ -38,7 +38,7 @@ const WAYS: [what: string, path: string, call: (user: { token: string }) => Call
 for (
   const code of ["22P02", "22P05", "22003", "22007", "22015", "54000", "54001", "42P01", "P0001", "PT422", "23514"]
 ) {
-  testLocally(`own code · a trigger that raises ${code} is no mistake of the caller's`, async () => {
+  testLocally(`own code · a trigger that raises ${code} is not reported as the caller's mistake`, async () => {
     const user = await target().newUser();
     const before = await target().countMessages();
     await withTrigger(code, async () => {
@@ -49,7 +49,7 @@ for (
         assert.ok(!JSON.stringify(reply.body).includes("user_2abc"), what);
         const requestId = String(reply.headers.get("x-request-id"));
         await eventually(
-          "the log has the reason under the request id",
+          "the log has the reason with the request id",
           () => lines.some((line) => [requestId, code, "user_2abc"].every((part) => line.includes(part))),
         );
       }
@@ -59,7 +59,7 @@ for (
 }
 
 for (const code of ["40001", "40P01", "55P03", "57014", "53100"]) {
-  testLocally(`own code · a trigger that raises ${code} is a matter of trying again`, async () => {
+  testLocally(`own code · a trigger that raises ${code} makes the call repeatable`, async () => {
     const user = await target().newUser();
     const before = await target().countMessages();
     await withTrigger(code, async () => {
@@ -73,13 +73,16 @@ for (const code of ["40001", "40P01", "55P03", "57014", "53100"]) {
   });
 }
 
-testLocally("own code · an operator's call that a trigger breaks is no mistake of the operator's either", async () => {
-  const { body } = await target().call("dispatch", { json: { ...NOTE, options: { delay: 60_000 } } });
-  await withTrigger("22P02", async () => {
-    const cancel = await target().call(`admin/messages/${body.messageId}/cancel`, { method: "POST" });
-    assertRejected(cancel, 500, "SM_INTERNAL");
-  });
-});
+testLocally(
+  "own code · a trigger that breaks an operator's call is not reported as the operator's mistake",
+  async () => {
+    const { body } = await target().call("dispatch", { json: { ...NOTE, options: { delay: 60_000 } } });
+    await withTrigger("22P02", async () => {
+      const cancel = await target().call(`admin/messages/${body.messageId}/cancel`, { method: "POST" });
+      assertRejected(cancel, 500, "SM_INTERNAL");
+    });
+  },
+);
 
 testLocally("own code · a user of another identity provider, whose id is no UUID, owns no messages", async () => {
   const as = { token: await project().signUser({ sub: "user_2abcDEF" }) };

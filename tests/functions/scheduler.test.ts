@@ -1,4 +1,4 @@
-// The scheduler edge function: one call is one tick, for projects whose clock is outside.
+// The scheduler edge function: one call is one tick, for projects with an external ticker.
 import assert from "node:assert/strict";
 import { eventually } from "../eventually.ts";
 import { test } from "../project.ts";
@@ -6,7 +6,7 @@ import { assertRejected, testLocally, useTarget } from "../target.ts";
 
 const { target, project } = useTarget({ env: { SYMPHONY_WORKER_LINGER: "0" } });
 
-test("scheduler edge function · answers 200 and the tick's figures", async () => {
+test("scheduler edge function · returns 200 and the tick's figures", async () => {
   const { status, body } = await target().call("scheduler", { json: {} });
   assert.equal(status, 200);
   const names = ["dead", "expanded", "failed", "pruned", "relayed", "rescued", "woken"];
@@ -38,7 +38,7 @@ for (
   });
 }
 
-testLocally("scheduler edge function · a tick rescues a message whose worker is gone", async () => {
+testLocally("scheduler edge function · a tick rescues a message whose worker has ended", async () => {
   const { sql } = project();
   const [{ id }] = await sql`select id from messenger_dispatch('TestNote')`;
   await sql`select from messenger_claim('gone', types => array['TestNote'])`;
@@ -51,14 +51,14 @@ testLocally("scheduler edge function · a tick rescues a message whose worker is
   assert.equal((await target().call("scheduler", { json: {} })).body.rescued, 0, "once");
 });
 
-testLocally("scheduler edge function · an outside clock wakes the workers, without pg_cron", async () => {
+testLocally("scheduler edge function · an external ticker wakes workers, without pg_cron", async () => {
   const { sql } = project();
-  // As messenger_start on a database without pg_cron: the URL and the secret, no job.
+  // The state after messenger_start on a database without pg_cron: the URL and the secret, no job.
   await sql`select messenger_start(${`${target().url}/functions/v1`})`;
   await sql`select messenger_stop()`;
-  // Not due yet, so the dispatch itself does not ring.
+  // Not due yet, so the dispatch itself sends no wake-up.
   const [{ id }] = await sql`select id from messenger_dispatch('ExampleQuick', delay => '100 milliseconds')`;
-  // The worker of the test before counts as awake for a second.
+  // The worker of the previous test counts as active for a second.
   await eventually("a tick wakes", async () => (await target().call("scheduler", { json: {} })).body.woken === 1);
   await eventually("the message is handled", async () => {
     const [row] = await sql`select status from messenger_messages where id = ${id}`;

@@ -1,4 +1,4 @@
-// Traces through the real edge functions into a real collector: a dispatch, its deliveries, and how they hang together.
+// Traces from the real edge functions to a real collector: a dispatch, its deliveries, and the links between them.
 import assert from "node:assert/strict";
 import { type CollectedSpan, openCollector } from "../collector.ts";
 import { rootWith } from "../own_packs.ts";
@@ -18,7 +18,9 @@ const root = await rootWith({
         retry: { maxRetries: 5, delay: 0 },
         dispatchableBy: "user",
         handle({ failures = 0, secret }, ctx) {
-          if (ctx.envelope.retryCount < failures) throw new TypeError("with Bearer abc.def.ghi " + secret + "x".repeat(500));
+          if (ctx.envelope.retryCount < failures) {
+            throw new TypeError("with Bearer abc.def.ghi " + secret + "x".repeat(500));
+          }
           return ctx.traceparent;
         },
       }),
@@ -34,7 +36,10 @@ const root = await rootWith({
         payload,
         retry: { maxRetries: 0 },
         handleBatch(items) {
-          for (const item of items) item.payload.failures ? item.fail(new RangeError("no such page")) : item.complete(items.length);
+          for (const item of items) {
+            if (item.payload.failures) item.fail(new RangeError("no such page"));
+            else item.complete(items.length);
+          }
         },
       }),
     ];
@@ -107,7 +112,7 @@ testLocally("traces · a dispatch is a child of its caller, the delivery a child
   assert.equal(result.result, `00-${trace}-${process.spanId}-01`);
 });
 
-testLocally("traces · name their service and where it ran, and carry the configured headers", () => {
+testLocally("traces · have the name and environment of their service, and the configured headers", () => {
   const apps = new Map(collector.resources.map((resource) => [resource["faas.name"], resource]));
   assert.deepEqual([...apps.keys()].sort(), ["dispatch", "worker"]);
   const { "service.instance.id": instance, ...worker } = apps.get("worker") ?? {};
@@ -125,7 +130,7 @@ testLocally("traces · name their service and where it ran, and carry the config
 });
 
 testLocally(
-  "traces · each retry is a span of its own with its error, without payload, secret or long text",
+  "traces · each retry has a span with its error, without payload, secret or long text",
   async () => {
     const trace = newTrace();
     const message = { type: "Order", payload: { failures: 2, secret: "hunter2-".repeat(40) } };
@@ -156,7 +161,7 @@ testLocally(
   },
 );
 
-testLocally("traces · messages handled together keep each its own parent and outcome", async () => {
+testLocally("traces · messages that are handled together keep their own parents and outcomes", async () => {
   const [good, bad] = [newTrace(), newTrace()];
   const of = (trace: string, payload: unknown) => ({
     message: { type: "Pages", payload },
@@ -173,7 +178,7 @@ testLocally("traces · messages handled together keep each its own parent and ou
   }
 });
 
-testLocally("traces · a message from SQL that brings no trace is one of its own, its retries included", async () => {
+testLocally("traces · a message from SQL without a trace starts one, which its retries continue", async () => {
   const [{ id }] = await project().sql`select id from messenger_dispatch('Order', '{"failures": 1}')`;
   await work();
   const spans = await collector.trace(id.replaceAll("-", ""), 2);
@@ -184,7 +189,7 @@ testLocally("traces · a message from SQL that brings no trace is one of its own
   ]]);
 });
 
-testLocally("traces · one from SQL with the header joins its trace; a snooze is no error", async () => {
+testLocally("traces · a message from SQL with the header joins its trace; a snooze is no error", async () => {
   const trace = newTrace();
   await project().sql`select messenger_dispatch('Nap', headers => ${project().sql.json(requested(trace))})`;
   await work();
@@ -193,7 +198,7 @@ testLocally("traces · one from SQL with the header joins its trace; a snooze is
 });
 
 testLocally(
-  "traces · a user's message has them too, and one that is rejected ends its dispatch with the code",
+  "traces · a user's message has them, too, and a rejected one ends its dispatch with the code",
   async () => {
     const { token } = await target().newUser();
     const [sent, rejected] = [newTrace(), newTrace()];
@@ -226,7 +231,7 @@ testLocally("traces · a handler inside the dispatching call is a child of the d
   assert.equal(body.result, `00-${trace}-${process.spanId}-01`);
 });
 
-testLocally("traces · a caller that does not sample is obeyed: the context travels, no span is sent", async () => {
+testLocally("traces · for a caller that does not sample, the context is passed on and no span is sent", async () => {
   const [unsampled, after] = [newTrace(), newTrace()];
   const { body } = await target().call("dispatch", { json: noop, headers: requested(unsampled, "00") });
   await target().call("dispatch", { json: noop, headers: requested(after) });
@@ -237,7 +242,7 @@ testLocally("traces · a caller that does not sample is obeyed: the context trav
   assert.match(result, new RegExp(`^00-${unsampled}-[0-9a-f]{16}-00$`));
 });
 
-testLocally("traces · every request was as the protocol wants it", () => {
+testLocally("traces · every request follows the protocol", () => {
   assert.deepEqual(collector.wrong, []);
   return Promise.resolve();
 });

@@ -1,4 +1,4 @@
-// Traces whose collector is slow, broken or gone: the spans are lost and noted, the messages are not touched.
+// Traces with a collector that is slow, broken or gone: spans are lost and logged, messages are not affected.
 import assert from "node:assert/strict";
 import { openCollector } from "../collector.ts";
 import { eventually } from "../eventually.ts";
@@ -10,7 +10,7 @@ const lines: string[] = [];
 const { target, project } = useTarget({
   env: {
     SYMPHONY_WORKER_LINGER: "0",
-    // Wins over the general one, and is taken as it is.
+    // Takes precedence over the general variable, and is used unchanged.
     OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `${collector.url}/v1/traces?key=${KEY}`,
     OTEL_EXPORTER_OTLP_ENDPOINT: "http://127.0.0.1:1",
     OTEL_EXPORTER_OTLP_HEADERS: `authorization=Bearer%20${KEY}`,
@@ -19,7 +19,7 @@ const { target, project } = useTarget({
   log: (line: string) => void lines.push(line),
 });
 
-/** A message through both edge functions. */
+/** Sends a message through both edge functions. */
 async function sendAndWork(): Promise<void> {
   const message = { type: "ExampleQuick", payload: {} };
   const sent = await target().call("dispatch", { json: { message } });
@@ -37,35 +37,35 @@ function notes(reason: string): Record<string, unknown>[] {
     .filter((note) => note.reason === reason);
 }
 
-/** The next calls start isolates that have noted nothing yet. */
+/** Makes the next calls start isolates that have logged nothing yet. */
 async function newIsolates(): Promise<void> {
   for (const app of ["dispatch", "worker"]) await project().functions.kill(app);
 }
 
-testLocally("traces lost · to a collector that answers 500, one note a minute from each isolate", async () => {
+testLocally("traces lost · if the collector returns 500, each isolate logs one line per minute", async () => {
   let requests = 0;
   collector.instead = () => {
     requests++;
     return new Response(`no, ${KEY}`, { status: 500 });
   };
   await sendAndWork();
-  await eventually("both edge functions have noted it", () => notes("The collector answered 500.").length === 2);
+  await eventually("both edge functions have logged it", () => notes("The collector answered 500.").length === 2);
   const before = requests;
   await sendAndWork();
   await eventually("both edge functions have tried again", () => requests === before + 2);
   assert.equal(notes("The collector answered 500.").length, 2);
 });
 
-testLocally("traces lost · to one that never answers, after OTEL_EXPORTER_OTLP_TIMEOUT", async () => {
+testLocally("traces lost · if the collector does not reply, after OTEL_EXPORTER_OTLP_TIMEOUT", async () => {
   await newIsolates();
   const reply = Promise.withResolvers<Response>();
   collector.instead = () => reply.promise;
   await sendAndWork();
-  await eventually("both have noted it", () => notes("The collector did not answer within 500 ms.").length === 2);
+  await eventually("both have logged it", () => notes("The collector did not answer within 500 ms.").length === 2);
   reply.resolve(new Response());
 });
 
-testLocally("traces lost · to one that sends elsewhere: the headers do not follow", async () => {
+testLocally("traces lost · if the collector redirects: the headers are not sent on", async () => {
   await newIsolates();
   let followed = false;
   collector.instead = ({ url }) => {
@@ -73,11 +73,11 @@ testLocally("traces lost · to one that sends elsewhere: the headers do not foll
     return Response.redirect(`${collector.url}/elsewhere`, 307);
   };
   await sendAndWork();
-  await eventually("both have noted it", () => notes("The collector answered 307.").length === 2);
+  await eventually("both have logged it", () => notes("The collector answered 307.").length === 2);
   assert.ok(!followed);
 });
 
-testLocally("traces lost · and found again when the collector is back", async () => {
+testLocally("traces lost · and sent again when the collector is back", async () => {
   collector.instead = undefined;
   await sendAndWork();
   const spans = await eventually("both spans", () => collector.spans.length >= 2 && collector.spans);
@@ -86,14 +86,14 @@ testLocally("traces lost · and found again when the collector is back", async (
   assert.deepEqual(collector.wrong, []);
 });
 
-testLocally("traces lost · to one that is gone", async () => {
+testLocally("traces lost · if the collector is gone", async () => {
   await newIsolates();
   await collector.close();
   await sendAndWork();
-  await eventually("both have noted it", () => notes("The collector cannot be reached.").length === 2);
+  await eventually("both have logged it", () => notes("The collector cannot be reached.").length === 2);
 });
 
-testLocally("traces lost · no line of the log holds the collector's key, none tells of anything else", () => {
+testLocally("traces lost · no log line contains the collector's key, and none has another cause", () => {
   assert.deepEqual(lines.filter((line) => line.includes(KEY) || line.includes('"level":"error"')), []);
   const reasons = lines.filter((line) => line.includes('"spans lost"'));
   assert.equal(reasons.length, 8, reasons.join("\n"));

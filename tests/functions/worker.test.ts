@@ -1,10 +1,10 @@
-// The worker edge function: a call runs handlers, answers at once or when done, and keeps to its limits.
+// The worker edge function: a call runs handlers, returns at once or after the run, and keeps to its limits.
 import assert from "node:assert/strict";
 import { eventually } from "../eventually.ts";
 import { test } from "../project.ts";
 import { assertRejected, testLocally, useTarget } from "../target.ts";
 
-// Without lingering a call ends when its queues are dry; without clock and wake-ups nobody else calls.
+// Without lingering a call ends when its queues are empty; without ticker and wake-ups there are no other calls.
 const { target, project } = useTarget({ env: { SYMPHONY_WORKER_LINGER: "0" } });
 
 interface Stats {
@@ -14,7 +14,7 @@ interface Stats {
   ms: number;
 }
 
-/** Dispatches messages to a queue of their own, and returns their ids and the queue. */
+/** Dispatches messages to a new queue, and returns their ids and the queue. */
 async function dispatch(type: string, payloads: Record<string, unknown>[]) {
   const queue = `q-${crypto.randomUUID().slice(0, 8)}`;
   const messages = payloads.map((payload) => ({ message: { type, payload }, options: { queue } }));
@@ -26,7 +26,7 @@ async function dispatch(type: string, payloads: Record<string, unknown>[]) {
 async function work(json: Record<string, unknown>): Promise<Stats> {
   const { status, body } = await target().call("worker?wait=1", { json });
   assert.equal(status, 200, JSON.stringify(body));
-  return body.stats as Stats; // the documented answer
+  return body.stats as Stats; // the documented reply
 }
 
 const rowsOf = (queue: string) =>
@@ -34,7 +34,7 @@ const rowsOf = (queue: string) =>
 
 const four = Array.from({ length: 4 }, (_, n) => ({ n }));
 
-test("worker edge function · answers 202 with a run's id before the work is done", async () => {
+test("worker edge function · returns 202 with the id of a run before its end", async () => {
   const { queue, ids } = await dispatch("ExampleSlow", [{ ms: 500 }]);
   const { status, body } = await target().call("worker", { json: { queues: [queue] } });
   assert.deepEqual([status, body.success, Object.keys(body)], [202, true, ["success", "runId"]]);
@@ -44,7 +44,7 @@ test("worker edge function · answers 202 with a run's id before the work is don
   await eventually("the message is completed", async () => (await state()).status === "completed");
 });
 
-testLocally("worker edge function · with ?wait=1 answers 200 and the run's figures", async () => {
+testLocally("worker edge function · with ?wait=1 returns 200 and the run's figures", async () => {
   const { queue } = await dispatch("ExampleQuick", four);
   const { status, body } = await target().call("worker?wait=1", { json: { queues: [queue] } });
   assert.deepEqual([status, Object.keys(body)], [200, ["success", "runId", "stats"]]);
@@ -57,14 +57,14 @@ testLocally("worker edge function · with ?wait=1 answers 200 and the run's figu
   }
 });
 
-testLocally("worker edge function · needs no body, and then serves every queue", async () => {
+testLocally("worker edge function · without a body serves every queue", async () => {
   const { queue } = await dispatch("ExampleQuick", [{}]);
   assert.equal((await target().call("worker?wait=1", { method: "POST" })).status, 200);
   const [row] = await rowsOf(queue);
   assert.equal(row.status, "completed");
 });
 
-testLocally("worker edge function · serves the queues it is told, and no other", async () => {
+testLocally("worker edge function · serves the requested queues, and no other", async () => {
   const [mine, other] = [await dispatch("ExampleQuick", four), await dispatch("ExampleQuick", four)];
   await work({ transport: "supabase", queues: [mine.queue, mine.queue] });
   const statuses = async (queue: string) => new Set((await rowsOf(queue)).map(({ status }) => status));
@@ -90,20 +90,20 @@ testLocally("worker edge function · claims no more than batchSize at a time", a
   assert.ok(polls >= 5, `${polls} polls for 4 messages and an empty queue`);
 });
 
-testLocally("worker edge function · runs no more handlers at a time than maxConcurrency", async () => {
+testLocally("worker edge function · runs at most maxConcurrency handlers at a time", async () => {
   const { queue } = await dispatch("ExampleSlow", Array(4).fill({ ms: 200 }));
   await work({ queues: [queue], maxConcurrency: 2 });
   const starts = (await rowsOf(queue)).map(({ result }) => Date.parse(result.startedAt)).sort();
   assert.ok(starts[2] - starts[0] >= 150 && starts[3] - starts[1] >= 150, starts.map((at) => at - starts[0]).join());
 });
 
-testLocally("worker edge function · runs handlers beside each other", async () => {
+testLocally("worker edge function · runs handlers concurrently", async () => {
   const { queue } = await dispatch("ExampleSlow", Array(10).fill({ ms: 1_000 }));
   const { ms } = await work({ queues: [queue], maxConcurrency: 10 });
   assert.ok(ms < 5_000, `${ms} ms for ten handlers of a second`);
 });
 
-testLocally("worker edge function · claims nothing after timeLimit, and finishes what runs", async () => {
+testLocally("worker edge function · claims nothing after timeLimit, and finishes running messages", async () => {
   const { queue } = await dispatch("ExampleSlow", Array(4).fill({ ms: 600 }));
   const { claimed, completed } = await work({ queues: [queue], maxConcurrency: 1, timeLimit: 100 });
   assert.deepEqual([claimed, completed], [1, 1]);
@@ -113,7 +113,7 @@ testLocally("worker edge function · claims nothing after timeLimit, and finishe
   ]);
 });
 
-testLocally("worker edge function · a call while a run goes on joins it", async () => {
+testLocally("worker edge function · a call during a run joins it", async () => {
   const { queue } = await dispatch("ExampleSlow", [{ ms: 1_000 }]);
   const first = await target().call("worker", { json: { queues: [queue] } });
   const other = await dispatch("ExampleQuick", [{}]);
@@ -133,7 +133,7 @@ testLocally("worker edge function · a replayed call is harmless", async () => {
   for (const row of await rowsOf(queue)) assert.deepEqual([row.status, row.fence], ["completed", "1"]);
 });
 
-testLocally("worker edge function · a type that no code here handles is left alone", async () => {
+testLocally("worker edge function · a type without a handler in this code stays pending", async () => {
   const { queue } = await dispatch("TestNote", four);
   assert.equal((await work({ queues: [queue] })).claimed, 0);
   for (const row of await rowsOf(queue)) assert.deepEqual([row.status, row.fence], ["pending", "0"]);
@@ -170,7 +170,7 @@ test("worker edge function · rejects bodies that are no JSON, too large or of a
 });
 
 testLocally(
-  "worker edge function · a transport that does not exist is named in the error of a run that is waited for",
+  "worker edge function · a missing transport is named in the error of a run that is waited for",
   async () => {
     const reply = await target().call("worker?wait=1", { json: { transport: "nowhere" } });
     assert.match(assertRejected(reply, 400, "SM_TRANSPORT"), /nowhere/);

@@ -1,4 +1,4 @@
-// The secret of the clock's edge functions: Vault's two, the environment's, and nobody else's.
+// The worker secret: the two of Vault and the environment's are accepted, and no other.
 import assert from "node:assert/strict";
 import { eventually } from "../eventually.ts";
 import { assertRejected, testLocally, useTarget } from "../target.ts";
@@ -12,7 +12,7 @@ const configured = useTarget({ env: { SYMPHONY_WORKER_SECRET: "configured-worker
 const DIGESTS = "rpc/messenger_worker_secret_digests";
 const readsSoFar = () => api.calls.filter((path) => path === DIGESTS).length;
 
-/** Bounds the wait for a secret that was stored just now: the digests are read at most once a second. */
+/** Limit of the wait for a secret that has just been stored: the digests are read at most once per second. */
 const SOON = 5_000; // ms
 
 async function statusWith(secret: string, { target } = vault, path = "worker"): Promise<number> {
@@ -27,18 +27,18 @@ async function storedSecret(name: string): Promise<string | undefined> {
 const isAccepted = (secret: string, from = vault, path = "worker") =>
   eventually(`the secret opens ${path}`, async () => await statusWith(secret, from, path) < 300, SOON);
 
-/** An isolate keeps the digests for a minute. */
+/** An isolate caches the digests for a minute. */
 const forgetDigests = async () => {
   for (const app of ["worker", "scheduler"]) await vault.project().functions.kill(app);
 };
 
-testLocally("worker secret · before messenger_start there is none, and no token passes", async () => {
+testLocally("worker secret · before messenger_start there is none, and no token is accepted", async () => {
   assert.equal(await storedSecret("symphony_worker_secret"), undefined);
   assert.equal(await statusWith("some-secret-nobody-made"), 401);
 });
 
 testLocally(
-  "worker secret · messenger_start makes one that opens worker and scheduler, and no other does",
+  "worker secret · messenger_start creates one that opens worker and scheduler, and no other does",
   async () => {
     await vault.project().sql`select messenger_start()`;
     await vault.project().sql`select messenger_stop()`;
@@ -60,7 +60,7 @@ testLocally("worker secret · starting again keeps the secret", async () => {
   assert.equal(await storedSecret("symphony_worker_secret"), before);
 });
 
-testLocally("worker secret · during a rotation two are live, afterwards the new one alone", async () => {
+testLocally("worker secret · during a rotation two are accepted, afterwards only the new one", async () => {
   const { sql } = vault.project();
   const [old, next] = [await storedSecret("symphony_worker_secret") ?? "", "the-next-secret-of-the-worker"];
   await sql`select vault.create_secret(${next}, 'symphony_worker_secret_next')`;
@@ -73,7 +73,7 @@ testLocally("worker secret · during a rotation two are live, afterwards the new
   assert.deepEqual([await statusWith(old), await statusWith(next)], [401, 202]);
 });
 
-testLocally("worker secret · SYMPHONY_WORKER_SECRET wins over Vault", async () => {
+testLocally("worker secret · SYMPHONY_WORKER_SECRET takes precedence over Vault", async () => {
   const { sql } = configured.project();
   await sql`select messenger_start()`;
   await sql`select messenger_stop()`;
@@ -84,7 +84,7 @@ testLocally("worker secret · SYMPHONY_WORKER_SECRET wins over Vault", async () 
   assert.equal(await statusWith(secret, configured), 401, "Vault's");
 });
 
-testLocally("worker secret · the secret key opens the edge functions whatever Vault holds", async () => {
+testLocally("worker secret · the secret key opens the edge functions, whatever Vault contains", async () => {
   for (const { target } of [vault, configured]) {
     assert.equal((await target().call("worker", { json: {} })).status, 202);
     assert.equal((await target().call("scheduler", { json: {} })).status, 200);
@@ -92,7 +92,7 @@ testLocally("worker secret · the secret key opens the edge functions whatever V
 });
 
 testLocally(
-  "worker secret · a flood of wrong ones costs at most one read per second, and the right one still works",
+  "worker secret · many wrong ones cause at most one read per second, and the right one is still accepted",
   async () => {
     const { sql } = watched.project();
     await sql`select messenger_start()`;
@@ -114,24 +114,27 @@ testLocally(
   },
 );
 
-testLocally("worker secret · while the digests cannot be read a known one works, and others get 503", async () => {
-  const [{ secret }] = await watched.project()
-    .sql`select decrypted_secret as secret from vault.decrypted_secrets where name = 'symphony_worker_secret'`;
-  await isAccepted(secret, watched, "scheduler");
-  const away = () => Response.json({ message: "upstream is away" }, { status: 503 });
-  api.intercept = (path) => path === DIGESTS ? away() : undefined;
-  const headers = { authorization: "Bearer a-secret-nobody-knows" };
-  const reply = await eventually("the next read fails", async () => {
-    const reply = await watched.target().call("scheduler", { json: {}, as: "nobody", headers });
-    return reply.status === 401 ? undefined : reply;
-  }, SOON);
-  assertRejected(reply, 503, "SM_UNAVAILABLE");
-  assert.equal(reply.headers.get("retry-after"), "1");
-  assert.equal(await statusWith(secret, watched, "scheduler"), 200);
-  api.intercept = () => undefined;
-  await eventually(
-    "the next read succeeds",
-    async () => await statusWith("nobody-knows-it", watched, "scheduler") === 401,
-    SOON,
-  );
-});
+testLocally(
+  "worker secret · while the digests cannot be read a cached one is accepted, and others receive 503",
+  async () => {
+    const [{ secret }] = await watched.project()
+      .sql`select decrypted_secret as secret from vault.decrypted_secrets where name = 'symphony_worker_secret'`;
+    await isAccepted(secret, watched, "scheduler");
+    const away = () => Response.json({ message: "upstream is away" }, { status: 503 });
+    api.intercept = (path) => path === DIGESTS ? away() : undefined;
+    const headers = { authorization: "Bearer a-secret-nobody-knows" };
+    const reply = await eventually("the next read fails", async () => {
+      const reply = await watched.target().call("scheduler", { json: {}, as: "nobody", headers });
+      return reply.status === 401 ? undefined : reply;
+    }, SOON);
+    assertRejected(reply, 503, "SM_UNAVAILABLE");
+    assert.equal(reply.headers.get("retry-after"), "1");
+    assert.equal(await statusWith(secret, watched, "scheduler"), 200);
+    api.intercept = () => undefined;
+    await eventually(
+      "the next read succeeds",
+      async () => await statusWith("nobody-knows-it", watched, "scheduler") === 401,
+      SOON,
+    );
+  },
+);

@@ -1,4 +1,4 @@
-// Known vulnerabilities in what package-lock.json pins: `npm audit`, for what runs in production and for everything.
+// Known vulnerabilities of the packages in package-lock.json: `npm audit` for production and for all packages.
 import assert from "node:assert/strict";
 import { z } from "zod";
 import { copyOfRepository, gate, type Outcome, run, scratch } from "./gate.ts";
@@ -18,7 +18,7 @@ async function audit(args: string[]): Promise<Outcome> {
   return await run("npm", ["audit", ...flags, ...args], { cwd: copy.path, inherit: true });
 }
 
-/** Packages with a vulnerability of moderate severity or worse, or why that cannot be known. */
+/** Packages with a vulnerability of moderate severity or worse, or the reason why it is unknown. */
 function judge({ stdout, text }: Outcome): { vulnerable: string[] } | { unknown: string } {
   const parsed = report.safeParse(parseJson(stdout));
   if (!parsed.success) {
@@ -40,7 +40,7 @@ function parseJson(text: string): unknown {
 for (const [what, args] of WAYS) {
   const result = judge(await audit(args));
   const missing = "unknown" in result
-    ? `the npm registry does not audit (${result.unknown.split("\n")[0]}). Where it does: npm audit ${args.join(" ")}`
+    ? `the npm registry does not audit (${result.unknown.split("\n")[0]}). Elsewhere: npm audit ${args.join(" ")}`
     : undefined;
   gate(`npm audit of ${what} finds nothing moderate or worse`, missing, () => {
     assert.deepEqual(result, { vulnerable: [] });
@@ -56,19 +56,19 @@ for (const [severity, expected] of [["low", []], ["moderate", ["hono"]]] as cons
       await using registry = openRegistry("hono", severity);
       const result = judge(await audit([`--registry=${registry.url}`]));
       assert.ok("vulnerable" in result, JSON.stringify(result));
-      // What depends on it is listed too.
+      // Packages that depend on it are listed, too.
       assert.deepEqual(result.vulnerable.filter((name) => name === "hono"), expected);
       assert.equal(result.vulnerable.length > 0, expected.length > 0);
     },
   );
 }
 
-gate("a registry that does not audit is not taken for a clean one", undefined, async () => {
+gate("a registry without an audit is not treated as a clean one", undefined, async () => {
   await using registry = openRegistry("hono");
   assert.ok("unknown" in judge(await audit([`--registry=${registry.url}`])));
 });
 
-/** A registry with one package, every version of it vulnerable; without a severity it rejects to audit. */
+/** A registry with one package whose every version is vulnerable; without a severity it rejects audits. */
 function openRegistry(name: string, severity?: string): AsyncDisposable & { url: string } {
   const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, async (request) => {
     const { pathname } = new URL(request.url);

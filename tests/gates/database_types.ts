@@ -1,4 +1,5 @@
-// shared/database.types.ts as the Supabase CLI makes it from the migrated database; run by itself (`deno task types`) it writes the file.
+// Generates shared/database.types.ts from the migrated database with the Supabase CLI; `deno task types` writes the
+// file.
 import { join } from "node:path";
 import { startProject } from "../../supabase/local/project.ts";
 import { root, run, scratch } from "./gate.ts";
@@ -7,7 +8,7 @@ import { cliMissing, supabase } from "./supabase_cli.ts";
 export const FILE = join(root, "shared/database.types.ts");
 const HEADER = "// Generated from the migrated database by `deno task types`; not for editing.\n";
 
-/** The file's text for the database at this address, formatted as the repository is. */
+/** The file's text for the database with this URL, formatted like the repository. */
 export async function databaseTypes(databaseUrl: string): Promise<string> {
   const { code, stdout, text } = await supabase(root, ["gen", "types", `--remote=${databaseUrl}`, "--schema=public"]);
   const start = stdout.indexOf("export type Json");

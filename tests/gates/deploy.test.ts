@@ -1,4 +1,4 @@
-// `supabase functions deploy` against a stand-in of the Management API: what leaves this machine for each edge function, file by file.
+// `supabase functions deploy` against a stand-in of the Management API: the uploaded files of each edge function.
 import assert from "node:assert/strict";
 import { dirname, join } from "node:path";
 import { z } from "zod";
@@ -8,27 +8,28 @@ import { cliMissing, supabase } from "./supabase_cli.ts";
 
 const PROJECT = "abcdefghijklmnopqrst";
 const TOKEN = `sbp_${"0123456789".repeat(4)}`;
-/** By name, so that an edge function that vanished with its folder is missed. */
-const DOORS = ["dispatch", "scheduler", "worker"];
+/** Named one by one, so that an edge function that vanished with its folder is noticed. */
+const EDGE_FUNCTIONS = ["dispatch", "scheduler", "worker"];
 
-gate("supabase functions deploy uploads each edge function with exactly the files it reaches", cliMissing, async () => {
+gate("supabase functions deploy uploads each edge function with exactly the files it imports", cliMissing, async () => {
   await using repository = await workingCopy();
   await leaveSecretsIn(repository.path);
   await using api = openManagementApi(PROJECT, TOKEN);
   await deploy(repository.path, api);
   assert.deepEqual(api.unknown, []);
   assert.deepEqual(api.uploads.map(({ slug }) => slug).sort(), await functionsIn(repository.path));
-  assert.deepEqual(DOORS.filter((app) => !api.uploads.some(({ slug }) => slug === app)), []);
+  assert.deepEqual(EDGE_FUNCTIONS.filter((app) => !api.uploads.some(({ slug }) => slug === app)), []);
   assert.deepEqual(await faultsOf(repository.path, api), []);
   for (const { files } of api.uploads) {
     for (const [path, text] of files) assert.equal(text, await Deno.readTextFile(join(repository.path, path)), path);
   }
 });
 
-gate("a deployment with planted faults is found out, fault by fault", cliMissing, async () => {
+gate("each fault planted in a deployment is found", cliMissing, async () => {
   await using repository = await workingCopy();
   const config = join(repository.path, "supabase/config.toml");
-  // Named otherwise, without its entrypoint, without verify_jwt; and a folder in the import map, which sends all that is in it.
+  // A wrong name, a missing entrypoint, a missing verify_jwt; and a folder in the import map, which uploads all of its
+  // files.
   await plant(config, "[functions.scheduler]", "[functions.timetable]");
   await plant(config, `entrypoint = "../functions/dispatch/index.ts"\n`, "");
   const worker = `entrypoint = "../functions/worker/index.ts"`;
@@ -41,10 +42,10 @@ gate("a deployment with planted faults is found out, fault by fault", cliMissing
     "timetable was deployed and is no edge function",
     "scheduler was not deployed",
     "dispatch was deployed from supabase/functions/dispatch/index.ts",
-    "dispatch goes without functions/dispatch/index.ts",
+    "dispatch is uploaded without functions/dispatch/index.ts",
     "worker verifies JWTs",
-    "worker verifies JWTs once released",
-    "worker takes along supabase/local/project.ts",
+    "worker would verify JWTs after the deployment",
+    "worker uploads supabase/local/project.ts",
   ];
   assert.deepEqual(planted.filter((fault) => !found.includes(fault)), [], found.join("\n"));
 });
@@ -56,11 +57,11 @@ async function deploy(repository: string, api: ManagementApi): Promise<void> {
   await Deno.writeTextFile(profile, `name: here\nproject_host: 127.0.0.1\n${addresses}`);
   const args = ["functions", "deploy", "--use-api", "--yes", `--remote=${PROJECT}`, `--profile=${profile}`];
   const { code, text } = await supabase(repository, args, { SUPABASE_ACCESS_TOKEN: TOKEN });
-  // The CLI is content even with an empty edge function: what it sent is for faultsOf to judge.
+  // The CLI accepts even an empty edge function: faultsOf checks its uploads.
   assert.equal(code, 0, text);
 }
 
-/** What is wrong with a deployment, a sentence each. */
+/** The faults of a deployment, one sentence each. */
 async function faultsOf(repository: string, { uploads, released }: ManagementApi): Promise<string[]> {
   const apps = await functionsIn(repository);
   const faults = uploads.filter(({ slug }) => !apps.includes(slug)).map(({ slug }) =>
@@ -79,12 +80,12 @@ async function faultsOf(repository: string, { uploads, released }: ManagementApi
     if (verify_jwt) faults.push(`${app} verifies JWTs`);
     const release = released.find(({ slug }) => slug === app);
     if (!release) faults.push(`${app} was not released`);
-    if (release?.verify_jwt) faults.push(`${app} verifies JWTs once released`);
+    if (release?.verify_jwt) faults.push(`${app} would verify JWTs after the deployment`);
     const needed = ["deno.json", ...await reachableFrom(repository, entrypoint)];
-    for (const path of needed) if (!files.has(path)) faults.push(`${app} goes without ${path}`);
-    const rooms = new RegExp(`^(deno\\.json$|shared/|packs/|functions/${app}/)`);
+    for (const path of needed) if (!files.has(path)) faults.push(`${app} is uploaded without ${path}`);
+    const expected = new RegExp(`^(deno\\.json$|shared/|packs/|functions/${app}/)`);
     for (const path of files.keys()) {
-      if (!needed.includes(path) || !rooms.test(path)) faults.push(`${app} takes along ${path}`);
+      if (!needed.includes(path) || !expected.test(path)) faults.push(`${app} uploads ${path}`);
     }
   }
   return faults;
@@ -97,7 +98,7 @@ async function functionsIn(repository: string): Promise<string[]> {
 
 const moduleGraph = z.object({ modules: z.array(z.object({ specifier: z.string() })) });
 
-/** Our own files that a module loads, type imports included: Deno's word, not the CLI's. */
+/** Files of the repository that a module loads, type imports included, as Deno reports them. */
 async function reachableFrom(repository: string, entrypoint: string): Promise<string[]> {
   const { code, stdout, text } = await run(Deno.execPath(), ["info", "--json", entrypoint], {
     cwd: repository,
@@ -110,7 +111,7 @@ async function reachableFrom(repository: string, entrypoint: string): Promise<st
     .map((specifier) => specifier.slice(base.length)).sort();
 }
 
-/** What a working copy holds beside its sources, and must never leave it. */
+/** Files of a working copy beside its sources, which must never be uploaded. */
 async function leaveSecretsIn(repository: string): Promise<void> {
   const secrets = [
     ".symphony/project/keys.json",

@@ -1,4 +1,4 @@
-// A edge function as a process of an older Deno, given what the hosted edge runtime gives it.
+// An edge function as a process of an older Deno, in the environment of the hosted edge runtime.
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import type { Project } from "../../supabase/local/project.ts";
@@ -17,13 +17,13 @@ export interface EdgeOptions {
   /** Arguments of `run` before the script. */
   flags: string[];
   env: Record<string, string>;
-  /** The folder the edge function was deployed to; runtime.ts, which serves it, stands there too. */
+  /** The folder to which the edge function was deployed, with runtime.ts, which serves it. */
   directory: string;
   app: string;
   project: Project;
 }
 
-/** Starts an edge function; throws with what it printed when it ends before it listens. */
+/** Starts an edge function; throws its output if it ends before it listens. */
 export async function openEdgeFunction(
   { program, flags, env, directory, app, project }: EdgeOptions,
 ): Promise<EdgeFunction> {
@@ -75,7 +75,7 @@ async function functionEnvironment(project: Project): Promise<Record<string, str
     SUPABASE_JWKS: await jwks.text(),
     SB_REGION: "local",
     SB_EXECUTION_ID: crypto.randomUUID(),
-    // Without lingering a run ends when its queues are dry.
+    // Without lingering a run ends when its queues are empty.
     SYMPHONY_WORKER_LINGER: "0",
   };
 }

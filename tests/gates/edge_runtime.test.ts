@@ -1,5 +1,5 @@
-// The edge functions under Deno 2.1.4, the version inside the hosted edge runtime, with nothing but what is deployed:
-// no package.json, no node_modules, no lock.
+// The edge functions under Deno 2.1.4, the version of the hosted edge runtime, with the deployed files only: no
+// package.json, no node_modules, no lock.
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { openCollector } from "../collector.ts";
@@ -12,10 +12,10 @@ import { npmTool, tools } from "./npm_tool.ts";
 const VERSION = "2.1.4";
 const { program, missing: toolMissing } = await npmTool("deno", VERSION);
 const environment = {
-  // The registry's settings stand in the home's .npmrc, its certificate perhaps in the machine's store.
+  // The registry's settings are in the home's .npmrc, its certificate possibly in the machine's store.
   HOME: Deno.env.get("HOME") ?? "",
   DENO_TLS_CA_STORE: "system,mozilla",
-  // Below node_modules, where this repository's own `deno check .` does not look.
+  // Inside node_modules, which this repository's own `deno check .` skips.
   DENO_DIR: join(tools, `deno-${VERSION}/node_modules/.cache`),
   DENO_NO_UPDATE_CHECK: "1",
 };
@@ -27,24 +27,24 @@ const project = useProject();
 const collector = openCollector();
 const traces = { OTEL_EXPORTER_OTLP_ENDPOINT: collector.url };
 
-gate(`the edge functions' types hold in Deno ${VERSION}`, missing, async () => {
+gate(`the edge functions pass the type check of Deno ${VERSION}`, missing, async () => {
   await using copy = await deployed();
   const { code, text } = await check(copy.path, apps);
   assert.equal(code, 0, text);
 });
 
-gate(`under Deno ${VERSION} every edge function starts, and rejects a caller`, missing, async (t) => {
+gate(`under Deno ${VERSION} every edge function starts, and rejects a caller without a key`, missing, async (t) => {
   await using copy = await deployed();
   for (const app of apps) {
     await t.step(app, async () => {
-      await using stranger = await open(copy.path, app);
-      const { status, body } = await stranger.post({}, {});
+      await using running = await open(copy.path, app);
+      const { status, body } = await running.post({}, {});
       assert.deepEqual([status, body.error?.code], [401, "SM_UNAUTHENTICATED"]);
     });
   }
 });
 
-gate(`under Deno ${VERSION} messages of a service and of a user go through the edge functions`, missing, async () => {
+gate(`under Deno ${VERSION} messages of a service and of a user are dispatched and handled`, missing, async () => {
   await using copy = await deployed();
   await using dispatch = await open(copy.path, "dispatch", traces);
   await using worker = await open(copy.path, "worker", traces);
@@ -69,9 +69,9 @@ gate(`under Deno ${VERSION} messages of a service and of a user go through the e
   assert.deepEqual(collector.wrong, []);
 });
 
-gate(`Deno ${VERSION} rejects an edge function that uses something newer`, missing, async () => {
+gate(`Deno ${VERSION} rejects an edge function that uses a newer API`, missing, async () => {
   await using copy = await deployed();
-  // A edge function of its own: what it imports has been checked above.
+  // An edge function without imports; the imports have been checked above.
   await Deno.mkdir(join(copy.path, "functions/newer"));
   const source = "console.log(new Uint8Array([1]).toHex());\n\nexport default { fetch: () => new Response() };\n";
   await Deno.writeTextFile(join(copy.path, "functions/newer/index.ts"), source);
@@ -79,12 +79,12 @@ gate(`Deno ${VERSION} rejects an edge function that uses something newer`, missi
   assert.notEqual(code, 0);
   assert.match(text, /Property 'toHex' does not exist on type 'Uint8Array'/);
   await assert.rejects(open(copy.path, "newer"), /toHex is not a function/);
-  // It is the version that rejects: today's Deno has it.
+  // The version is the cause: the current Deno has the API.
   const newer = await run(Deno.execPath(), ["eval", "console.log(new Uint8Array([1]).toHex())"]);
   assert.equal(newer.stdout, "01\n", newer.text);
 });
 
-/** What a deployment holds, at a place where no other configuration is in reach. */
+/** The files of a deployment, in a folder without any other configuration above it. */
 async function deployed(): Promise<Scratch> {
   return await copyOfRepository("functions", "shared", "packs", "deno.json", "supabase/local/runtime.ts");
 }
@@ -110,13 +110,16 @@ function check(directory: string, checked: string[]) {
   });
 }
 
-/** Fetches what the edge functions import, each on its own: hosted, an edge function without a lock may get other versions than its neighbour. */
+/**
+ * Fetches the imports of each edge function separately: hosted, an edge function without a lock may get other versions
+ * than the next.
+ */
 async function fetchPackages(): Promise<string | undefined> {
   await using copy = await deployed();
   for (const app of apps) {
     const args = ["cache", "--config=deno.json", `functions/${app}/index.ts`];
     const { code, text } = await run(program, args, { cwd: copy.path, env: environment, inherit: true });
-    // Whatever else is wrong with an edge function is for the tests to say.
+    // Other errors of an edge function are left to the tests.
     if (code === 0 || !/npm package|error sending request/i.test(text)) continue;
     const reason = text.split("\n").find((line) => line.startsWith("error"));
     return `Deno ${VERSION} could not fetch the edge functions' packages (${reason}). ` +

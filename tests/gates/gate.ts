@@ -1,13 +1,13 @@
-// What the gates share: a test that is skipped aloud when its tool cannot be had, running programs, scratch folders.
+// Common parts of the gates: tests that are skipped without their tool, running programs, scratch folders.
 import { join } from "node:path";
 
 export const root = new URL("../../", import.meta.url).pathname;
 
-/** A test of an outside judge. `missing` says what is not there and how to get it; the test is then counted as skipped. */
+/** A test by an external tool. `missing` names the missing tool and its installation; the test is then skipped. */
 export function gate(name: string, missing: string | undefined, fn: (t: Deno.TestContext) => Promise<void>): void {
   if (missing) console.warn(`SKIPPED gate · ${name}: ${missing}`);
   Deno.test({
-    // In the name as well: a quiet run swallows what a module prints.
+    // In the name, too, because a quiet run hides what a module prints.
     name: `gate · ${name}${missing ? ` · SKIPPED: ${missing}` : ""}`,
     ignore: missing !== undefined,
     fn,
@@ -21,15 +21,15 @@ export interface Outcome {
   code: number;
   stdout: string;
   stderr: string;
-  /** Both streams, for messages. */
+  /** Both output streams, for messages. */
   text: string;
 }
 
 export interface RunOptions {
   cwd?: string;
-  /** With PATH the whole environment: nobody's tokens or settings reach the program. */
+  /** The whole environment, with PATH, so that no tokens or settings of the user reach the program. */
   env?: Record<string, string>;
-  /** For programs that fetch: the way to the registry stands in our environment. */
+  /** For programs that download: adds the registry settings of our environment. */
   inherit?: boolean;
   timeout?: number;
 }
@@ -53,13 +53,13 @@ export interface Scratch extends AsyncDisposable {
   path: string;
 }
 
-/** A folder outside the repository, so that no configuration above it is found; gone at the end of the scope. */
+/** A folder outside the repository, so that no configuration above it is found; removed at the end of the scope. */
 export async function scratch(): Promise<Scratch> {
   const path = await Deno.makeTempDir({ prefix: "symphony-gate-" });
   return { path, [Symbol.asyncDispose]: () => Deno.remove(path, { recursive: true }) };
 }
 
-/** A copy of these parts of the repository: of all that is not installed or made by running when none is named. */
+/** A copy of these parts of the repository (default: all except installed and generated files). */
 export async function copyOfRepository(...parts: string[]): Promise<Scratch> {
   const made = ["node_modules", ".git", ".symphony"];
   const all = [...Deno.readDirSync(root)].map(({ name }) => name).filter((name) => !made.includes(name));
@@ -70,9 +70,12 @@ export async function copyOfRepository(...parts: string[]): Promise<Scratch> {
   return copy;
 }
 
-/** Changes one place of a file; fails when the place is not there once, for a fault that was not planted proves nothing. */
+/**
+ * Changes one passage of a file; throws if the passage does not occur exactly once, since a fault that was not planted
+ * proves nothing.
+ */
 export async function plant(path: string, place: string, replacement: string): Promise<void> {
   const text = await Deno.readTextFile(path);
-  if (text.split(place).length !== 2) throw new Error(`${path} does not hold once: ${place}`);
+  if (text.split(place).length !== 2) throw new Error(`${path} does not contain this exactly once: ${place}`);
   await Deno.writeTextFile(path, text.replace(place, () => replacement));
 }

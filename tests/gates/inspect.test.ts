@@ -1,4 +1,5 @@
-// Supabase's own judges of a database: `supabase db lint` (plpgsql_check) and `supabase db advisors` (security and performance).
+// Supabase's own checks of a database: `supabase db lint` (plpgsql_check) and `supabase db advisors` (security and
+// performance).
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { z } from "zod";
@@ -32,7 +33,7 @@ const advice = z.array(z.object({
   metadata: z.object({ name: z.string(), schema: z.string(), type: z.string() }),
 }));
 
-/** What `db lint` has against the functions of our schemas, warnings included. */
+/** Findings of `db lint` in the functions of our schemas, warnings included. */
 async function lint(): Promise<{ clean: boolean; issues: string[] }> {
   await using admin = session(project(), "supabase_admin");
   await admin`create extension if not exists plpgsql_check with schema extensions`;
@@ -50,29 +51,29 @@ async function lint(): Promise<{ clean: boolean; issues: string[] }> {
   };
 }
 
-/** What `db advisors` has against our objects, as if the API served schema messenger too. */
+/** Findings of `db advisors` in our objects, as if the API served schema messenger, too. */
 async function advise(): Promise<string[]> {
   const { code, stdout, text } = await judge("advisors", ["--type=all", "--level=info"], "info");
   const report = advice.parse(parse(stdout));
   assert.equal(code !== 0, report.length > 0, text);
   return report
-    // No index of a database that has done nothing was ever used.
+    // A database without any load has used no index.
     .filter(({ name }) => name !== "unused_index")
-    // The local project keeps pg_cron where version 1.4 puts it; hosted ones do not.
+    // The local project has pg_cron in the schema of version 1.4; hosted ones do not.
     .filter(({ metadata: { type } }) => type !== "extension")
     .map(({ level, name, metadata }) => `${level} ${name}: ${metadata.schema}.${metadata.name}`).sort();
 }
 
 async function judge(command: string, args: string[], failOn: string) {
   await using repository = await copyOfRepository("supabase");
-  // The CLI takes the schemas the API serves from here; the linter is blind to all others.
+  // The CLI reads the API's schemas from here; the linter ignores all others.
   const config = join(repository.path, "supabase/config.toml");
   await plant(config, `[api]\nschemas = ["public"]`, `[api]\nschemas = ["public", "messenger"]`);
   const remote = `--remote=${project().databaseUrl()}`;
   return await supabase(repository.path, ["db", command, ...args, `--fail-on=${failOn}`, "--output=json", remote]);
 }
 
-// With nothing to report the CLI prints no JSON at all.
+// Without findings the CLI prints no JSON at all.
 function parse(stdout: string): unknown {
   const start = stdout.indexOf("[\n");
   return start < 0 ? [] : JSON.parse(stdout.slice(start));
@@ -82,11 +83,11 @@ gate("supabase db lint has no error and no warning", checkMissing, async () => {
   assert.deepEqual(await lint(), { clean: true, issues: [] });
 });
 
-gate("supabase db advisors has nothing to say, for security or performance", cliMissing, async () => {
+gate("supabase db advisors has no findings, for security or performance", cliMissing, async () => {
   assert.deepEqual(await advise(), []);
 });
 
-gate("supabase db lint finds a missing column and a variable nobody uses", checkMissing, async () => {
+gate("supabase db lint finds a missing column and an unused variable", checkMissing, async () => {
   await using _ = await planted(`
     create function messenger.planted() returns uuid language plpgsql set search_path = pg_catalog, pg_temp as
     $$ begin return (select m.no_such_column from public.messenger_messages m limit 1); end $$;
@@ -100,7 +101,7 @@ gate("supabase db lint finds a missing column and a variable nobody uses", check
   ]);
 });
 
-gate("supabase db advisors finds what was left open, and a table without a key", cliMissing, async () => {
+gate("supabase db advisors finds open objects, and a table without a key", cliMissing, async () => {
   await using _ = await planted(`
     create table public.planted_table (id int primary key);
     grant select on public.planted_table to anon;
@@ -121,7 +122,7 @@ gate("supabase db advisors finds what was left open, and a table without a key",
   ]);
 });
 
-/** Makes objects named planted...; they go at the end of the scope. */
+/** Creates objects named planted...; they are removed at the end of the scope. */
 async function planted(sql: string): Promise<AsyncDisposable> {
   const unplant = async () => {
     await project().sql.unsafe(`

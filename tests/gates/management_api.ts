@@ -1,4 +1,5 @@
-// The calls of Supabase's Management API that `supabase functions deploy --use-api` makes, kept instead of obeyed.
+// The calls of Supabase's Management API that `supabase functions deploy --use-api` makes; they are recorded, nothing
+// is deployed.
 import { z } from "zod";
 
 const metadata = z.object({
@@ -6,7 +7,7 @@ const metadata = z.object({
   entrypoint_path: z.string(),
   import_map_path: z.string().optional(),
   static_patterns: z.array(z.string()),
-  // Left out when config.toml is silent; the platform then verifies.
+  // Left out if config.toml has no value; the platform then verifies.
   verify_jwt: z.boolean().default(true),
 });
 const released = z.array(z.object({ slug: z.string(), verify_jwt: z.boolean() }));
@@ -21,9 +22,9 @@ export interface Upload {
 export interface ManagementApi extends AsyncDisposable {
   url: string;
   uploads: Upload[];
-  /** What the last call made public; until it comes the uploads are not live. */
+  /** The final call, which publishes the uploads. */
   released: z.infer<typeof released>;
-  /** Requests it has no answer for. */
+  /** Requests without an implementation. */
   unknown: string[];
 }
 
@@ -52,7 +53,7 @@ export function openManagementApi(project: string, token: string): ManagementApi
       api.released = released.parse(await request.json());
       return Response.json({ functions: uploads.map(describe) });
     }
-    // Asked for when config.toml leaves verify_jwt open: a function keeps what it has.
+    // Requested if config.toml has no verify_jwt: a function keeps its setting.
     if (call === `GET /v1/projects/${project}/functions`) return Response.json([]);
     if (call === `GET /v1/projects/${project}`) return Response.json({ message: "Not Found" }, { status: 404 });
     unknown.push(call);

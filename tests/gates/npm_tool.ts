@@ -1,4 +1,5 @@
-// Programs from npm at exact versions, fetched once into .symphony/tools: too large, or too bound to a platform, for package.json.
+// Programs from npm at exact versions, fetched once into .symphony/tools: too large, or too platform-dependent, for
+// package.json.
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { root, run } from "./gate.ts";
@@ -6,18 +7,18 @@ import { root, run } from "./gate.ts";
 export const tools = join(root, ".symphony/tools");
 
 export interface NpmTool {
-  /** Path of the program, once there is no reason not to have it. */
+  /** Path of the program, if `missing` is undefined. */
   program: string;
-  /** Why it cannot be had, and what would help. */
+  /** The reason why it is missing, and the remedy. */
   missing?: string;
 }
 
-/** The program a package installs under its own name; fetched when it is not there yet. */
+/** The program that a package installs under its own name; fetched if it is missing. */
 export async function npmTool(name: string, version: string): Promise<NpmTool> {
   const directory = join(tools, `${name}-${version}`);
   const program = join(directory, "node_modules/.bin", name);
   await Deno.mkdir(tools, { recursive: true });
-  // Test files run in parallel and ask for the same tool.
+  // Test files run in parallel and may fetch the same tool.
   using lock = await Deno.open(`${directory}.lock`, { create: true, write: true });
   await lock.lock(true);
   if (existsSync(program)) return { program };
@@ -27,7 +28,7 @@ export async function npmTool(name: string, version: string): Promise<NpmTool> {
 
 async function install(spec: string, directory: string): Promise<string | undefined> {
   console.warn(`Fetching ${spec} from npm into .symphony/tools`);
-  // Whole or not at all: an install that was killed is not taken for one.
+  // Installed completely or not at all, so that an interrupted installation is not used.
   const making = `${directory}.making`;
   const cache = `${directory}.cache`;
   await Deno.mkdir(making, { recursive: true });
@@ -42,5 +43,5 @@ async function install(spec: string, directory: string): Promise<string | undefi
   else await Deno.remove(making, { recursive: true });
   if (code === 0) return undefined;
   const reason = text.trim().split("\n")[0];
-  return `npm could not fetch ${spec} (${reason}). With a way to the npm registry, run the tests again.`;
+  return `npm could not fetch ${spec} (${reason}). With access to the npm registry, run the tests again.`;
 }

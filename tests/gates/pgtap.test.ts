@@ -1,4 +1,4 @@
-// supabase/tests/*.sql, as `supabase test db` runs them, by pg_prove without Docker.
+// Runs supabase/tests/*.sql with pg_prove, as `supabase test db` does, without Docker.
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { findPostgres } from "../../supabase/local/binaries.ts";
@@ -18,7 +18,7 @@ const missing = lacking.length > 0
 
 const projects = { legacy: useProject(), revoked: useProject({ defaultPrivileges: "revoked" }) };
 
-/** Runs every .sql file of a folder, each in a session of its own as role postgres. */
+/** Runs every .sql file of a folder, each in its own session as role postgres. */
 async function prove(project: Project, folder: string): Promise<Outcome> {
   await using admin = session(project, "supabase_admin");
   // Hosted, role postgres may create it; here only a superuser may.
@@ -41,9 +41,9 @@ for (const [mode, project] of Object.entries(projects)) {
 }
 
 const FAULTS: [what: string, place: string, replacement: string, complaint: RegExp][] = [
-  ["what is not there", "'id', 'transport_name'", "'id', 'no_such_column', 'transport_name'", /no_such_column/],
+  ["a missing object", "'id', 'transport_name'", "'id', 'no_such_column', 'transport_name'", /no_such_column/],
   ["a test that was not run", "select col_is_pk(", "-- select col_is_pk(", /planned \d+ tests but ran \d+/],
-  ["a file that breaks off", "select columns_are(", "select no_such_function(", /no_such_function|No plan found/],
+  ["a file that ends early", "select columns_are(", "select no_such_function(", /no_such_function|No plan found/],
 ];
 for (const [what, place, replacement, complaint] of FAULTS) {
   gate(`pg_prove finds ${what}`, missing, async () => {

@@ -1,4 +1,4 @@
-// GET /monitor/metrics.prom as Prometheus itself reads it.
+// GET /monitor/metrics.prom as Prometheus itself parses it.
 import assert from "node:assert/strict";
 import { empty } from "../project.ts";
 import { claim, dispatch, dispatchMany, settle } from "../supabase/bus.ts";
@@ -6,7 +6,7 @@ import { useTarget } from "../target.ts";
 import { gate, type Outcome, run } from "./gate.ts";
 
 const lints = await run("promtool", ["--version"]).then(({ code }) => code === 0, () => false);
-const missing = lints ? undefined : "there is no promtool. To install it: apt-get install prometheus";
+const missing = lints ? undefined : "promtool is not installed. To install it: apt-get install prometheus";
 
 const { target, project } = useTarget();
 
@@ -31,7 +31,7 @@ async function check(metrics: string): Promise<Outcome> {
 const ODD_TYPE = `A.${"b:-_".repeat(31)}c`;
 const ODD_QUEUE = `0-_${"x".repeat(60)}`;
 
-/** Messages in every state there is, under names as odd as are allowed. */
+/** Messages in every state, with the oddest allowed names. */
 async function plantData() {
   const { sql } = project();
   await empty(sql);
@@ -44,7 +44,7 @@ async function plantData() {
   ]);
   await dispatchMany(sql, 3, { type: ODD_TYPE, queue: ODD_QUEUE, ordering_key: 'k"\\' });
   await dispatch(sql, { queue: "later", delay: "1 hour" });
-  // Counters are as of the last tick.
+  // Counters are those of the last tick.
   await sql`select messenger_tick()`;
 }
 
@@ -66,14 +66,14 @@ const FAULTS: [what: string, place: RegExp, replacement: string, complaint: RegE
   ["a label that is not closed", /type="Greeting"/, 'type="Greeting', /error while linting|parse/i],
   ["a quote that is not escaped", /type="Greeting"/, 'type="Gre"eting"', /error while linting|parse/i],
   [
-    "a value that is no number",
+    "a value that is not a number",
     /symphony_workers_awake \d+/,
     "symphony_workers_awake many",
     /error while linting|parse/i,
   ],
   ["a counter without total", /symphony_messages_dead_total/g, "symphony_messages_dead", /_total/],
   ["a metric without help", /# HELP symphony_workers_awake .*\n/, "", /help/],
-  ["a unit that is no base unit", /symphony_clock_lag_seconds/g, "symphony_clock_lag_milliseconds", /seconds/],
+  ["a unit that is not a base unit", /symphony_clock_lag_seconds/g, "symphony_clock_lag_milliseconds", /seconds/],
   ["a family told twice", /$/, "# TYPE symphony_workers_awake gauge\n", /second TYPE|TYPE/],
 ];
 for (const [what, place, replacement, complaint] of FAULTS) {

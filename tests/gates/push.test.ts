@@ -1,4 +1,4 @@
-// `supabase db push` on a project that has nothing yet: the way this schema reaches a hosted project.
+// `supabase db push` on a new project, as a hosted project gets the schema.
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { type Project, startProject } from "../../supabase/local/project.ts";
@@ -30,7 +30,7 @@ for (const defaultPrivileges of ["legacy", "revoked"] as const) {
         });
       } else {
         await t.step(
-          "a broken migration fails, and nothing of it is left",
+          "a broken migration fails and leaves nothing behind",
           () => assertFailsWhole(repository.path, project),
         );
       }

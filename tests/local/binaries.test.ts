@@ -1,11 +1,11 @@
-// SYMPHONY_PG_BIN: the directory of PostgreSQL's programs that it names is used, and no other where that one is wrong.
+// SYMPHONY_PG_BIN: the named directory of PostgreSQL's programs is used, and no other if it is wrong.
 import assert from "node:assert/strict";
 import { join } from "node:path";
 
 const folder = await Deno.makeTempDir({ prefix: "symphony-binaries-" });
 Deno.test.afterAll(() => Deno.remove(folder, { recursive: true }));
 
-/** A directory whose programs are of this version of PostgreSQL. */
+/** A directory whose programs report this version of PostgreSQL. */
 async function installation(version: number): Promise<string> {
   const bin = join(folder, String(version));
   await Deno.mkdir(bin);
@@ -17,7 +17,7 @@ async function installation(version: number): Promise<string> {
   return bin;
 }
 
-/** What a process with this environment finds, or the error it ends with. */
+/** The installation that a process with this environment finds, or its error. */
 async function found(SYMPHONY_PG_BIN: string): Promise<string> {
   const module = new URL("../../supabase/local/binaries.ts", import.meta.url);
   const script = `
@@ -33,7 +33,7 @@ async function found(SYMPHONY_PG_BIN: string): Promise<string> {
   return new TextDecoder().decode(stdout).trim();
 }
 
-Deno.test("SYMPHONY_PG_BIN · names the PostgreSQL that runs", async () => {
+Deno.test("SYMPHONY_PG_BIN · the named PostgreSQL is used", async () => {
   const bin = await installation(97);
   assert.match(await found(bin), new RegExp(`^97 ${bin}/initdb (true|false)$`));
 });

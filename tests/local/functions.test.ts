@@ -1,4 +1,4 @@
-// The stand-in for the edge runtime: one process a function, hosted's environment, crashes that cost one request.
+// The stand-in for the edge runtime: one process per function, the hosted environment, crashes that affect one request.
 import assert from "node:assert/strict";
 import { eventually } from "../eventually.ts";
 import { test, useProject } from "../project.ts";
@@ -7,7 +7,7 @@ const FUNCTIONS = {
   spy: `
     let calls = 0;
     const started = crypto.randomUUID();
-    const says = async (work) => { try { return await work(); } catch (error) { return error.name; } };
+    const attempt = async (work) => { try { return await work(); } catch (error) { return error.name; } };
     Deno.serve(async (request) => {
       const path = new URL(request.url).pathname;
       if (path === "/spy/env") return Response.json(Deno.env.toObject());
@@ -17,9 +17,9 @@ const FUNCTIONS = {
         EdgeRuntime.waitUntil(new Promise((resolve) => setTimeout(resolve, 200)).then(() => calls = 1000));
       }
       if (path === "/spy/reach") return Response.json({
-        write: await says(() => Deno.writeTextFile("/tmp/written-by-a-function", "")),
-        run: await says(() => new Deno.Command("true").output().then(() => "ran")),
-        read: await says(() => Deno.readTextFile("/etc/passwd").then(() => "read")),
+        write: await attempt(() => Deno.writeTextFile("/tmp/written-by-a-function", "")),
+        run: await attempt(() => new Deno.Command("true").output().then(() => "ran")),
+        read: await attempt(() => Deno.readTextFile("/etc/passwd").then(() => "read")),
       });
       return Response.json({ path, calls: calls++, started, body: await request.text(), method: request.method });
     });`,
@@ -55,7 +55,7 @@ test("functions · one process serves all requests of a function", async () => {
   assert.ok(second.calls > first.calls);
 });
 
-test("functions · killed, it is replaced for the next request", async () => {
+test("functions · a killed process is replaced for the next request", async () => {
   const before = await spy();
   const pid = project().functions.pid("spy");
   await project().functions.kill("spy");
@@ -64,7 +64,7 @@ test("functions · killed, it is replaced for the next request", async () => {
   assert.notEqual(project().functions.pid("spy"), pid);
 });
 
-test("functions · killed in mid-request, its caller gets 500 and nobody else notices", async () => {
+test("functions · if it is killed during a request, the caller receives 500, others are not affected", async () => {
   await spy();
   const before = project().functions.invocations("spy");
   const hanging = call("spy/hang");
@@ -75,17 +75,17 @@ test("functions · killed in mid-request, its caller gets 500 and nobody else no
   assert.equal((await call("spy")).status, 200);
 });
 
-test("functions · one that ends itself costs its own request only", async () => {
+test("functions · a process that exits fails its own request only", async () => {
   assert.equal((await call("spy/crash")).status, 500);
   assert.equal((await call("spy")).status, 200);
 });
 
-test("functions · background work goes on after the answer", async () => {
+test("functions · background work continues after the reply", async () => {
   await call("spy/background").then((reply) => reply.body?.cancel());
   await eventually("the background task has run", async () => (await spy()).calls >= 1_000);
 });
 
-test("functions · the environment is what a hosted project gives, and what was asked for", async () => {
+test("functions · the environment is that of a hosted project, plus the requested variables", async () => {
   const env: Record<string, string> = await spy("/env");
   assert.deepEqual(Object.keys(env).sort(), [
     "OWN_SECRET",
@@ -110,7 +110,7 @@ test("functions · may not write, run programs, or read outside the repository",
   assert.notEqual(run, "ran");
 });
 
-test("functions · where verify_jwt says so, only a valid token gets through", async () => {
+test("functions · with verify_jwt only a valid token is accepted", async () => {
   const { anonKey, signUser } = project();
   const sub = crypto.randomUUID();
   const statusOf = async (authorization?: string) => {
@@ -126,7 +126,7 @@ test("functions · where verify_jwt says so, only a valid token gets through", a
   assert.equal(await statusOf(`Bearer ${anonKey}`), 200);
 });
 
-test("functions · one that does not boot answers 503, one that does not exist 404", async () => {
+test("functions · a function that does not boot returns 503, a missing one 404", async () => {
   const broken = await call("broken");
   assert.deepEqual([broken.status, (await broken.json()).code], [503, "BOOT_ERROR"]);
   const missing = await call("missing");

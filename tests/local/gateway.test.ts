@@ -1,4 +1,4 @@
-// The stand-in for PostgREST and the API gateway: arguments, errors, roles and rows, as a hosted project answers.
+// The stand-in for PostgREST and the API gateway: arguments, errors, roles and rows, as in a hosted project.
 import assert from "node:assert/strict";
 import { test, useProject } from "../project.ts";
 
@@ -6,18 +6,22 @@ const project = useProject();
 
 Deno.test.beforeAll(async () => {
   await project().sql.unsafe(`
-    create function public.gw_echo(a int default 7, b jsonb default null, c text default 'x', d timestamptz default null)
+    create function public.gw_echo(a int default 7, b jsonb default null, c text default 'x',
+      d timestamptz default null)
     returns jsonb language sql as $$ select jsonb_build_object('a', a, 'b', b, 'c', c, 'd', d) $$;
     create function public.gw_json(value jsonb) returns jsonb language sql as $$ select value $$;
     create function public.gw_required(a int, b int) returns int language sql as $$ select a + b $$;
-    create function public.gw_rows(count int) returns table (n int, name text) language sql as $$ select n, 'row ' || n from generate_series(1, count) n $$;
+    create function public.gw_rows(count int) returns table (n int, name text) language sql as $$ select n, 'row ' || n
+      from generate_series(1, count) n $$;
     create function public.gw_nothing() returns void language sql as $$ select $$;
-    create function public.gw_raise(code text, message text default 'no', detail text default null, hint text default null)
+    create function public.gw_raise(code text, message text default 'no', detail text default null,
+      hint text default null)
     returns void language plpgsql as $$ begin
       raise exception using errcode = code, message = message, detail = coalesce(detail, ''), hint = coalesce(hint, '');
     end $$;
     create function public.gw_who() returns jsonb language sql stable as $$
-      select jsonb_build_object('role', current_user, 'uid', auth.uid(), 'timeout', current_setting('statement_timeout'))
+      select jsonb_build_object('role', current_user, 'uid', auth.uid(), 'timeout',
+        current_setting('statement_timeout'))
     $$;
     create function public.gw_closed() returns int language sql as $$ select 1 $$;
     revoke all on function public.gw_closed() from public, anon, authenticated;
@@ -27,14 +31,14 @@ Deno.test.beforeAll(async () => {
     notify pgrst, 'reload schema'`);
 });
 
-interface Answer {
+interface Reply {
   status: number;
   body: unknown;
   text: string;
   headers: Headers;
 }
 
-async function ask(path: string, init: RequestInit & { key?: string; token?: string } = {}): Promise<Answer> {
+async function ask(path: string, init: RequestInit & { key?: string; token?: string } = {}): Promise<Reply> {
   const { key = project().secretKey, token, ...rest } = init;
   const headers = new Headers(rest.headers);
   if (key) headers.set("apikey", key);
@@ -52,14 +56,14 @@ const rpc = (name: string, args?: unknown, init: { key?: string; token?: string 
     ...init,
   });
 
-test("gateway · arguments are named, the missing take their defaults, null is null", async () => {
+test("gateway · arguments are named, missing ones have their defaults, null is null", async () => {
   assert.deepEqual((await rpc("gw_echo", { c: "é", a: 1 })).body, { a: 1, b: null, c: "é", d: null });
   assert.deepEqual((await rpc("gw_echo")).body, { a: 7, b: null, c: "x", d: null });
   assert.deepEqual((await rpc("gw_echo", { a: null, c: null })).body, { a: null, b: null, c: null, d: null });
   assert.deepEqual((await ask("rpc/gw_echo?a=3&c=y")).status, 200);
 });
 
-test("gateway · JSON arrives as it was sent, whatever it holds", async () => {
+test("gateway · JSON values of every kind arrive unchanged", async () => {
   const texts = [
     '{"big": 9007199254740993, "small": 1e-7, "exact": 0.10000000000000000001}',
     '[1, "two", null, true, {"deep": [[[]]]}]',
@@ -74,14 +78,14 @@ test("gateway · JSON arrives as it was sent, whatever it holds", async () => {
   }
 });
 
-test("gateway · rows, scalars and nothing are answered as PostgREST does", async () => {
+test("gateway · rows, scalars and empty results have PostgREST's form", async () => {
   assert.deepEqual((await rpc("gw_rows", { count: 2 })).body, [{ n: 1, name: "row 1" }, { n: 2, name: "row 2" }]);
   assert.deepEqual((await rpc("gw_rows", { count: 0 })).body, []);
   assert.equal((await rpc("gw_required", { a: 1, b: 2 })).body, 3);
   assert.deepEqual([(await rpc("gw_nothing")).status, (await rpc("gw_nothing")).text], [204, ""]);
 });
 
-test("gateway · PTxyz is answered with HTTP xyz, and detail and hint are kept", async () => {
+test("gateway · PTxyz becomes HTTP xyz, with detail and hint", async () => {
   for (const status of [400, 401, 403, 404, 409, 413, 422, 429, 503]) {
     const args = { code: `PT${status}`, message: "a sentence", detail: "SM_CODE", hint: "a remedy" };
     const reply = await rpc("gw_raise", args);
@@ -122,12 +126,12 @@ test("gateway · an unknown function is 404, and so is a known one with unknown 
   assert.equal((await ask("nowhere")).status, 404);
 });
 
-test("gateway · a function made just now is found without a restart", async () => {
+test("gateway · a new function is found without a restart", async () => {
   await project().sql`create function public.gw_new() returns int language sql as 'select 5'`;
   assert.equal((await rpc("gw_new")).body, 5);
 });
 
-test("gateway · the key decides the role, a user's token wins over it", async () => {
+test("gateway · the key determines the role, a user's token takes precedence", async () => {
   const { publishableKey, secretKey, anonKey, serviceRoleKey, signUser } = project();
   const sub = crypto.randomUUID();
   const roleOf = async (key: string, token?: string) =>
@@ -150,7 +154,7 @@ test("gateway · roles have the statement timeouts of a hosted project", async (
   assert.equal(await timeout(project().publishableKey, await project().signUser({ sub: crypto.randomUUID() })), "8s");
 });
 
-test("gateway · without a key, with a wrong one, or with a bad token nobody gets in", async () => {
+test("gateway · without a key, with a wrong one, or with a bad token there is no access", async () => {
   const { publishableKey: key, signUser } = project();
   const expired = await signUser({ sub: crypto.randomUUID() }, { expiresIn: -60 });
   for (
@@ -160,7 +164,7 @@ test("gateway · without a key, with a wrong one, or with a bad token nobody get
   }
 });
 
-test("gateway · what a role may not do is 403 for users and 401 for the anonymous", async () => {
+test("gateway · forbidden calls are 403 for users and 401 for the anonymous", async () => {
   const { publishableKey: key, signUser } = project();
   const token = await signUser({ sub: crypto.randomUUID() });
   for (const [call, status] of [[{ key }, 401], [{ key, token }, 403]] as const) {
@@ -178,14 +182,14 @@ test("gateway · GET, and a function that is declared stable, run read only", as
     as 'insert into public.gw_written values (1) returning n';
     create function public.gw_write_stable() returns int language plpgsql stable
     as 'begin return public.gw_write(); end'`);
-  const code = ({ status, body }: Answer) => [status, (body as { code?: string }).code];
+  const code = ({ status, body }: Reply) => [status, (body as { code?: string }).code];
   assert.deepEqual(code(await ask("rpc/gw_write")), [405, "25006"]);
   assert.deepEqual(code(await rpc("gw_write_stable")), [405, "25006"]);
   assert.equal((await sql`select from gw_written`).length, 0);
   assert.equal((await rpc("gw_write")).body, 1);
 });
 
-test("gateway · a failed call leaves nothing behind, the next one is unharmed", async () => {
+test("gateway · a failed call leaves nothing behind and does not affect the next one", async () => {
   await project().sql`create table if not exists public.gw_log (n int)`;
   await project().sql.unsafe(`
     create or replace function public.gw_fail_late() returns int language plpgsql as $$ begin
@@ -198,7 +202,8 @@ test("gateway · a failed call leaves nothing behind, the next one is unharmed",
 test("gateway · rows are read with filters, order, limit and count, as far as the caller may see them", async () => {
   const { sql, publishableKey, signUser } = project();
   const [ada, bob] = [crypto.randomUUID(), crypto.randomUUID()];
-  await sql`insert into gw_notes select n, case when n % 2 = 0 then ${ada}::uuid else ${bob}::uuid end, 'note ' || n, n * 1.5
+  await sql`insert into gw_notes select n, case when n % 2 = 0 then ${ada}::uuid else ${bob}::uuid end, 'note ' || n,
+    n * 1.5
     from generate_series(1, 10) n`;
   const ids = async (query: string, token?: string) => {
     const { body } = await ask(`gw_notes?select=id&${query}`, token ? { key: publishableKey, token } : {});

@@ -1,4 +1,4 @@
-// One isolate of an edge function: when it gets no more requests, the limits that end it, and how it is stopped.
+// One isolate of an edge function: its retirement, its limits, and the ways to stop it.
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { type Isolate, type Limits, startIsolate } from "../../supabase/local/isolate.ts";
@@ -46,7 +46,7 @@ async function call(isolate: Isolate, path: string): Promise<unknown[]> {
   return [response.status, ...response.ok ? [] : [JSON.parse(text).code]];
 }
 
-/** Like Deno.test; fetch keeps its connections beyond the test. */
+/** Like Deno.test, but without leak checks, because fetch keeps its connections beyond the test. */
 function test(name: string, fn: () => Promise<void>): void {
   Deno.test({ name: `isolate · ${name}`, fn, sanitizeResources: false, sanitizeOps: false });
 }
@@ -90,7 +90,7 @@ test("at half of its CPU it retires", async () => {
 test("one that does not react to a stop is killed after three seconds", async () => {
   await using isolate = start();
   await call(isolate, "/");
-  isolate.kill("SIGSTOP"); // it reads no command and handles no signal any more
+  isolate.kill("SIGSTOP"); // it reads no commands and handles no signals any more
   const hanging = call(isolate, "/");
   await withoutWaiting(3_000, () => isolate.stop());
   assert.deepEqual(await hanging, [500, "WORKER_ERROR"]);

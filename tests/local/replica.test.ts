@@ -1,11 +1,11 @@
-// A streaming read replica: what only reads works there, everything else raises one error that names the primary.
+// A streaming read replica: functions that only read work there, all others raise one error that names the primary.
 import assert from "node:assert/strict";
 import { dirname, join } from "node:path";
 import postgres, { type Sql } from "postgres";
 import { openCluster } from "../../supabase/local/cluster.ts";
 import { empty, test, useProject } from "../project.ts";
 import { call } from "../supabase/bus.ts";
-import { errorOf } from "../supabase/raises.ts";
+import { errorOf } from "../supabase/assert_rejected.ts";
 
 const project = useProject();
 const ID = "01990000-0000-7000-8000-000000000001";
@@ -34,7 +34,7 @@ async function withReplica(work: (replica: Sql) => Promise<void>) {
   }
 }
 
-/** Waits until the replica has what the primary has written. */
+/** Waits until the replica has replayed the primary's writes. */
 async function untilSame(replica: Sql) {
   const [{ lsn }] = await project().sql`select pg_current_wal_insert_lsn()::text as lsn`;
   while (true) {
@@ -98,12 +98,13 @@ const OTHERS = ["messenger_import_cron", "messenger_sign_webhook", "messenger_us
 
 const ask = (sql: Sql, name: string, args: string) => sql.unsafe(`select * from ${name}(${args})`);
 
-test("replica · what needs the primary raises one error with its remedy, what only reads works", async () => {
+test("replica · functions that need the primary raise one error with its remedy, the others work", async () => {
   const { sql } = project();
   await empty(sql);
   await call(sql, "messenger_schedule", { name: "nightly", type: "Greeting", schedule: { cron: "0 3 * * *" } });
   const names = await sql`
-    select proname from pg_proc where pronamespace = 'public'::regnamespace and proname like 'messenger\\_%' order by 1`;
+    select proname from pg_proc where pronamespace = 'public'::regnamespace and proname like 'messenger\\_%'
+      order by 1`;
   assert.deepEqual(
     names.map(({ proname }) => proname),
     [...Object.keys(READS), ...Object.keys(NEEDS_PRIMARY), ...OTHERS].sort(),
@@ -123,7 +124,7 @@ test("replica · what needs the primary raises one error with its remedy, what o
   });
 });
 
-test("read only · where the session is read only a write names what to reset, and reading works", async () => {
+test("read only · in a read-only session a write names the setting to reset, and reading works", async () => {
   const { sql } = project();
   await sql.begin("read only", async (tx) => {
     assert.ok((await tx`select messenger_status() as status`)[0].status.queue);

@@ -1,14 +1,15 @@
-// Dump, restore, squash and data-only restore: what comes back works, and what is missing or too much is named with its remedy.
+// Dump, restore, squash and data-only restore: a restored installation works, and missing or additional objects are
+// named with their remedy.
 import assert from "node:assert/strict";
 import type { Sql } from "postgres";
 import { findInstallation } from "../../supabase/local/installations.mjs";
 import type { Project } from "../../supabase/local/project.ts";
 import { empty, session, test, useProject } from "../project.ts";
-import { ask, call, claim, dispatch, type Row } from "../supabase/bus.ts";
+import { call, callValue, claim, dispatch, type Row } from "../supabase/bus.ts";
 import { install } from "../supabase/release.ts";
 
 const source = useProject();
-// The older default privileges: what a dump makes is open to the roles of the API.
+// The older default privileges: objects of a dump are accessible to the roles of the API.
 const target = useProject({ migrate: false });
 const bin = findInstallation()?.bin;
 const bootstrap = new URL("../../supabase/local/sql/", import.meta.url);
@@ -29,7 +30,7 @@ async function reset(project: Project) {
   await admin.unsafe(await Deno.readTextFile(new URL("default_privileges_legacy.sql", bootstrap)));
 }
 
-/** Something of everything: a message, dead letters, a schedule, a transport and settings that were changed. */
+/** Data of every kind: a message, dead letters, a schedule, a transport and changed settings. */
 async function fill(sql: Sql) {
   await call(sql, "messenger_start", {
     functions_url: "https://example.test/functions/v1",
@@ -67,7 +68,7 @@ async function dump(...options: string[]): Promise<string> {
   return output;
 }
 
-/** As psql runs it by default: an error, such as that of a schema that is there, does not end it. */
+/** As psql runs it by default: an error, such as that of an existing schema, does not end it. */
 async function restore(script: string, role: "postgres" | "supabase_admin" = "postgres") {
   await run("psql", ["-X", "-q", target().databaseUrl(role)], script);
 }
@@ -86,22 +87,25 @@ const differences = async () =>
     .map(({ kind, object, state }) => `${state} ${kind} ${object}`);
 
 async function check(name: string): Promise<Row> {
-  return (await ask(target().sql, "messenger_health")).checks.find((row: Row) => row.name === name);
+  return (await callValue(target().sql, "messenger_health")).checks.find((row: Row) => row.name === name);
 }
 
 async function works(sql: Sql) {
   const { id } = await dispatch(sql, { type: "Later", queue: "later" });
   const [row] = await claim(sql, { queues: ["later"] });
   assert.equal(row.id, id);
-  assert.equal(await ask(sql, "messenger_complete", { id, fence: row.fence }), "completed");
+  assert.equal(await callValue(sql, "messenger_complete", { id, fence: row.fence }), "completed");
 }
 
 async function hasEverything(sql: Sql) {
   const [row] = await sql`
-    select (select count(*)::int from messenger_messages) as messages, (select count(*)::int from messenger_failed_messages) as dead_letters,
-      (select array_agg(name) from messenger_schedules) as schedules, (select config from messenger_transports where name = 'supabase') as config,
+    select (select count(*)::int from messenger_messages) as messages,
+      (select count(*)::int from messenger_failed_messages) as dead_letters,
+      (select array_agg(name) from messenger_schedules) as schedules,
+      (select config from messenger_transports where name = 'supabase') as config,
       (select array_agg(name order by name) from messenger_transports) as transports,
-      (select max_workers from messenger.settings) as workers, (select count(*)::int from messenger.message_types) as types`;
+      (select max_workers from messenger.settings) as workers,
+      (select count(*)::int from messenger.message_types) as types`;
   assert.deepEqual({ ...row }, {
     messages: 2,
     dead_letters: 1,
@@ -115,7 +119,7 @@ async function hasEverything(sql: Sql) {
   await works(sql);
 }
 
-test("restore · a whole dump differs in nothing but rights, which health names and the migration takes away", async () => {
+test("restore · a whole dump differs only in rights, which health names and the migration revokes", async () => {
   await fill(source().sql);
   await restore(await dump("--no-owner"));
   const { sql } = target();
@@ -131,7 +135,7 @@ test("restore · a whole dump differs in nothing but rights, which health names 
   await hasEverything(sql);
 });
 
-test("restore · one that replaces an installation with --clean is whole, too", async () => {
+test("restore · one that replaces an installation with --clean is complete, too", async () => {
   await fill(source().sql);
   await install(target().sql);
   await restore(await dump("--clean", "--if-exists"));
@@ -146,7 +150,7 @@ for (
     ["as the Supabase CLI loads it", ["--column-inserts"], "set session_replication_role = replica;\n"],
   ] as const
 ) {
-  test(`data only · a freshly migrated database takes it, ${how}`, async () => {
+  test(`data only · a freshly migrated database accepts it, ${how}`, async () => {
     await fill(source().sql);
     await install(target().sql);
     await restoreWhole(before + await dump("--data-only", ...options), before ? "supabase_admin" : "postgres");
@@ -155,7 +159,7 @@ for (
   });
 }
 
-test("data only · a transport that somebody has changed does not give way, and no ordinary insert takes its place", async () => {
+test("data only · a changed transport is kept, and no ordinary insert replaces it", async () => {
   const { sql } = target();
   await install(sql);
   const row = (name: string) => sql`select id, config from messenger_transports where name = ${name}`;
@@ -174,7 +178,7 @@ test("data only · a transport that somebody has changed does not give way, and 
 });
 
 // As `supabase migration squash` dumps.
-test("schema only · health names the rows that are missing, dispatch the way to them, and messenger_start makes them", async () => {
+test("schema only · health names the missing rows, dispatch the remedy, messenger_start restores them", async () => {
   await fill(source().sql);
   await restore(await dump("--schema-only", "--quote-all-identifiers", "--no-comments"));
   const { sql } = target();
@@ -191,7 +195,7 @@ test("schema only · health names the rows that are missing, dispatch the way to
   await call(sql, "messenger_stop");
 });
 
-test("restore · by another role: the migration names the role it must be run as, and as that role it is clean", async () => {
+test("restore · by another role: the migration names the required role, and as that role it is clean", async () => {
   await fill(source().sql);
   await restore(await dump("--no-owner"), "supabase_admin");
   await assert.rejects(install(target().sql), {

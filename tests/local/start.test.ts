@@ -1,17 +1,18 @@
-// `npm start` as a developer meets it: another port when one is taken, one project a directory, gone with Ctrl-C, data kept.
+// `npm start` from a developer's view: another port if one is taken, one project per directory, stopped by Ctrl-C, data
+// kept.
 import assert from "node:assert/strict";
 import { eventually } from "../eventually.ts";
 import { test } from "../project.ts";
 
 const here = new URL("../../", import.meta.url).pathname;
-// A checkout of its own, because `npm start` keeps its project in the checkout it stands in.
+// A separate checkout, because `npm start` keeps its project in its own checkout.
 const checkout = await Deno.makeTempDir({ prefix: "symphony-checkout-" });
 await run("cp", [
   "-r",
   ...["supabase", "functions", "shared", "packs", "deno.json", "package.json"].map((name) => here + name),
   checkout,
 ]);
-// Hard links: the functions may read their own checkout only.
+// Hard links, because functions may read files of their own checkout only.
 await run("cp", ["-rl", `${here}node_modules`, checkout]).catch(() =>
   run("cp", ["-r", `${here}node_modules`, checkout])
 );
@@ -21,7 +22,7 @@ Deno.test.afterAll(async () => {
     try {
       child.kill("SIGKILL");
     } catch {
-      // It has ended.
+      // The process has ended.
     }
     await child.status;
   }
@@ -35,14 +36,14 @@ async function run(program: string, args: string[]): Promise<void> {
 
 interface Started {
   readonly output: string;
-  /** All it has printed so far. */
+  /** Its output so far. */
   said: () => string;
   url: string;
   secretKey: string;
   child: Deno.ChildProcess;
 }
 
-/** Runs start.ts, and collects what it prints. */
+/** Runs start.ts, and collects its output. */
 function launch(): { child: Deno.ChildProcess; said: () => string } {
   const child = new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "--quiet", `${checkout}/supabase/local/start.ts`],
@@ -63,7 +64,7 @@ function launch(): { child: Deno.ChildProcess; said: () => string } {
 }
 
 async function started({ child, said }: ReturnType<typeof launch>): Promise<Started> {
-  await eventually("it says that it runs", () => /Ctrl-C stops it/.test(said()) && /psql/.test(said()), 60_000)
+  await eventually("it prints that it runs", () => /Ctrl-C stops it/.test(said()) && /psql/.test(said()), 60_000)
     .catch((error) => assert.fail(`${error.message}\n${said()}`));
   const find = (pattern: RegExp) => pattern.exec(said())?.[1] ?? assert.fail(`${pattern} in:\n${said()}`);
   return { child, said, output: said(), url: find(/^ +API +(\S+)$/m), secretKey: find(/^ +Secret key +(\S+)$/m) };
@@ -106,7 +107,7 @@ async function resultOf({ url, secretKey }: Started, id: string): Promise<unknow
   return (await response.json()).result;
 }
 
-/** Where a message goes that is dispatched through the data API, past the edge functions. */
+/** The queue of a message that is dispatched through the data API, without the edge functions. */
 async function queueInSql({ url, secretKey }: Started): Promise<string> {
   const response = await fetch(`${url}/rest/v1/rpc/messenger_dispatch`, {
     method: "POST",
@@ -121,8 +122,8 @@ async function untilNoneIsLeft(): Promise<void> {
     .catch(async () => assert.fail((await processes()).join("\n")));
 }
 
-test("npm start · says which ports are in use and takes others, rejects a second start, ends with Ctrl-C, keeps its data", async (t) => {
-  // Taken by us, or already by somebody else: both are "in use".
+test("npm start · prints the ports in use, rejects a second start, ends with Ctrl-C, keeps its data", async (t) => {
+  // Taken by this test, or already by another process: both are "in use".
   const taken: Deno.Listener[] = [];
   for (const port of [24321, 24322]) {
     try {
@@ -133,42 +134,45 @@ test("npm start · says which ports are in use and takes others, rejects a secon
   }
   const first = await started(launch());
 
-  await t.step("ports in use are said and others taken", () => {
+  await t.step("ports in use are printed and others taken", () => {
     assert.match(first.output, /Port 24321 for the API is in use by another program; taking \d+ this time/);
     assert.match(first.output, /Port 24322 for Postgres is in use by another program; taking \d+ this time/);
     assert.notEqual(new URL(first.url).port, "24321");
   });
 
   const id = await dispatch(first);
-  await t.step("what it prints works: a message is dispatched and handled", async () => {
+  await t.step("the printed commands work: a message is dispatched and handled", async () => {
     await eventually("it is handled", async () => await stateOf(first, id) === "completed");
   });
 
-  await t.step("the user whose token it prints may dispatch what is open to users, and nothing else", async () => {
-    const token = /A user's token +(\S+)/.exec(first.output)?.[1];
-    const asUser = async (type: string) => {
-      const response = await fetch(`${first.url}/functions/v1/dispatch`, {
-        method: "POST",
-        headers: { "content-type": "application/json", authorization: `Bearer ${token}` },
-        body: JSON.stringify({ message: { type, payload: { note: "hello" } } }),
-      });
-      return [response.status, (await response.json()).error?.code];
-    };
-    assert.deepEqual(await asUser("ExampleUser"), [201, undefined]);
-    assert.deepEqual(await asUser("ExampleQuick"), [403, "SM_TYPE_FORBIDDEN"]);
-  });
+  await t.step(
+    "the user whose token it prints may dispatch types that are open to users, and nothing else",
+    async () => {
+      const token = /A user's token +(\S+)/.exec(first.output)?.[1];
+      const asUser = async (type: string) => {
+        const response = await fetch(`${first.url}/functions/v1/dispatch`, {
+          method: "POST",
+          headers: { "content-type": "application/json", authorization: `Bearer ${token}` },
+          body: JSON.stringify({ message: { type, payload: { note: "hello" } } }),
+        });
+        return [response.status, (await response.json()).error?.code];
+      };
+      assert.deepEqual(await asUser("ExampleUser"), [201, undefined]);
+      assert.deepEqual(await asUser("ExampleQuick"), [403, "SM_TYPE_FORBIDDEN"]);
+    },
+  );
 
-  await t.step("a handler that is changed while it runs handles the next message", async () => {
+  await t.step("a changed handler handles the next message", async () => {
     const path = `${checkout}/packs/example/example_quick.ts`;
     const text = await Deno.readTextFile(path);
     await Deno.writeTextFile(path, text.replace("ok: true", "changed: true"));
-    await eventually("it says that it has seen it", () => /The code has changed/.test(first.said()));
+    await eventually("it prints that it has noticed the change", () => /The code has changed/.test(first.said()));
     const next = await dispatch(first);
     await eventually("it is handled", async () => await stateOf(first, next) === "completed");
     assert.equal((await resultOf(first, next) as { changed?: boolean }).changed, true);
   });
 
-  await t.step("a type whose route is changed is registered on save: SQL dispatches it by the new route", async () => {
+  await t.step("a type with a changed route is registered on save: SQL dispatches it by the new route", async () => {
     const path = `${checkout}/packs/example/example_quick.ts`;
     const text = await Deno.readTextFile(path);
     await Deno.writeTextFile(
@@ -178,11 +182,11 @@ test("npm start · says which ports are in use and takes others, rejects a secon
     await eventually("a dispatch from SQL has the new queue", async () => await queueInSql(first) === "saved");
   });
 
-  await t.step("a second start on the same directory says who has it, and goes", async () => {
+  await t.step("a second start on the same directory names the first process, and ends", async () => {
     const second = launch();
     assert.equal((await second.child.status).code, 1);
     const sentence = `A project already runs in ${checkout}/.symphony/project, started by process ${first.child.pid}`;
-    await eventually("it says why", () => second.said().includes(sentence));
+    await eventually("it prints the reason", () => second.said().includes(sentence));
     assert.equal(await stateOf(first, id), "completed", "the first still runs");
   });
 
@@ -203,7 +207,7 @@ test("npm start · says which ports are in use and takes others, rejects a secon
     await again.child.status;
   });
 
-  await t.step("killed without a chance, it leaves no process either, and the data is whole", async () => {
+  await t.step("killed without a warning, it leaves no process behind either, and the data is intact", async () => {
     await untilNoneIsLeft();
     const last = await started(launch());
     assert.equal(await stateOf(last, id), "completed");

@@ -1,4 +1,4 @@
-// Planted bugs of power: who may make code run as the owner of the bus, pose as somebody else, or use up what is everybody's.
+// Planted bugs of privileges: code that runs as the owner of the bus, impersonation, and use of shared resources.
 import { fn, type Mutant } from "./mutant.ts";
 
 const ownTypes = ["supabase/own_types.test.ts"];
@@ -8,7 +8,7 @@ const invalid = ["supabase/invalid_payload.test.ts"];
 export const ACCESS: Mutant[] = [
   {
     name: "a definer function finds types in pg_temp",
-    breaks: "No caller's code runs as the owner of the bus: a temporary type's check would.",
+    breaks: "No caller's code runs as the owner of the bus; the check of a temporary type would.",
     statement: fn("messenger.user_dispatch"),
     find: "set search_path = pg_catalog, pg_temp",
     replace: "set search_path = ''",
@@ -16,7 +16,7 @@ export const ACCESS: Mutant[] = [
   },
   {
     name: "the bus's own types can be dispatched",
-    breaks: "An event that runs as the owner of the bus comes from the bus.",
+    breaks: "Events that run as the owner of the bus come from the bus only.",
     statement: fn("messenger.read_drafts"),
     find: "when starts_with(e.value ->> 'type', 'symphony.') then",
     replace: "when false then",
@@ -24,15 +24,15 @@ export const ACCESS: Mutant[] = [
   },
   {
     name: "code registers the bus's own types",
-    breaks: "Route, retries and callers of symphony.* are the bus's own.",
+    breaks: "The bus alone defines route, retries and callers of symphony.* types.",
     statement: fn("public.messenger_register"),
     find: "where not starts_with(e ->> 'type', 'symphony.')",
     replace: "where true",
     noticedBy: ownTypes,
   },
   {
-    name: "an alias poses as one of the bus's own types",
-    breaks: "No type's handler gets the bus's own messages.",
+    name: "an alias impersonates one of the bus's own types",
+    breaks: "No handler of another type gets the bus's own messages.",
     statement: fn("public.messenger_register"),
     find: "where starts_with(a, 'symphony.')",
     replace: "where false",
@@ -40,14 +40,14 @@ export const ACCESS: Mutant[] = [
   },
   {
     name: "service_role writes the bus's own messages into the table",
-    breaks: "An event that runs as the owner of the bus comes from the bus.",
+    breaks: "Events that run as the owner of the bus come from the bus only.",
     statement: fn("messenger.guard_own_types"),
     find: "if not pg_has_role(",
     replace: "if false and not pg_has_role(",
     noticedBy: ownTypes,
   },
   {
-    name: "a dead event is retried with another payload",
+    name: "a dead letter of an event is retried with another payload",
     breaks: "An operator cannot forge an event.",
     statement: fn("public.messenger_retry_failed"),
     find: "and starts_with(f.message_type, 'symphony.');",
@@ -55,15 +55,15 @@ export const ACCESS: Mutant[] = [
     noticedBy: ownTypes,
   },
   {
-    name: "a made-up dead letter stops the retry of all others",
-    breaks: "A dead letter of the bus's own types whose message is gone is a conflict, alone.",
+    name: "an invented dead letter stops the retry of all others",
+    breaks: "A dead letter of the bus's own types whose message is gone is a conflict and affects no other.",
     statement: fn("messenger.take_keys_back"),
     find: "or m.id is null and starts_with(f.message_type, 'symphony.')",
     replace: "",
     noticedBy: ownTypes,
   },
   {
-    name: "events are stored as whoever reports the outcome",
+    name: "events are stored as the role that reports the outcome",
     breaks: "A worker's outcomes reach subscribers: only the owner writes events.",
     statement: fn("messenger.store_events"),
     find: "language plpgsql security definer",
@@ -71,32 +71,32 @@ export const ACCESS: Mutant[] = [
     noticedBy: ownTypes,
   },
   {
-    name: "cron jobs of others are shown",
-    breaks: "A job's command is shown to who may act as the role it runs as.",
+    name: "cron jobs of other roles are listed",
+    breaks: "A job's command is shown only to members of the role it runs as.",
     statement: fn("messenger.import_cron"),
     find: "'usage'), false) then",
     replace: "'usage'), false) and false then",
     noticedBy: ["supabase/import_cron.test.ts"],
   },
   {
-    name: "a subject that is no UUID raises",
-    breaks: "A token of another identity provider breaks no insert of the project's.",
+    name: "a subject that is no UUID raises an error",
+    breaks: "A token of another identity provider does not break inserts of the project.",
     statement: fn("messenger.caller_id"),
     find: "when data_exception then",
     replace: "when division_by_zero then",
     noticedBy: callers,
   },
   {
-    name: "a user's message is not marked",
-    breaks: "A user's metadata cannot pose as a service's.",
+    name: "a user's message has no user header",
+    breaks: "A user's metadata cannot pass for a service's.",
     statement: fn("messenger.store_messages"),
     find: "scope = sender::text then",
     replace: "false then",
     noticedBy: callers,
   },
   {
-    name: "a service sets the mark of a user",
-    breaks: "The header x-symphony-user is the bus's.",
+    name: "a service sets the user header",
+    breaks: "Only the bus sets the header x-symphony-user.",
     statement: fn("messenger.read_drafts"),
     find: "when e.headers ? 'x-symphony-user' then",
     replace: "when false then",
@@ -120,7 +120,7 @@ export const ACCESS: Mutant[] = [
   },
   {
     name: "a user's invalid payload is a dead letter",
-    breaks: "A user cannot fill the dead letters or turn health red.",
+    breaks: "A user cannot fill the dead letters or make health unhealthy.",
     statement: fn("messenger.settle_outcomes"),
     find: "when h.has_sender and r.error_class = 'InvalidPayload' then 'invalid'",
     replace: "when false then 'invalid'",
@@ -128,7 +128,7 @@ export const ACCESS: Mutant[] = [
   },
   {
     name: "a service's invalid payload is lost",
-    breaks: "P1: what failed for good has a dead letter.",
+    breaks: "P1: every message that has failed for good has a dead letter.",
     statement: fn("messenger.settle_outcomes"),
     find: "h.has_sender and r.error_class = 'InvalidPayload'",
     replace: "r.error_class = 'InvalidPayload'",
@@ -136,15 +136,15 @@ export const ACCESS: Mutant[] = [
   },
   {
     name: "a lock of the bus waits for its holder",
-    breaks: "What runs once at a time is skipped, never waited for.",
+    breaks: "Work that runs once at a time is skipped while its lock is held; it never waits.",
     statement: fn("messenger.try_lock"),
     find: "for update skip locked",
     replace: "for update",
     noticedBy: ["supabase/locks.test.ts"],
   },
   {
-    name: "keys in use are pruned from under a dispatch",
-    breaks: "Pruning of ordering keys passes over keys that a dispatch holds.",
+    name: "ordering keys in use are pruned during a dispatch",
+    breaks: "Pruning of ordering keys skips keys that a dispatch holds.",
     statement: fn("messenger.prune_ordering_keys"),
     find: "for update skip locked",
     replace: "for update",

@@ -1,4 +1,4 @@
-// Planted bugs of definitions, settings, names and durations: what is checked where it is written.
+// Planted bugs of definitions, settings, names and durations: the checks of input.
 import { fn, type Mutant } from "./mutant.ts";
 
 const check_claim = fn("messenger.check_claim");
@@ -20,8 +20,8 @@ export const DEFINING: readonly Mutant[] = [
     noticedBy: claims,
   },
   {
-    name: "claims take any queue",
-    breaks: "A claim rejects the name of a queue that dispatch rejects.",
+    name: "claims accept any queue name",
+    breaks: "A claim rejects every queue name that dispatch rejects.",
     statement: check_claim,
     find: "elsif queues::text !~",
     replace: "elsif false and queues::text !~",
@@ -29,7 +29,7 @@ export const DEFINING: readonly Mutant[] = [
   },
   {
     name: "a queue named null cannot be claimed",
-    breaks: "A claim takes the name of every queue that dispatch takes.",
+    breaks: "A claim accepts every queue name that dispatch accepts.",
     statement: check_claim,
     find: '{0,62}|"null")(,',
     replace: "{0,62})(,",
@@ -37,7 +37,7 @@ export const DEFINING: readonly Mutant[] = [
   },
   {
     name: "a negative delay loses the settle",
-    breaks: "A duration out of range is clamped, and what is reported counts.",
+    breaks: "A duration out of range is clamped, and the outcome is recorded.",
     statement: fn("messenger.read_milliseconds"),
     find: "then least(greatest(value::numeric, 0), longest)",
     replace: "then least(value::numeric, longest)",
@@ -45,22 +45,22 @@ export const DEFINING: readonly Mutant[] = [
   },
   {
     name: "a duration that is no number loses the settle",
-    breaks: "A duration that is no number counts as none.",
+    breaks: "A duration that is no number is ignored.",
     statement: settle,
     find: "when 'string' then messenger.read_milliseconds(e -> 'duration_ms', 1e9)",
     replace: "when 'string' then (e ->> 'duration_ms')::double precision",
     noticedBy: limits,
   },
   {
-    name: "register leaves bounds to the table",
-    breaks: "A value out of bounds is rejected with a code, the type and the field.",
+    name: "register leaves range checks to the table",
+    breaks: "A value out of range is rejected with a code, the type and the field.",
     statement: fn("public.messenger_register"),
     find: "perform messenger.check_types(v_types);",
     replace: "",
     noticedBy: registers,
   },
   {
-    name: "the first of many bad aliases passes",
+    name: "only the first of many bad aliases is rejected",
     breaks: "Each alias is checked.",
     statement: fn("messenger.check_types"),
     find: "where not messenger.is_setting(a.value, 'type', null, null)",
@@ -68,7 +68,7 @@ export const DEFINING: readonly Mutant[] = [
     noticedBy: registers,
   },
   {
-    name: "a text passes for a number",
+    name: "a text is accepted as a number",
     breaks: "Settings have exact JSON types.",
     statement: fn("messenger.is_setting"),
     find: "coalesce(jsonb_typeof(value) = 'number' and value between",
@@ -76,15 +76,15 @@ export const DEFINING: readonly Mutant[] = [
     noticedBy: registers,
   },
   {
-    name: "start leaves bounds to the table",
-    breaks: "messenger_start rejects a value out of bounds with SM_SETTING and the option.",
+    name: "start leaves range checks to the table",
+    breaks: "messenger_start rejects a value out of range with SM_SETTING and the option.",
     statement: fn("messenger.start"),
     find: "perform messenger.check_start(v_url, v_options);",
     replace: "",
     noticedBy: starts,
   },
   {
-    name: "messages before their type keep the default route",
+    name: "messages stored before their type keep the default route",
     breaks: "A message dispatched before its type was registered gets the type's route.",
     statement: fn("public.messenger_register"),
     find:
@@ -93,8 +93,8 @@ export const DEFINING: readonly Mutant[] = [
     noticedBy: routes,
   },
   {
-    name: "the type's route wins over the dispatch",
-    breaks: "What a dispatch has said stays.",
+    name: "the type's route overrides the dispatch",
+    breaks: "Options of the dispatch are kept.",
     statement: fn("messenger.open_fields"),
     find: "where not coalesce(element ? f.field, false)",
     replace: "",
@@ -126,8 +126,8 @@ export const DEFINING: readonly Mutant[] = [
     noticedBy: routes,
   },
   {
-    name: "the ticker routes nothing",
-    breaks: "A dispatch that did not see the registration is routed by the ticker.",
+    name: "the ticker routes no messages",
+    breaks: "A message whose dispatch did not see the registration is routed by the ticker.",
     statement: fn("messenger.run_step"),
     find: "when 'route' then perform messenger.route_due(at, 200, ends_at);",
     replace: "when 'route' then perform true;",

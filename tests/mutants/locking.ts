@@ -1,4 +1,4 @@
-// Planted bugs of what others have locked or forbidden: rows of messages, keys, and what lies before a message that can run.
+// Planted bugs of locks and prohibitions of others: rows of messages, keys, and messages before the next runnable one.
 import { fn, type Mutant } from "./mutant.ts";
 
 const settle = fn("messenger.settle_outcomes");
@@ -10,9 +10,9 @@ const keys = ["supabase/key_waits.test.ts"];
 
 export const LOCKING: Mutant[] = [
   {
-    name: "settle waits for the rows of a foreign key",
+    name: "settle waits for rows that a foreign key has locked",
     breaks:
-      "An insert that refers to a message, in a transaction that stays open, keeps its outcome from being recorded.",
+      "An insert that refers to a message, in a transaction that stays open, blocks the recording of its outcome.",
     statement: settle,
     find: "for no key update skip locked",
     replace: "for update skip locked",
@@ -21,14 +21,14 @@ export const LOCKING: Mutant[] = [
   {
     name: "a locked row is stale",
     breaks:
-      "P2: a worker is told that it has lost a message which it still holds, and does not send its outcome again.",
+      "P2: a worker is informed that it has lost a message which it still holds, and does not repeat its outcome.",
     statement: settle,
     find: "then 'locked'",
     replace: "then 'stale'",
     noticedBy: locked,
   },
   {
-    name: "a foreign key's lock keeps a message from completion",
+    name: "the lock of a foreign key blocks the completion",
     breaks: "With retention 0 a message that cannot be deleted at once is not completed, and runs again.",
     statement: settle,
     find: "h.is_unkept and not is_part",
@@ -36,7 +36,7 @@ export const LOCKING: Mutant[] = [
     noticedBy: locked,
   },
   {
-    name: "one row that cannot be written undoes all",
+    name: "one row that cannot be written undoes all outcomes",
     breaks: "P2: a trigger of the project that rejects one message undoes the outcomes of its whole batch.",
     statement: settle,
     find: "if not messenger.is_row_error(sqlstate) then",
@@ -52,7 +52,7 @@ export const LOCKING: Mutant[] = [
     noticedBy: unwritable,
   },
   {
-    name: "results change places in parts",
+    name: "results change their index in parts",
     breaks: "After a row that could not be written, a message gets the outcome of another.",
     statement: fn("messenger.settle_in_parts"),
     find: "v_settled[v_order[v_index]] :=",
@@ -69,7 +69,7 @@ export const LOCKING: Mutant[] = [
   },
   {
     name: "the caller's constraints are checked early",
-    breaks: "A settle in the caller's own transaction fails on what the caller has yet to write.",
+    breaks: "A settle in the caller's own transaction fails because of rows that the caller has yet to write.",
     statement: fn("messenger.check_deferred"),
     find: "execute format('set constraints %s immediate', v_names);",
     replace: "set constraints all immediate;",
@@ -77,7 +77,7 @@ export const LOCKING: Mutant[] = [
   },
   {
     name: "a strict completion accepts a locked row",
-    breaks: "P4: the effect of a message that was not completed is committed, and made again with the next delivery.",
+    breaks: "P4: the effect of a message that was not completed is committed, and repeated by the next delivery.",
     statement: fn("public.messenger_complete"),
     find: "strict and v_outcome = 'locked'",
     replace: "false",
@@ -85,7 +85,7 @@ export const LOCKING: Mutant[] = [
   },
   {
     name: "heartbeats wait for locked rows",
-    breaks: "One row that another transaction holds lets the other leases of a worker run out.",
+    breaks: "A row that another transaction has locked lets the other leases of a worker expire.",
     statement: heartbeat,
     find: "for no key update skip locked",
     replace: "for no key update",
@@ -93,7 +93,7 @@ export const LOCKING: Mutant[] = [
   },
   {
     name: "a lease on a locked row is lost",
-    breaks: "A handler is stopped because somebody has locked the row of its message.",
+    breaks: "A handler is stopped because another transaction has locked the row of its message.",
     statement: heartbeat,
     find: "when l.id is not null then 'locked'",
     replace: "when false then 'locked'",
@@ -101,14 +101,14 @@ export const LOCKING: Mutant[] = [
   },
   {
     name: "one lease that cannot be written loses the others",
-    breaks: "A trigger of the project that rejects one message lets the leases of its whole batch run out.",
+    breaks: "A trigger of the project that rejects one message lets the leases of its whole batch expire.",
     statement: heartbeat,
     find: "if not messenger.is_row_error(sqlstate) then",
     replace: "if true then",
     noticedBy: unwritable,
   },
   {
-    name: "a poll waits for the same worker name",
+    name: "a poll waits for another with the same worker name",
     breaks: "P12: an open claim under one name stops all workers of that name.",
     statement: fn("messenger.note_poll"),
     find: "for no key update skip locked",
@@ -116,7 +116,7 @@ export const LOCKING: Mutant[] = [
     noticedBy: locked,
   },
   {
-    name: "the first poll of a name waits",
+    name: "the first poll of a worker name waits",
     breaks: "P12: an open transaction that stores a worker's row stops workers of that name.",
     statement: fn("messenger.add_worker"),
     find: "set lock_timeout = '10ms'",
@@ -125,31 +125,31 @@ export const LOCKING: Mutant[] = [
   },
   {
     name: "a message that cannot be claimed stops its queue",
-    breaks: "P2: a trigger of the project that rejects one message keeps all behind it from being handed out.",
+    breaks: "P2: a trigger of the project that rejects one message blocks all messages behind it.",
     statement: fn("messenger.take_singly"),
     find: "if not messenger.is_row_error(sqlstate) then",
     replace: "if true then",
     noticedBy: unwritable,
   },
   {
-    name: "a message set aside is met by every claim",
-    breaks:
-      "P2: a message that cannot be claimed takes a place in each batch, and with batches of one no other is handed out.",
+    name: "every claim scans the messages that are set aside",
+    breaks: "P2: a message that cannot be claimed occupies a part of each batch; with batches of " +
+      "one, no other is handed out.",
     statement: find_due,
     find: "v_left_out := messenger.messages_set_aside(at);",
     replace: "null;",
     noticedBy: unwritable,
   },
   {
-    name: "a claim finishes everything on its way",
-    breaks: "A claim beside any number of expired messages takes any time.",
+    name: "a claim finishes all expired messages that it scans",
+    breaks: "The duration of a claim beside many expired messages has no limit.",
     statement: find_due,
     find: "messenger.finish_undeliverable(v_ids[1:100], v_dispositions[1:100], at)",
     replace: "messenger.finish_undeliverable(v_ids, v_dispositions, at)",
     noticedBy: ["supabase/undeliverable.test.ts"],
   },
   {
-    name: "a claim stops at what it may not finish",
+    name: "a claim stops at a message that it may not finish",
     breaks: "P2: behind more than a hundred expired messages nothing is handed out.",
     statement: find_due,
     find: "v_skips_ended := true;",
@@ -158,7 +158,7 @@ export const LOCKING: Mutant[] = [
   },
   {
     name: "calls through the API wait for keys",
-    breaks: "P12: ten calls that want a key of an open transaction use up the connections of the API.",
+    breaks: "P12: ten calls that need a key of an open transaction use up the connections of the API.",
     statement: fn("messenger.bound_waits"),
     find: "v_before = '120ms' or not messenger.is_api_call()",
     replace: "true",
@@ -166,31 +166,31 @@ export const LOCKING: Mutant[] = [
   },
   {
     name: "direct SQL waits no longer than the API",
-    breaks: "P5: a transaction that wants the key of another fails instead of waiting for its end.",
+    breaks: "P5: a transaction that needs the key of another fails instead of waiting for its end.",
     statement: fn("messenger.is_api_call"),
     find: "return coalesce(current_setting('request.jwt.claims', true), '') <> ''",
     replace: "return true",
     noticedBy: keys,
   },
   {
-    name: "the lock timeout of the API stays",
-    breaks: "A project's own statements after a dispatch in the same call fail after an eighth of a second.",
+    name: "the lock timeout of the API stays set",
+    breaks: "Later statements of the project in the same transaction fail after an eighth of a second.",
     statement: fn("messenger.unbound_waits"),
     find: "perform set_config('lock_timeout', unbound_waits.lock_timeout, true);",
     replace: "null;",
     noticedBy: keys,
   },
   {
-    name: "cancelling waits as long as a row is locked",
-    breaks: "P12: an idle transaction on one message keeps the calls that cancel it waiting.",
+    name: "cancelling waits for a locked row without a limit",
+    breaks: "P12: an idle transaction on one message blocks the calls that cancel it.",
     statement: fn("messenger.lock_message"),
     find: "clock_timestamp() > v_end",
     replace: "clock_timestamp() > v_end + interval '3 seconds'",
     noticedBy: ["supabase/cancel.test.ts"],
   },
   {
-    name: "a claim of another worker sends outcomes back",
-    breaks: "Workers of one queue send their outcomes again and again, because the scans of their claims meet.",
+    name: "a claim of another worker makes outcomes be repeated",
+    breaks: "Workers of one queue repeat their outcomes without end, because the scans of their claims collide.",
     statement: fn("messenger.settle_locked"),
     find: "order by m.id\n    for no key update;",
     replace: "order by m.id\n    for no key update skip locked;",

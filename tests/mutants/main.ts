@@ -1,4 +1,5 @@
-// `npm run mutants`: plants one bug after the other and runs the tests that must notice it. Exit 0 if all are killed.
+// `npm run mutants` plants one bug after the other and runs the tests that must notice it. The exit code is 0 if all
+// are noticed.
 import { parseArgs } from "node:util";
 import { ensureTemplate } from "../project.ts";
 import { newBar, newTable } from "../terminal.ts";
@@ -9,11 +10,11 @@ import { type Trial, tryOut } from "./trial.ts";
 import { TYPESCRIPT_MUTANTS } from "./typescript/mutants.ts";
 
 const USAGE = `npm run mutants -- [--list] [--in <sql|typescript>] [--only <part of a name>]... [--jobs <n>] [--why]
-  --list   names the planted bugs and the promises they break
+  --list   lists the planted bugs and the promises they break
   --in     only the bugs in SQL, or only those in TypeScript
   --only   only the bugs whose names contain it
   --jobs   number of bugs tried at a time (default: 2)
-  --why    shows the error of the failing test too`;
+  --why    shows the error of the failing test, too`;
 
 const LANGUAGES = { sql: "SQL", typescript: "TypeScript" } as const;
 type Language = keyof typeof LANGUAGES;
@@ -55,7 +56,8 @@ const trials = new Map<Mutant | TypeScriptMutant, Trial>();
   const sound = await tryOut(files, first.root);
   if (sound.result !== "survived") {
     console.error(
-      `They fail without a planted bug, so their failing would prove nothing:\n  ${sound.by}\n  ${sound.because}`,
+      "These tests fail without a planted bug, so their failure would prove nothing:\n" +
+        `  ${sound.by}\n  ${sound.because}`,
     );
     await trees.disposeAsync();
     Deno.exit(1);
@@ -80,7 +82,7 @@ for (const language of Object.keys(LANGUAGES) as Language[]) {
   if (tried.length === 0) continue;
   const table = newTable([`planted bug in ${LANGUAGES[language]}`, "", "first test that fails", "s"], 3);
   for (const mutant of tried) {
-    const { result, by, because, seconds } = trials.get(mutant)!; // each was tried
+    const { result, by, because, seconds } = trials.get(mutant)!; // every bug has been tried
     const word = { killed: "killed", survived: "SURVIVED", broken: "BROKEN" }[result];
     table.push([mutant.name, word, values.why ? `${by}\n${because.slice(0, 150)}` : by, seconds.toFixed(1)]);
   }

@@ -3,43 +3,43 @@ import { sourceFiles } from "../../supabase/build/schemas.ts";
 
 /** What every planted bug has, in SQL and in TypeScript. */
 export interface PlantedBug {
-  /** What is wrong with it, as a short name. */
+  /** The defect, as a short name. */
   name: string;
-  /** The promise it breaks, in a sentence. */
+  /** The broken promise, in a sentence. */
   breaks: string;
-  /** Exact text that stands in the statement or file once. Short, so that it survives what is changed around it. */
+  /** Text that occurs once in the statement or file. Short, so that changes around it do not affect it. */
   find: string;
   replace: string;
-  /** Test files below tests/ that must fail, the likeliest first. */
+  /** Test files below tests/ that must fail, the most likely one first. */
   noticedBy: string[];
 }
 
 /** A bug in SQL, planted into the databases that tests use. */
 export interface Mutant extends PlantedBug {
-  /** How the mutated statement begins, at the start of a line; for functions see `fn`. */
+  /** The beginning of the mutated statement, at the start of a line; for functions see `fn`. */
   statement: string;
 }
 
 /** A bug in TypeScript, planted into a copy of the source tree. */
 export interface TypeScriptMutant extends PlantedBug {
-  /** The mutated file, from the root of the repository. */
+  /** Path of the mutated file from the root of the repository. */
   file: string;
 }
 
-/** How the definition of a function begins. */
+/** The beginning of a function's definition. */
 export function fn(name: string): string {
   return `create or replace function ${name}(`;
 }
 
-/** Text of all schema files, in their order. */
+/** Text of all schema files in their order. */
 export function readSchemas(): string {
   const folder = new URL("../../supabase/schemas/", import.meta.url);
   return sourceFiles(folder).map((name) => Deno.readTextFileSync(new URL(name, folder))).join("\n");
 }
 
 /**
- * The mutated statement, to be run on a migrated database. Functions keep their owner and rights when they are replaced.
- * @throws when the statement or the text in it is not there exactly once
+ * The mutated statement, to be run on a migrated database. Replaced functions keep their owner and rights.
+ * @throws if the statement or the text in it does not occur exactly once
  */
 export function plant(mutant: Mutant, schemas: string): string {
   const starts = positions(`\n${schemas}`, `\n${mutant.statement}`);
@@ -49,7 +49,7 @@ export function plant(mutant: Mutant, schemas: string): string {
 
 /**
  * The mutated text of a file.
- * @throws when the text to replace is not there exactly once
+ * @throws if the text to replace does not occur exactly once
  */
 export function plantInFile(mutant: TypeScriptMutant, text: string): string {
   return replaceOnce(mutant, text, mutant.file);
@@ -62,7 +62,7 @@ function replaceOnce(mutant: PlantedBug, text: string, where: string): string {
   return text.slice(0, places[0]) + mutant.replace + text.slice(places[0] + mutant.find.length);
 }
 
-// A statement ends with a semicolon at the end of a line, outside of dollar quotes, which may hold others.
+// A statement ends with a semicolon at the end of a line, outside of dollar quotes, which may contain others.
 function statementAt(schemas: string, start: number): string {
   const marks = /\$\w*\$|;\n/g;
   marks.lastIndex = start;
@@ -73,7 +73,7 @@ function statementAt(schemas: string, start: number): string {
       if (quote === undefined) return schemas.slice(start, mark.index + 1);
     } else if (quote === undefined) quote = text;
     else if (quote === text) quote = undefined;
-    // "$$$job$": what does not end the quote may hide what does.
+    // In "$$$job$", the first two characters end no quote; the next match may overlap them.
     else marks.lastIndex = mark.index + 1;
   }
   return schemas.slice(start);

@@ -1,4 +1,4 @@
-// The planted bugs of `npm run mutants` can still be planted, and none is planted in this run.
+// Every planted bug of `npm run mutants` can still be planted, and this run has none.
 import assert from "node:assert/strict";
 import { ensureTemplate, test, useProject } from "../project.ts";
 import { plant, plantInFile } from "./mutant.ts";
@@ -10,11 +10,11 @@ const project = useProject();
 const tests = new URL("../", import.meta.url);
 const repository = new URL("../../", import.meta.url);
 
-Deno.test("mutants · none is planted in an ordinary run", () => {
+Deno.test("mutants · an ordinary run has none", () => {
   assert.equal(Deno.env.get("SYMPHONY_MUTANT"), undefined);
 });
 
-Deno.test("mutants · each has a name of its own, says what it breaks, and names test files that exist", () => {
+Deno.test("mutants · each has a unique name, a broken promise and existing test files", () => {
   const all = [...MUTANTS, ...TYPESCRIPT_MUTANTS];
   assert.ok(MUTANTS.length >= 30 && TYPESCRIPT_MUTANTS.length >= 100);
   assert.equal(new Set(all.map(({ name }) => name)).size, all.length);
@@ -25,7 +25,7 @@ Deno.test("mutants · each has a name of its own, says what it breaks, and names
   }
 });
 
-test("mutants · each can be planted in the schemas as they stand, and Postgres takes it", async () => {
+test("mutants · each in SQL can be planted in the current schemas, and Postgres accepts it", async () => {
   const { sql } = project();
   for (const { name } of MUTANTS) {
     await sql.begin(async (transaction) => {
@@ -37,14 +37,14 @@ test("mutants · each can be planted in the schemas as they stand, and Postgres 
   }
 });
 
-Deno.test("mutants · each in TypeScript can be planted in its file as it stands", () => {
+Deno.test("mutants · each in TypeScript can be planted in its current file", () => {
   for (const mutant of TYPESCRIPT_MUTANTS) {
     const sound = Deno.readTextFileSync(new URL(mutant.file, repository));
     assert.notEqual(plantInFile(mutant, sound), sound, mutant.name);
   }
 });
 
-Deno.test("mutants · one in TypeScript stands in a copy while it is tried, and never in the working tree", async () => {
+Deno.test("mutants · one in TypeScript is planted in a copy, never in the working tree", async () => {
   const [mutant] = TYPESCRIPT_MUTANTS;
   const sound = await Deno.readTextFile(new URL(mutant.file, repository));
   const tree = await copyTree(await ensureTemplate());
@@ -60,7 +60,7 @@ Deno.test("mutants · one in TypeScript stands in a copy while it is tried, and 
   await assert.rejects(read(), Deno.errors.NotFound);
 });
 
-Deno.test("mutants · one in TypeScript whose text is gone, or stands twice, is rejected", () => {
+Deno.test("mutants · one in TypeScript whose text is missing, or occurs twice, is rejected", () => {
   const mutant = { ...TYPESCRIPT_MUTANTS[0], file: "a.ts", find: "x", replace: "y" };
   assert.equal(plantInFile(mutant, "let x;"), "let y;");
   assert.throws(() => plantInFile(mutant, "let z;"), /stands 0 times in a\.ts/);
@@ -68,7 +68,7 @@ Deno.test("mutants · one in TypeScript whose text is gone, or stands twice, is 
   assert.throws(() => plantInFile({ ...mutant, replace: "x" }, "x"), /changes nothing/);
 });
 
-Deno.test("mutants · one whose text is gone, or stands twice, is rejected", () => {
+Deno.test("mutants · one in SQL whose text is missing, or occurs twice, is rejected", () => {
   const mutant = { ...MUTANTS[0], statement: "create function a(", find: "x", replace: "y" };
   const body = (text: string) =>
     `-- before\ncreate function a() as $$ ${text};\n $$;\ncreate function b() as $$ x $$;\n`;

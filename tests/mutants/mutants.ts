@@ -1,4 +1,4 @@
-// Every planted bug. SYMPHONY_MUTANT names the one that the projects of a test run are given (tests/project.ts).
+// All planted bugs. SYMPHONY_MUTANT names the one that is planted in the projects of a test run (tests/project.ts).
 import type { Sql } from "postgres";
 import { ACCESS } from "./access.ts";
 import { CLAIMING } from "./claiming.ts";
@@ -33,10 +33,10 @@ export const MUTANTS: readonly Mutant[] = [
   ...RESTORING,
 ];
 
-/** Makes a migrated database wrong in the way the name says. */
+/** Plants the named bug in a migrated database. */
 export async function infect(sql: Pick<Sql, "unsafe">, name: string): Promise<void> {
   const mutant = MUTANTS.find((mutant) => mutant.name === name);
-  if (!mutant) throw new Error(`SYMPHONY_MUTANT: there is no mutant "${name}"`);
+  if (!mutant) throw new Error(`SYMPHONY_MUTANT: there is no mutant named "${name}"`);
   await sql.unsafe(plant(mutant, readSchemas())).simple().catch((error: unknown) => {
     throw new Error(`the mutant "${name}" cannot be planted: ${error}`);
   });

@@ -1,4 +1,4 @@
-// Copies of the source tree: bugs are planted into them and never into the working tree, several at a time.
+// Copies of the source tree: bugs are planted in them and never in the working tree, several at a time.
 import { existsSync } from "node:fs";
 import { basename, join } from "node:path";
 import { plantInFile, type TypeScriptMutant } from "./mutant.ts";
@@ -8,22 +8,22 @@ const NOT_COPIED = new Set([".git", ".symphony", "node_modules"]);
 
 export interface Tree extends AsyncDisposable {
   readonly root: string;
-  /** Runs `work` while the bug stands in the copy. */
+  /** Runs `work` while the bug is planted in the copy. */
   withPlanted<T>(mutant: TypeScriptMutant, work: () => Promise<T>): Promise<T>;
 }
 
 /**
  * Copies the source tree.
- * @param template the migrated project that the tests clone (tests/project.ts); the copy's tests use it too
+ * @param template the migrated project that the tests clone (tests/project.ts); the tests of the copy use it, too
  */
 export async function copyTree(template: string): Promise<Tree> {
-  // Below the repository, so that npm packages are found above it.
+  // Inside the repository, so that npm packages are resolved.
   const root = join(repository, ".symphony/test/mutants", crypto.randomUUID().slice(0, 8));
   await Deno.mkdir(join(root, ".symphony/test"), { recursive: true });
   const parts = [...Deno.readDirSync(repository)].map(({ name }) => name).filter((name) => !NOT_COPIED.has(name));
   await copy(parts.map((part) => join(repository, part)), root);
   await Deno.symlink(template, join(root, ".symphony/test", basename(template)));
-  const fetched = ".symphony/postgres"; // where the machine has no Postgres of its own
+  const fetched = ".symphony/postgres"; // for a machine without a PostgreSQL installation
   if (existsSync(join(repository, fetched))) await Deno.symlink(join(repository, fetched), join(root, fetched));
   return {
     root,

@@ -1,15 +1,15 @@
-// One run of test files with a planted bug, or with none.
+// One run of test files, with or without a planted bug.
 import { stripVTControlCharacters } from "node:util";
 
-const WITHIN = 180_000; // ms, for a few files; many at once get more
+const WITHIN = 180_000; // ms, for a few files; more files get more time
 const WITHIN_A_FILE = 30_000;
 
 export interface Trial {
-  /** broken: the files could not be run at all, which says nothing about the bug. */
+  /** broken: the files could not be run at all, which proves nothing about the bug. */
   result: "killed" | "survived" | "broken";
-  /** The first test that failed, or why the run broke. */
+  /** The first test that failed, or the reason why the run broke. */
   by: string;
-  /** The first line of what it said. */
+  /** The first line of its error. */
   because: string;
   seconds: number;
 }
@@ -23,7 +23,7 @@ export async function tryOut(files: readonly string[], root: string, mutant?: st
   const started = Date.now();
   const giveUp = AbortSignal.timeout(Math.max(WITHIN, files.length * WITHIN_A_FILE));
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    // The type check is that of npm test.
+    // Without a type check, which npm test includes.
     args: ["test", "-A", "--no-check", "--fail-fast", ...files.map((file) => `tests/${file}`)],
     cwd: root,
     env: { NO_COLOR: "1", ...(mutant !== undefined && { SYMPHONY_MUTANT: mutant }) },
@@ -35,8 +35,8 @@ export async function tryOut(files: readonly string[], root: string, mutant?: st
   if (giveUp.aborted) return { result: "killed", by: "the time limit", because: `no end in ${seconds} s`, seconds };
   if (code === 0) return { result: "survived", by: "", because: "", seconds };
   const because = said.match(/^error: (.*(?:\n(?!\s*at )\S.*)?)/m)?.[1].replace(/\s+/g, " ") ?? "";
-  // What the test printed may stand in its line: then the list of errors has its name. An error outside of any test,
-  // such as one of the driver, ends the run: the test that was running has no result.
+  // Output of the test may share its line; then the list of errors has its name. An error outside of any test, such as
+  // one of the driver, ends the run, so the running test has no result.
   const [, by] = said.match(/^(.+) \.\.\. (?:\S.*)?FAILED \(/m) ?? said.match(/^ ERRORS\s+(.+) => /m) ??
     said.match(/^(.+) \.\.\. *$/m) ?? [];
   return by === undefined || said.includes("cannot be planted")

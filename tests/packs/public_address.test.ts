@@ -1,4 +1,4 @@
-// Which URLs a webhook may go to: every way to write, name or map a private address is rejected.
+// The URLs that a webhook may call: every spelling, name or mapping of a private address is rejected.
 import assert from "node:assert/strict";
 import { assertPublic, PrivateAddress } from "../../packs/webhook/public_address.ts";
 
@@ -20,7 +20,7 @@ function resolve(name: string, type: "A" | "AAAA"): Promise<string[]> {
 
 const check = (url: string) => assertPublic(new URL(url), resolve);
 
-Deno.test("public address · https to a public name or number passes", async () => {
+Deno.test("public address · https to a public name or address is accepted", async () => {
   for (
     const url of [
       "https://hooks.example.com/a?b=c",
@@ -43,7 +43,7 @@ const PRIVATE = [
   ["a printer", "https://printer.local/"],
   ["loopback", "https://127.0.0.1/"],
   ["another address of loopback", "https://127.8.8.8/"],
-  ["loopback in one number", "https://2130706433/"],
+  ["loopback as one number", "https://2130706433/"],
   ["loopback in hexadecimal", "https://0x7f000001/"],
   ["loopback in octal", "https://0177.0.0.1/"],
   ["loopback in two parts", "https://127.1/"],
@@ -70,9 +70,9 @@ const PRIVATE = [
   ["unique local", "https://[fd00:ec2::254]/"],
   ["IPv6 link-local", "https://[fe80::1]/"],
   ["site-local", "https://[fec0::1]/"],
-  ["a name that leads to loopback", "https://rebound.example.com/"],
-  ["a name of which one address is private", "https://half.example.com/"],
-  ["a name that leads to the metadata service", "https://metadata.example.com/"],
+  ["a name that resolves to loopback", "https://rebound.example.com/"],
+  ["a name with a private address among others", "https://half.example.com/"],
+  ["a name that resolves to the metadata service", "https://metadata.example.com/"],
   ["a name whose IPv6 address is mapped", "https://mapped.example.com/"],
   ["a name whose IPv6 address is the metadata service", "https://metadata6.example.com/"],
 ] as const;
@@ -81,7 +81,7 @@ for (const [what, url] of PRIVATE) {
   Deno.test(`public address · rejected: ${what}`, () => assert.rejects(check(url), PrivateAddress));
 }
 
-Deno.test("public address · a name that cannot be resolved is no place to go, and may be tried again", async () => {
+Deno.test("public address · a name that cannot be resolved is rejected, and may be retried", async () => {
   for (const broken of [resolve, () => Promise.reject(new Error("SERVFAIL"))]) {
     const error = await assertPublic(new URL("https://nowhere.example.com/"), broken).catch((error: unknown) => error);
     assert.ok(error instanceof Error && !(error instanceof PrivateAddress));

@@ -1,10 +1,11 @@
-// Webhooks from the outcome to the receiver: through the real worker edge function, to a real HTTP server that checks the signature.
+// Webhooks from the outcome to the receiver: the real worker edge function posts to a real HTTP server that checks the
+// signature.
 import assert from "node:assert/strict";
 import { Webhook } from "standardwebhooks";
 import { webhooks } from "../../packs/webhook/index.ts";
 import { createRegistry } from "../../shared/message.ts";
 import { empty, test, useProject } from "../project.ts";
-import { ask, call, deadLetterOf, dispatch, messageOf, type Row, settle } from "../supabase/bus.ts";
+import { call, callValue, deadLetterOf, dispatch, messageOf, type Row, settle } from "../supabase/bus.ts";
 
 const SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const env = { SYMPHONY_WORKER_LINGER: "0" };
@@ -17,7 +18,7 @@ interface Received {
   event: Row;
 }
 
-/** An HTTP server of the test: answers with what stands first in `answers`, and with 204 after them. */
+/** An HTTP server of the test: returns the first of `answers`, and 204 if there is none. */
 function receiver(replies: Response[] = []) {
   const received: Received[] = [];
   const server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen: () => {} }, async (request) => {
@@ -40,7 +41,7 @@ Deno.test.beforeAll(async () => {
 Deno.test.beforeEach(async () => {
   for (const { sql } of [project(), guarded()]) {
     await empty(sql);
-    // A worker registers once; what it has said then is forgotten here before each test.
+    // A worker registers once; its registration is deleted before each test.
     await call(sql, "messenger_register", { types: createRegistry(webhooks).registration() });
   }
 });
@@ -50,7 +51,7 @@ async function onWebhook(event: string, url: string, { sql } = project()): Promi
   return id;
 }
 
-/** A message that is completed, or that dies. */
+/** A message that is completed, or fails. */
 async function end(outcome: "completed" | "failed", { sql } = project()): Promise<string> {
   const { id } = await dispatch(sql, { queue: "business" });
   const [{ fence }] = await sql`select fence from messenger_claim('ada', queues => array['business'])`;
@@ -58,9 +59,10 @@ async function end(outcome: "completed" | "failed", { sql } = project()): Promis
   return id;
 }
 
-/** Lets the worker edge function handle what is due, and what waits for a retry too. */
+/** Makes the worker edge function handle due messages, including those that wait for a retry. */
 async function work({ sql, url, secretKey } = project()): Promise<Row> {
-  await sql`update messenger_messages set available_at = now() where message_type = 'symphony.webhook' and status = 'pending'`;
+  await sql`update messenger_messages set available_at = now()
+    where message_type = 'symphony.webhook' and status = 'pending'`;
   const response = await fetch(`${url}/functions/v1/worker?wait=1`, { method: "POST", headers: { apikey: secretKey } });
   const reply = await response.json();
   assert.equal(response.status, 200, JSON.stringify(reply));
@@ -111,7 +113,7 @@ test("webhook · after a 500 it is sent again with the same id and body, freshly
   assert.equal((await delivery()).status, "completed");
 });
 
-test("webhook · Retry-After puts the next delivery off", async () => {
+test("webhook · Retry-After delays the next delivery", async () => {
   await using hook = receiver([new Response(null, { status: 429, headers: { "retry-after": "600" } })]);
   await onWebhook("completed", hook.url);
   await end("completed");
@@ -145,7 +147,7 @@ test("webhook · a redirect is not followed", async () => {
   assert.deepEqual([(await delivery()).retry_count, elsewhere.received.length], [1, 0]);
 });
 
-test("webhook · one whose subscription has ended meanwhile is dropped", async () => {
+test("webhook · a delivery whose subscription has ended meanwhile is dropped", async () => {
   const { sql } = project();
   await using hook = receiver();
   const id = await onWebhook("completed", hook.url);
@@ -155,7 +157,7 @@ test("webhook · one whose subscription has ended meanwhile is dropped", async (
   assert.deepEqual([(await delivery()).result, hook.received.length], [{ skipped: "unsubscribed" }, 0]);
 });
 
-test("webhook · dead ones are dead letters like any other, have no events, and can be retried", async () => {
+test("webhook · failed deliveries are ordinary dead letters, have no events, and can be retried", async () => {
   const { sql } = project();
   await using hook = receiver(Array.from({ length: 9 }, () => new Response(null, { status: 500 })));
   await onWebhook("completed", hook.url);
@@ -172,7 +174,7 @@ test("webhook · dead ones are dead letters like any other, have no events, and 
   assert.equal((await messageOf(sql, row.id)).status, "completed");
 });
 
-test("webhook · a private address is a dead letter at once, and nobody is asked", async () => {
+test("webhook · a private address makes a dead letter at once, without any request", async () => {
   const { sql } = guarded();
   await using hook = receiver();
   await onWebhook("completed", hook.url, guarded());
@@ -187,7 +189,7 @@ test("webhook · a private address is a dead letter at once, and nobody is asked
   assert.equal(hook.received.length, 0);
 });
 
-test("webhook · wakes a worker at commit, as a dispatch does", async () => {
+test("webhook · wakes a worker at commit, like a dispatch", async () => {
   const { sql, url } = project();
   await using hook = receiver();
   await onWebhook("completed", hook.url);
@@ -197,6 +199,6 @@ test("webhook · wakes a worker at commit, as a dispatch does", async () => {
     const [{ wakeups }] = await sql`select count(*)::int as wakeups from messenger.wakeups`;
     assert.ok(wakeups > 0);
   } finally {
-    await ask(sql, "messenger_stop");
+    await callValue(sql, "messenger_stop");
   }
 });

@@ -1,12 +1,12 @@
-// One POST of a webhook to a real HTTP server that answers badly, late, endlessly or not at all.
+// One POST of a webhook to a real HTTP server with bad, late, endless or missing responses.
 import assert from "node:assert/strict";
 import { Gone, NotAccepted, post, readRetryAfter } from "../../packs/webhook/post.ts";
 import { RetryAfter } from "../../shared/errors.ts";
 
-type Answer = (request: Request) => Response | Promise<Response>;
+type Responder = (request: Request) => Response | Promise<Response>;
 
-/** Posts to a server that answers so. */
-async function posted(reply: Answer, more: { timeout?: number; signal?: AbortSignal } = {}): Promise<unknown> {
+/** Posts to a server with this handler. */
+async function posted(reply: Responder, more: { timeout?: number; signal?: AbortSignal } = {}): Promise<unknown> {
   const paths: string[] = [];
   await using server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen: () => {} }, (request) => {
     paths.push(new URL(request.url).pathname);
@@ -15,11 +15,11 @@ async function posted(reply: Answer, more: { timeout?: number; signal?: AbortSig
   const url = new URL(`http://127.0.0.1:${server.addr.port}/hook/s3cret?key=s3cret`);
   const signal = new AbortController().signal;
   const status = await post(url, { body: "{}", headers: { a: "b" }, signal, ...more }).catch((error: unknown) => error);
-  assert.deepEqual(paths, ["/hook/s3cret"], "asked once");
+  assert.deepEqual(paths, ["/hook/s3cret"], "called once");
   return status;
 }
 
-/** Like Deno.test; fetch keeps its connections, and a timeout its timer, beyond the test. */
+/** Like Deno.test, but without leak checks: fetch keeps its connections, and a timeout its timer, beyond the test. */
 function test(name: string, fn: () => Promise<void>): void {
   Deno.test({ name, fn, sanitizeResources: false, sanitizeOps: false });
 }
@@ -43,7 +43,7 @@ test("post · any 2xx is accepted, whatever the body", async () => {
   assert.equal(await posted(() => new Response(endless)), 200);
 });
 
-test("post · of other answers the status and 200 characters are kept", async () => {
+test("post · of other responses the status and 200 characters are stored", async () => {
   const { message } = await error(NotAccepted, () => new Response("x".repeat(100_000), { status: 500 }));
   assert.match(message, /^127\.0\.0\.1:\d+ answered 500: x{200}$/);
   const endless = new ReadableStream({ pull: (to) => to.enqueue(new TextEncoder().encode("y".repeat(1_000))) });
@@ -57,11 +57,11 @@ test("post · a redirect is not followed", async () => {
   }
 });
 
-test("post · 410 ends it", async () => {
+test("post · 410 ends the subscription", async () => {
   await error(Gone, () => new Response("no more", { status: 410 }));
 });
 
-test("post · 429 and 503 are tried again when they say, others by the policy", async () => {
+test("post · 429 and 503 are retried after their Retry-After, others by the policy", async () => {
   const headers = { "retry-after": "120" };
   for (const status of [429, 503]) {
     assert.equal((await error(RetryAfter, () => new Response(null, { status, headers }))).ms, 120_000);
@@ -80,7 +80,7 @@ Deno.test("post · Retry-After is seconds or a date, never negative and at most 
   for (const odd of [null, "", "-1 s", "1e3"]) assert.equal(readRetryAfter(odd, now), undefined, String(odd));
 });
 
-test("post · a receiver that does not answer in time is given up", async () => {
+test("post · a receiver that does not respond in time ends the delivery", async () => {
   const { promise, resolve } = Promise.withResolvers<Response>();
   const atLast = setTimeout(() => resolve(new Response()), 5_000);
   const { message } = await error(NotAccepted, ({ signal }) => {
@@ -105,7 +105,7 @@ test("post · a delivery that is aborted ends its POST at once, with the reason"
   assert.ok(took < 5_000, `${took} ms: it waited for the receiver`);
 });
 
-/** The error of a POST to a place where no receiver is. */
+/** The error of a POST to a URL without a receiver. */
 async function unreachable(url: string): Promise<NotAccepted> {
   const signal = new AbortController().signal;
   const error = await post(new URL(url), { body: "", headers: {}, signal }).catch((error: unknown) => error);
@@ -114,7 +114,7 @@ async function unreachable(url: string): Promise<NotAccepted> {
   return error;
 }
 
-test("post · a receiver that cannot be reached: the connection is rejected", async () => {
+test("post · a receiver that cannot be reached: the connection is refused", async () => {
   const listener = Deno.listen({ port: 0, hostname: "127.0.0.1" });
   const { port } = listener.addr;
   listener.close();

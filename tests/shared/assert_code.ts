@@ -1,4 +1,4 @@
-// An assertion shared by tests of input: which SymphonyError a call ends with.
+// An assertion for tests of input: the SymphonyError with which a call ends.
 import assert from "node:assert/strict";
 import { SymphonyError } from "../../shared/errors.ts";
 

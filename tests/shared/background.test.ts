@@ -1,4 +1,4 @@
-// Work that goes on after the reply: the edge runtime waits for it, and its failure ends nothing.
+// Work after the reply: the edge runtime waits for it, and its failure ends nothing.
 import assert from "node:assert/strict";
 import { keepAlive } from "../../shared/background.ts";
 import { keptAlive } from "./edge_runtime.ts";
@@ -15,7 +15,7 @@ Deno.test("background · the edge runtime waits until the work is done", async (
   await kept;
 });
 
-Deno.test("background · work that fails is no unhandled rejection, neither here nor in the edge runtime", async () => {
+Deno.test("background · failing work causes no unhandled rejection, neither here nor in the edge runtime", async () => {
   const [kept] = await keptAlive(() => keepAlive(Promise.reject(new Error("no"))));
   assert.equal(await kept, undefined);
   keepAlive(Promise.reject(new Error("no")));

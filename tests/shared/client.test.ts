@@ -1,4 +1,4 @@
-// The client: typed sends that share calls when the line is busy.
+// The client: typed sends, which share calls while another call is in flight.
 import assert from "node:assert/strict";
 import { z } from "zod";
 import { createSymphony } from "../../shared/client.ts";
@@ -12,7 +12,7 @@ type Rows = Returns<"messenger_dispatch_batch">;
 
 const note = defineMessage({ type: "Note", payload: z.object({ text: z.string() }), handle: () => {} });
 
-/** A database that answers messenger_dispatch_batch when told to. */
+/** A database whose messenger_dispatch_batch returns on request. */
 function lineOf(reply: (messages: NewMessage[], call: number) => Promise<Rows> | Rows) {
   const calls: { messages: NewMessage[]; atomic?: boolean }[] = [];
   const db = {
@@ -20,10 +20,10 @@ function lineOf(reply: (messages: NewMessage[], call: number) => Promise<Rows> |
     async call(name: string, args: unknown) {
       assert.equal(name, "messenger_dispatch_batch");
       const { messages, atomic } = args as Args<"messenger_dispatch_batch">; // the name was asserted
-      calls.push({ messages: messages as NewMessage[], atomic }); // what our own sender built
+      calls.push({ messages: messages as NewMessage[], atomic }); // built by our own sender
       return await reply(messages as NewMessage[], calls.length);
     },
-  } as Database; // the only function the client calls
+  } as Database; // the only function that the client calls
   return { symphony: createSymphony(db), calls };
 }
 
@@ -41,7 +41,7 @@ function stored(messages: NewMessage[]): Rows {
   }));
 }
 
-Deno.test("client · an idle line sends at once, a busy one gathers what arrives meanwhile", async () => {
+Deno.test("client · a message is sent at once, during a call together with those that arrive meanwhile", async () => {
   const first = Promise.withResolvers<void>();
   const { symphony, calls } = lineOf(async (messages, call) => {
     if (call === 1) await first.promise;
@@ -57,7 +57,7 @@ Deno.test("client · an idle line sends at once, a busy one gathers what arrives
   assert.ok(calls.every(({ atomic }) => atomic === false));
 });
 
-Deno.test("client · rows out of order still reach their own callers", async () => {
+Deno.test("client · results in another order are returned to their own callers", async () => {
   const { symphony } = lineOf((messages) => stored(messages).reverse());
   const sent = await Promise.all(["x", "y", "z"].map((text) => symphony.dispatch(note, { text })));
   assert.deepEqual(sent.map(({ id }) => id), ["id-of-x", "id-of-y", "id-of-z"]);
@@ -78,14 +78,14 @@ Deno.test("client · a rejected element fails its own caller only", async () => 
   );
 });
 
-Deno.test("client · when the database is away every caller hears it and nothing is sent again", async () => {
+Deno.test("client · if the database is unavailable every caller receives the error, nothing is repeated", async () => {
   const { symphony, calls } = lineOf(() => Promise.reject(new SymphonyError("SM_UNAVAILABLE", "away")));
   const settled = await Promise.allSettled(["a", "b", "c"].map((text) => symphony.dispatch(note, { text })));
   assert.ok(settled.every((one) => one.status === "rejected" && one.reason.code === "SM_UNAVAILABLE"));
   assert.equal(calls.reduce((sum, { messages }) => sum + messages.length, 0), 3);
 });
 
-Deno.test("client · a call rejected as a whole is taken apart, so that neighbours do not suffer", async () => {
+Deno.test("client · a call that is rejected as a whole is split, so that other messages are not affected", async () => {
   const { symphony } = lineOf((messages) => {
     if (messages.some(({ payload }) => payload.text === "poison")) throw new SymphonyError("SM_JSON", "no");
     return stored(messages);
@@ -105,9 +105,9 @@ Deno.test("client · a call carries at most 1000 messages and about 4 MB", async
   assert.ok(Math.max(...calls.map(({ messages }) => JSON.stringify(messages).length)) < 4.5e6);
 });
 
-Deno.test("client · a payload that does not fit is rejected before it is sent, with its path", async () => {
+Deno.test("client · a payload that does not fit its schema is rejected before it is sent, with its path", async () => {
   const { symphony, calls } = lineOf(stored);
-  const wrong = { text: 5 } as unknown as { text: string }; // what plain JavaScript could pass
+  const wrong = { text: 5 } as unknown as { text: string }; // a value that plain JavaScript could pass
   await assert.rejects(
     symphony.dispatch(note, wrong),
     (error) => error instanceof SymphonyError && error.code === "SM_PAYLOAD" && /text/.test(error.message),
@@ -152,7 +152,7 @@ Deno.test("client · an option that Postgres could not read is rejected before i
   });
 });
 
-Deno.test("client · options reach SQL under its own names, milliseconds as intervals", async () => {
+Deno.test("client · options have their SQL names in the call, and milliseconds are intervals", async () => {
   const { symphony, calls } = lineOf(stored);
   await symphony.dispatch(note, { text: "a" }, {
     delay: 1_500,
@@ -182,7 +182,7 @@ Deno.test("client · a batch is atomic in the database by default", async () => 
   assert.deepEqual(calls.map(({ atomic }) => atomic), [true, true, false]);
 });
 
-Deno.test("client · an atomic batch is rejected whole and names the place, any other keeps what is good", async () => {
+Deno.test("client · an atomic batch is rejected as a whole with the index, any other in part", async () => {
   const { symphony, calls } = lineOf(stored);
   const dispatches = ["a", "x".repeat(300_000), "c"].map((text) => ({ messageType: note, payload: { text } }));
   await assert.rejects(

@@ -1,4 +1,4 @@
-// Failed calls of the database: whose mistake they are, and whether the same call may succeed later.
+// Failed database calls: whose mistake they are, and whether the same call may succeed later.
 import assert from "node:assert/strict";
 import { type Credential, fromElement, fromPostgrest } from "../../shared/database_error.ts";
 import { connect, connectionOf } from "../../shared/db.ts";
@@ -8,11 +8,11 @@ const CREDENTIALS: Credential[] = ["caller", "user", "deployment"];
 const failed = (
   code: string,
   status = 400,
-  message = "a sentence in whatever language",
+  message = "a sentence in any language",
   of: Credential = "deployment",
 ) => fromPostgrest({ code, message, details: null, hint: null }, status, of);
 
-Deno.test("database errors · one of the bus's own keeps its code, sentence and hint", () => {
+Deno.test("database errors · an error of the bus keeps its code, message and hint", () => {
   const failure = {
     code: "PT409",
     message: "another worker has it",
@@ -23,14 +23,14 @@ Deno.test("database errors · one of the bus's own keeps its code, sentence and 
   assert.deepEqual([code, status, message, hint], ["SM_STALE_LEASE", 409, "another worker has it", "undo your work"]);
 });
 
-Deno.test("database errors · what a trigger, auth.uid() or business code raises is never the caller's mistake", () => {
+Deno.test("database errors · errors of a trigger, auth.uid() or business code are never the caller's mistake", () => {
   const raised = ["22P02", "22P05", "22003", "22007", "22008", "22015", "22021", "54000", "54001", "23514", "23505"]
     .concat("P0001", "PT422", "PT503", "42501", "42703", "42883", "42P01", "3F000", "08P01", "58P01", "XX000", "57P04");
   for (const credential of CREDENTIALS) {
     for (const code of raised) {
       const error = failed(code, 400, 'invalid input syntax for type uuid: "user_2abc"', credential);
       assert.deepEqual([error.code, error.status], ["SM_INTERNAL", 500], code);
-      assert.doesNotMatch(error.message + error.hint, /user_2abc|uuid/, "its sentence is for the log");
+      assert.doesNotMatch(error.message + error.hint, /user_2abc|uuid/, "its message is only logged");
       assert.match(error.hint, /request id/);
       assert.deepEqual(error.cause, {
         code,
@@ -42,7 +42,7 @@ Deno.test("database errors · what a trigger, auth.uid() or business code raises
   }
 });
 
-Deno.test("database errors · what was rolled back can be sent again, and the hint says so", () => {
+Deno.test("database errors · a call that was rolled back can be repeated, and the hint names that", () => {
   for (const code of ["40001", "40P01", "55P03", "57014", "53100", "53200", "53300", "53400", "25006"]) {
     const error = failed(code, 500);
     assert.deepEqual([error.code, error.status, error.transient], ["SM_UNAVAILABLE", 503, true], code);
@@ -51,7 +51,7 @@ Deno.test("database errors · what was rolled back can be sent again, and the hi
   assert.match(failed("25006", 500).hint, /at the primary database/);
 });
 
-Deno.test("database errors · where the reply may have been lost, only a key makes it safe to send again", () => {
+Deno.test("database errors · if the reply may have been lost, only a key makes a repetition safe", () => {
   const lost = ["08000", "08003", "08006", "57P01", "57P02", "57P03", "58000", "58030", "PGRST000", "PGRST003", "40003"]
     .map((code) => failed(code, 503));
   const gateways = [429, 502, 503, 504, 522, 546].map((status) => fromPostgrest({ message: "<html>" }, status, "user"));
@@ -63,10 +63,10 @@ Deno.test("database errors · where the reply may have been lost, only a key mak
   }
   assert.match(unanswered.hint, /URL/);
   assert.equal(fromPostgrest({ message: "<html>" }, 500, "deployment").code, "SM_INTERNAL");
-  assert.equal(failed("PT503", 503).code, "SM_INTERNAL", "a status that a trigger chose is no gateway's");
+  assert.equal(failed("PT503", 503).code, "SM_INTERNAL", "a status that a trigger chose is not a gateway's");
 });
 
-Deno.test("database errors · a release that is not installed is named, a table of a trigger's is not ours", () => {
+Deno.test("database errors · a missing release is named; a missing table of a trigger is not ours", () => {
   const ours: [string, string][] = [
     ["PGRST202", "Could not find the function public.messenger_dispatch_batch"],
     ["PGRST205", "Could not find the table 'public.messenger_messages' in the schema cache"],
@@ -84,7 +84,7 @@ Deno.test("database errors · a release that is not installed is named, a table 
   }
 });
 
-Deno.test("database errors · a rejected credential is the mistake of whoever brought it", () => {
+Deno.test("database errors · a rejected credential is the mistake of its owner", () => {
   const expected: [code: string | null, status: number, of: Credential, ours: string][] = [
     [null, 401, "caller", "SM_UNAUTHENTICATED"],
     ["UNAUTHORIZED_INVALID_API_KEY", 401, "caller", "SM_UNAUTHENTICATED"],
@@ -103,7 +103,7 @@ Deno.test("database errors · a rejected credential is the mistake of whoever br
   }
 });
 
-Deno.test("database errors · whose credential a connection carries follows from where it was opened", async () => {
+Deno.test("database errors · the origin of a connection determines the owner of its credential", async () => {
   const server = Deno.serve(
     { port: 0, hostname: "127.0.0.1", onListen: () => {} },
     () => Response.json({ code: "PGRST301", message: "JWSError" }, { status: 401 }),
@@ -120,7 +120,7 @@ Deno.test("database errors · whose credential a connection carries follows from
   assert.deepEqual(codes, ["SM_UNAUTHENTICATED", "SM_INTERNAL", "SM_UNAUTHENTICATED"]);
 });
 
-Deno.test("database errors · of a batch's element the code decides, and one that is not ours stays in the log", () => {
+Deno.test("database errors · for an element of a batch the code decides, and foreign errors are only logged", () => {
   assert.deepEqual([fromElement("SM_PRIORITY", "no").code, fromElement("SM_PRIORITY", "no").message], [
     "SM_PRIORITY",
     "no",

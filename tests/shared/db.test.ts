@@ -1,11 +1,11 @@
-// The database client: which key travels beside which token, how long a reply may take, and that nothing is sent twice.
+// The database client: keys and tokens of a call, the time limit of a reply, and that no call is repeated.
 import assert from "node:assert/strict";
 import { connect, connectionOf } from "../../shared/db.ts";
 import { withoutWaiting } from "../timers.ts";
 
 const KEYS = { key: "sb_secret_1", publishableKey: "sb_publishable_1" };
 
-/** A data API that replies with `reply`, and the headers of the requests it got. */
+/** A data API that replies with `reply`, and the headers of its requests. */
 function openApi(reply: () => Response | Promise<Response> = () => Response.json([])) {
   const requests: Headers[] = [];
   const server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen: () => {} }, ({ headers }) => {
@@ -16,7 +16,7 @@ function openApi(reply: () => Response | Promise<Response> = () => Response.json
   return { url, requests, [Symbol.asyncDispose]: () => server.shutdown() };
 }
 
-/** Like Deno.test; fetch keeps its connections beyond the test. */
+/** Like Deno.test, but without leak checks, because fetch keeps its connections beyond the test. */
 function test(name: string, fn: () => Promise<void>): void {
   Deno.test({ name, fn, sanitizeResources: false, sanitizeOps: false });
 }
@@ -36,7 +36,7 @@ test("database · calls carry the secret key, those of a user the publishable ke
   assert.ok(!asUser.includes("sb_secret"), asUser);
 });
 
-Deno.test("database · without a publishable key nothing can be done as a user", () => {
+Deno.test("database · without a publishable key no call as a user is possible", () => {
   const db = connect({ url: "http://127.0.0.1:1", key: KEYS.key });
   assert.throws(() => db.as("user-jwt"), /SUPABASE_PUBLISHABLE_KEYS or SUPABASE_ANON_KEY must be set/);
 });
@@ -56,7 +56,7 @@ Deno.test("database · the key named default is used, or else the first one; wit
   assert.throws(() => connectionWith({}), /SUPABASE_SECRET_KEYS or SUPABASE_SERVICE_ROLE_KEY must be set/);
 });
 
-test("database · a reply that does not come within 20 s is given up, of calls and of reads", async () => {
+test("database · calls and reads without a reply end after 20 s", async () => {
   const hanging = Promise.withResolvers<Response>();
   await using api = openApi(() => hanging.promise);
   const db = connect({ url: api.url, ...KEYS });
@@ -74,7 +74,7 @@ test("database · a reply that does not come within 20 s is given up, of calls a
   }
 });
 
-test("database · what fails is not sent again", async () => {
+test("database · a failed call is not repeated", async () => {
   await using api = openApi(() => Response.json({ message: "upstream is away" }, { status: 503 }));
   const db = connect({ url: api.url, ...KEYS });
   await assert.rejects(db.call("messenger_settle", { outcomes: [] }), { code: "SM_UNAVAILABLE" });
@@ -82,7 +82,7 @@ test("database · what fails is not sent again", async () => {
   assert.equal(api.requests.length, 2);
 });
 
-test("database · a number that a double cannot hold arrives as a text where it is a project's own, unrounded", async () => {
+test("database · a number that a double cannot represent arrives as a string in the project's own data", async () => {
   const row = '[{"id":"1","body":{"user":1145678901234567891,"n":5},"result":0.12345678901234567890,"retry_count":0}]';
   await using api = openApi(() => new Response(row, { headers: { "content-type": "application/json" } }));
   const db = connect({ url: api.url, ...KEYS });

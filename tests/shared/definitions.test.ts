@@ -1,11 +1,11 @@
-// Definitions of message types: every fault is named by type and field, and costs nothing but its own type.
+// Definitions of message types: every fault is named with type and field, and disables only its own type.
 import assert from "node:assert/strict";
 import { z } from "zod";
 import { createRegistry, defineMessage, type MessageType } from "../../shared/message.ts";
 
 const payload = z.object({});
 const good = defineMessage({ type: "Good", payload, aliases: ["Fine"], handle: () => {} });
-/** A definition as code without types could write it. */
+/** A definition as untyped code could write it. */
 const odd = (fields: Record<string, unknown>) => ({ type: "Bad", payload, handle: () => {}, ...fields }) as never;
 
 const FAULTS: [fields: Record<string, unknown>, field: string, message: RegExp][] = [
@@ -50,7 +50,7 @@ const FAULTS: [fields: Record<string, unknown>, field: string, message: RegExp][
 ];
 
 for (const [fields, field, message] of FAULTS) {
-  Deno.test(`definitions · ${JSON.stringify(fields).slice(0, 60)} is named by type and field`, () => {
+  Deno.test(`definitions · ${JSON.stringify(fields).slice(0, 60)} is named with type and field`, () => {
     assert.throws(() => createRegistry([good, odd(fields)]), { message });
     const faults: { field: string }[] = [];
     createRegistry([good, odd(fields)], (fault) => faults.push(fault));
@@ -76,10 +76,10 @@ Deno.test("definitions · all faults of all definitions are named at once", () =
   });
 });
 
-Deno.test("definitions · what is at fault is left out, and the others work as without it", () => {
+Deno.test("definitions · bad definitions are left out, and the others work as without them", () => {
   const alone = createRegistry([good]);
   for (const [fields] of FAULTS) {
-    // Of two that claim one name the first has it.
+    // Of two types with one name the first has it.
     const isClaim = fields.type === "Good" || String(fields.aliases) === "Fine";
     const lists: MessageType[][] = [[good, odd(fields)], ...(isClaim ? [] : [[odd(fields), good]])];
     for (const list of lists) {
@@ -95,7 +95,7 @@ Deno.test("definitions · what is at fault is left out, and the others work as w
   }
 });
 
-Deno.test("definitions · a type's own name goes before an alias of another type, in whatever order they stand", () => {
+Deno.test("definitions · a type's own name takes precedence over an alias of another type, in any order", () => {
   const renamed = odd({ type: "New", aliases: ["Good"] });
   for (const list of [[good, renamed], [renamed, good]]) {
     const registry = createRegistry(list, () => {});
@@ -104,7 +104,7 @@ Deno.test("definitions · a type's own name goes before an alias of another type
   }
 });
 
-Deno.test("definitions · the bounds themselves are sound", () => {
+Deno.test("definitions · the limits themselves are valid", () => {
   createRegistry([
     defineMessage({
       type: `A${"a".repeat(127)}`,

@@ -1,11 +1,11 @@
-// Traces in the environment: OpenTelemetry's own variables. A wrong one stops traces, not the bus.
+// Settings of traces: OpenTelemetry's own variables. A wrong one disables traces, not the bus.
 import assert from "node:assert/strict";
 import { readEnv, type TraceSettings } from "../../shared/env.ts";
 
 const tracesOf = (source: Record<string, string | undefined>) =>
   readEnv({ SUPABASE_URL: "https://project.supabase.co", ...source }).traces;
 
-Deno.test("traces · no endpoint, or OTEL_SDK_DISABLED, and nothing is exported", () => {
+Deno.test("traces · without an endpoint, or with OTEL_SDK_DISABLED, nothing is exported", () => {
   const OTEL_EXPORTER_OTLP_ENDPOINT = "https://collector.example";
   for (
     const source of [
@@ -18,7 +18,7 @@ Deno.test("traces · no endpoint, or OTEL_SDK_DISABLED, and nothing is exported"
   assert.ok(tracesOf({ OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_SDK_DISABLED: "no" }));
 });
 
-Deno.test("traces · the general endpoint is a base, the one for traces is whole", () => {
+Deno.test("traces · the general endpoint is a base URL, the one for traces is complete", () => {
   const endpointOf = (source: Record<string, string>) => collecting(tracesOf(source)).collector.endpoint;
   const general = { OTEL_EXPORTER_OTLP_ENDPOINT: "https://collector.example/otlp/" };
   assert.equal(endpointOf(general), "https://collector.example/otlp/v1/traces");
@@ -40,7 +40,7 @@ Deno.test("traces · headers and attributes are percent-decoded; the service has
   assert.deepEqual(collecting(unnamed).resource, { "service.name": "symphony-messenger" });
 });
 
-Deno.test("traces · a wrong variable is named, without its value, and stops traces only", () => {
+Deno.test("traces · a wrong variable is named, without its value, and disables traces only", () => {
   const OTEL_EXPORTER_OTLP_ENDPOINT = "https://collector.example";
   const wrong: [Record<string, string>, RegExp][] = [
     [{ OTEL_EXPORTER_OTLP_ENDPOINT: "collector:4317" }, /^OTEL_EXPORTER_OTLP_ENDPOINT must be an http or https URL$/],

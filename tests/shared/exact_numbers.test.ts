@@ -1,4 +1,4 @@
-// Numbers that a double cannot hold: which they are, and where they are found in JSON.
+// Numbers that a double cannot represent: their detection, and their search in JSON.
 import assert from "node:assert/strict";
 import { findInexactNumbers, isExact, quoteInexactNumbers } from "../../shared/exact_numbers.ts";
 
@@ -16,12 +16,12 @@ const INEXACT = [
   .concat("1145678901234567891", "1e-400", "0.1234567890123456789", "3.14159265358979323846", "12345678901234567890.5")
   .concat("1.0000000000000000001", "18446744073709551615", `1${"0".repeat(400)}`, `0.${"0".repeat(400)}1`);
 
-Deno.test("exact numbers · a number is exact when JavaScript writes the same number that it reads", () => {
+Deno.test("exact numbers · a number is exact if JavaScript writes the number that it has read", () => {
   for (const token of EXACT) assert.equal(isExact(token), true, token);
   for (const token of INEXACT) assert.equal(isExact(token), false, token);
 });
 
-Deno.test("exact numbers · inexact ones are found wherever they are, with their path, and texts are not numbers", () => {
+Deno.test("exact numbers · inexact ones are found at any depth, with their path, and strings are not numbers", () => {
   const inexact = "1145678901234567891";
   const cases: [json: string, paths: string[]][] = [
     [`${inexact}`, [""]],
@@ -38,7 +38,7 @@ Deno.test("exact numbers · inexact ones are found wherever they are, with their
   }
 });
 
-Deno.test("exact numbers · wherever one begins in the text, it is found", () => {
+Deno.test("exact numbers · an inexact number is found at any position of the text", () => {
   for (let before = 0; before < 40; before++) {
     const json = `{"a":"${"x".repeat(before)}","body":9007199254740993}`;
     assert.equal([...findInexactNumbers(json)].length, 1, `${before}`);
@@ -46,10 +46,11 @@ Deno.test("exact numbers · wherever one begins in the text, it is found", () =>
   }
 });
 
-Deno.test("exact numbers · in a reply they become texts in a project's own data, and figures of the bus stay numbers", () => {
+Deno.test("exact numbers · they become strings in a project's own data; figures of the bus stay numbers", () => {
   const reply =
     `{"average": 0.33333333333333333333, "claimed": [{"fence": 3, "body": {"user": 1145678901234567891, "n": 1},
-    "headers": {}, "metadata": {"deep": [{"x": 0.12345678901234567890}]}, "result": 18446744073709551615, "rate": 0.1428571428571428571428}]}`;
+    "headers": {}, "metadata": {"deep": [{"x": 0.12345678901234567890}]}, "result": 18446744073709551615,
+    "rate": 0.1428571428571428571428}]}`;
   assert.deepEqual(JSON.parse(quoteInexactNumbers(reply)), {
     average: 1 / 3,
     claimed: [{

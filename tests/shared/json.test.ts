@@ -1,4 +1,4 @@
-// JSON of callers and of handlers: which values are accepted, and the error for each other one.
+// JSON of callers and handlers: the accepted values, and the error of each rejected one.
 import assert from "node:assert/strict";
 import { parseJson, rejectLonger, toJson } from "../../shared/json.ts";
 import { assertCode } from "./assert_code.ts";
@@ -12,7 +12,7 @@ Deno.test("parseJson · 64 levels are allowed, 65 are not, and brackets in strin
   assert.deepEqual(parseJson(text), JSON.parse(text));
 });
 
-Deno.test("parseJson · numbers that JavaScript writes as it read them arrive unchanged", () => {
+Deno.test("parseJson · numbers that JavaScript writes as it has read them are unchanged", () => {
   const numbers =
     "[0.1,-0.30000000000000004,9007199254740992,1e21,1.7976931348623157e308,5e-324,1.50,100000000000000000000]";
   assert.deepEqual(parseJson(numbers), JSON.parse(numbers));
@@ -22,7 +22,7 @@ Deno.test("parseJson · of two equal keys the last one counts", () => {
   assert.deepEqual(parseJson('{"a":1,"a":2}'), { a: 2 });
 });
 
-Deno.test("toJson · what JSON cannot say is rejected, and undefined is null", async () => {
+Deno.test("toJson · values without a JSON form are rejected, and undefined is null", async () => {
   const cycle: Record<string, unknown> = {};
   cycle.self = cycle;
   assert.equal(toJson(undefined), null);

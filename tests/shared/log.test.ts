@@ -15,7 +15,7 @@ Deno.test("log · newlines stay inside the line", () => {
   assert.deepEqual(entry, { level: "error", message: "one\ntwo", app: "test", text: "a\nb" });
 });
 
-Deno.test("log · secrets are redacted by name and by shape, however deep", () => {
+Deno.test("log · secrets are redacted by name and by form, at any depth", () => {
   const jwt = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl";
   const { line } = logged({
     apikey: "plain-1",
@@ -47,7 +47,7 @@ Deno.test("log · bodies, results, headers and metadata of messages never appear
   }
 });
 
-Deno.test("log · fields of a log are on every line of it, and redacted like any other", () => {
+Deno.test("log · the fields of a log are on all of its lines, and redacted like any other", () => {
   const lines: string[] = [];
   const log = createLog({ app: "test" }, (line) => lines.push(line)).with({ id: 1, token: "private" });
   log.info("a");
@@ -58,7 +58,7 @@ Deno.test("log · fields of a log are on every line of it, and redacted like any
   ]);
 });
 
-Deno.test("log · endless and odd values still make a line", () => {
+Deno.test("log · endless and odd values still give one line", () => {
   const cycle: Record<string, unknown> = { big: 10n, huge: "x".repeat(1_000_000) };
   cycle.self = cycle;
   assert.ok(logged(cycle).line.length < 100_000);

@@ -1,4 +1,4 @@
-// Middleware: in which order it runs, what it may change, and tracing, which is one.
+// Middleware: its order, its possible changes, and tracing, which is a middleware.
 import assert from "node:assert/strict";
 import { z } from "zod";
 import { execute } from "../../shared/worker/execute.ts";
@@ -10,7 +10,7 @@ import { testHandlerRuntime } from "./worker/test_runtime.ts";
 const TRACE = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT = `00-${TRACE}-00f067aa0ba902b7-00`;
 
-/** Runs one delivery; answers its outcome and its log lines. */
+/** Runs one delivery; returns its outcome and its log lines. */
 async function deliver(
   handle: (ctx: HandlerContext) => unknown,
   { headers = {}, middleware = [] }: { headers?: Record<string, string>; middleware?: Middleware[] } = {},
@@ -22,7 +22,7 @@ async function deliver(
   return { outcome: await runtime.clock.until(result), lines: runtime.lines.map((line) => JSON.parse(line)) };
 }
 
-Deno.test("middleware · the first is the outermost, and each sees what the inner ones made of the outcome", async () => {
+Deno.test("middleware · the first is the outermost, and each receives the outcome of the inner ones", async () => {
   const steps: string[] = [];
   const step = (name: string): Middleware => async (_ctx, next) => {
     steps.push(`${name} before`);
@@ -36,7 +36,7 @@ Deno.test("middleware · the first is the outermost, and each sees what the inne
   assert.ok(outcome?.outcome === "completed" && outcome.result === "outer");
 });
 
-Deno.test("middleware · may replace what the context holds before the handler gets it", async () => {
+Deno.test("middleware · may change the context before the handler receives it", async () => {
   const { lines } = await deliver(({ log }) => log.info("from the handler"), {
     middleware: [(ctx, next) => {
       ctx.log = ctx.log.with({ tenant: "acme" });
@@ -49,7 +49,7 @@ Deno.test("middleware · may replace what the context holds before the handler g
   ]]);
 });
 
-Deno.test("middleware · may answer without the handler", async () => {
+Deno.test("middleware · may return an outcome without the handler", async () => {
   let ran = false;
   const { outcome } = await deliver(() => ran = true, {
     middleware: [({ envelope: { id }, fence }) => Promise.resolve({ id, fence, outcome: "snoozed", delay_ms: 5 })],
@@ -57,7 +57,7 @@ Deno.test("middleware · may answer without the handler", async () => {
   assert.deepEqual([outcome?.outcome, ran], ["snoozed", false]);
 });
 
-Deno.test("tracing · a delivery is a child span of the message's traceparent, in every log line and in the context", async () => {
+Deno.test("tracing · a delivery is a child span of the message's traceparent, in logs and context", async () => {
   let traceparent = "";
   const { lines } = await deliver((ctx) => {
     traceparent = ctx.traceparent;
@@ -71,7 +71,7 @@ Deno.test("tracing · a delivery is a child span of the message's traceparent, i
   ]);
 });
 
-Deno.test("tracing · without a parent, or with one that is no traceparent, a trace begins; each delivery is its own span", async () => {
+Deno.test("tracing · without a valid parent a trace starts; each delivery has its own span", async () => {
   const seen = new Set<string>();
   const headers: Record<string, string>[] = [
     {},

@@ -84,7 +84,7 @@ Deno.test("parse · the object itself is called the body", () => {
   }
 });
 
-Deno.test("fields · a moment is one that Postgres reads: with a zone, from the year 1 on, near enough to UTC", () => {
+Deno.test("fields · a timestamp is one that Postgres can read: with a zone, from the year 1 on", () => {
   const good = [
     "2030-01-31T09:00:00Z",
     "0001-01-01T00:00:00Z",

@@ -13,7 +13,7 @@ const registry = createRegistry([
 ]);
 const log = createLog({}, () => {});
 
-Deno.test("registration · one that failed is tried again, one that succeeded is not", async () => {
+Deno.test("registration · a failed one is repeated, a successful one is not", async () => {
   const replies = [new SymphonyError("SM_UNAVAILABLE", "away"), []];
   const { db, calls } = scriptedDatabase(() => {
     const reply = replies.shift();
@@ -34,7 +34,7 @@ Deno.test("registration · concurrent callers share one call", async () => {
   assert.equal(calls.length, 1);
 });
 
-Deno.test("registration · types get the environment's retry policy, field by field, where they have none", async () => {
+Deno.test("registration · types get the environment's retry policy for each field that they omit", async () => {
   const { db, calls } = scriptedDatabase();
   await createRegistration(db, registry, log, { maxRetries: 7, delay: 80, multiplier: 9, maxDelay: 10_000 })();
   const [{ args }] = calls;
@@ -51,7 +51,7 @@ Deno.test("registration · by default a type is retried 3 times, after 1 s, doub
   assert.deepEqual(note.retry, { max_retries: 3, delay_ms: 1_000, multiplier: 2, max_delay_ms: 600_000, jitter: 0.2 });
 });
 
-Deno.test("registration · a type that the database rejects is logged by name, and the others are registered one by one", async () => {
+Deno.test("registration · a type that the database rejects is logged by name, the others are registered", async () => {
   const lines: string[] = [];
   const registered: string[] = [];
   const { db } = scriptedDatabase((_name, { types }) => {
@@ -69,7 +69,7 @@ Deno.test("registration · a type that the database rejects is logged by name, a
   assert.equal(others.length, 0);
 });
 
-Deno.test("registration · where the only type there is has been rejected, everything else goes on", async () => {
+Deno.test("registration · if the only type is rejected, the call still succeeds", async () => {
   const only = createRegistry([defineMessage({ type: "Note", payload: z.object({}), handle: () => {} })]);
   const { db } = scriptedDatabase(() => {
     throw new SymphonyError("SM_PRIORITY", "Note: priority must be from 1 to 10");
@@ -77,7 +77,7 @@ Deno.test("registration · where the only type there is has been rejected, every
   await createRegistration(db, only, log)();
 });
 
-Deno.test("registration · what is in the way of all types is no fault of one: it fails, and is tried again", async () => {
+Deno.test("registration · an obstacle for all types is no fault of one: the registration is repeated", async () => {
   const replies = Array.from({ length: 3 }, () => new SymphonyError("SM_INTERNAL", "a trigger of the project"));
   const { db } = scriptedDatabase(() => {
     const error = replies.pop();
@@ -88,7 +88,7 @@ Deno.test("registration · what is in the way of all types is no fault of one: i
   await register();
 });
 
-Deno.test("registration · a database that goes away between two types is tried again", async () => {
+Deno.test("registration · a database that becomes unavailable between two types is called again", async () => {
   const replies: (Error | undefined)[] = [
     new SymphonyError("SM_QUEUE", "Note: queue"),
     undefined,

@@ -1,4 +1,5 @@
-// Schedules from TypeScript: what the border rejects is what SQL rejects, and the typed client saves, previews and removes them.
+// Schedules from TypeScript: the same input is rejected as in SQL, and the typed client saves, previews and removes
+// them.
 import assert from "node:assert/strict";
 import { z } from "zod";
 import { createSymphony } from "../../shared/client.ts";
@@ -44,7 +45,7 @@ const errors: [what: string, when: Record<string, unknown>, code: ErrorCode][] =
   ["an unknown field", { cron: "* * * * *", every: 5 }, "SM_UNKNOWN_FIELD"],
 ];
 
-Deno.test("schedule · the border rejects by code before anything travels", () => {
+Deno.test("schedule · input is rejected by code before any call", () => {
   for (const [what, when, code] of errors) {
     assert.throws(() => toScheduleArgs(when), (error) => error instanceof SymphonyError && error.code === code, what);
   }
@@ -118,7 +119,7 @@ const expressions = [
   "0 0 31 2 1",
 ];
 
-test("schedule · what the border lets pass, SQL understands the same way", async () => {
+test("schedule · input that passes has the same meaning in SQL", async () => {
   const { sql } = project();
   for (const cron of expressions) {
     const { schedule } = toScheduleArgs({ cron });
@@ -135,7 +136,7 @@ test("schedule · what the border lets pass, SQL understands the same way", asyn
   }
 });
 
-test("client · saves a schedule by its type's name or its own, and says its row", async () => {
+test("client · saves a schedule under its type's name or its own, and returns its row", async () => {
   const row = await symphony().schedule(report, {
     cron: "0 9 * * mon-fri",
     timezone: "Europe/Berlin",
@@ -177,7 +178,8 @@ test("client · lists schedules by name, pauses, resumes and removes them", asyn
 
 test("client · lists more schedules than a page holds", async () => {
   await project().sql`
-    select messenger_schedule('s' || to_char(n, 'FM0000'), 'Sweep', '{"interval": 60000}') from generate_series(1, 1001) n`;
+    select messenger_schedule('s' || to_char(n, 'FM0000'), 'Sweep', '{"interval": 60000}')
+      from generate_series(1, 1001) n`;
   const names = (await symphony().schedules()).map(({ name }) => name);
   assert.deepEqual([names.length, names[0], names.at(-1)], [1_001, "s0001", "s1001"]);
 });
@@ -194,7 +196,7 @@ test("client · previews without saving", async () => {
   assert.equal((await project().sql`select from messenger_schedules`).length, 0);
 });
 
-test("client · errors of the payload and of the database arrive as they do from a dispatch", async () => {
+test("client · errors of the payload and of the database are those of a dispatch", async () => {
   const code = (work: Promise<unknown>) => work.then(() => "none", (error: SymphonyError) => error.code);
   const when: ScheduleRequest = { cron: "* * * * *" };
   assert.equal(await code(symphony().schedule(report, when)), "SM_PAYLOAD");

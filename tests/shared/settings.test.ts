@@ -1,4 +1,4 @@
-// Every SYMPHONY_ variable: what it sets, which values it rejects, and that the documentation lists it.
+// Every SYMPHONY_ variable: its setting, the values it rejects, and its entry in the documentation.
 import assert from "node:assert/strict";
 import { type Env, readEnv } from "../../shared/env.ts";
 
@@ -6,9 +6,9 @@ const envOf = (source: Record<string, string>) => readEnv({ SUPABASE_URL: "https
 
 interface Variable {
   reads: (env: Env) => unknown;
-  /** What it is when unset. */
+  /** The setting of an unset variable. */
   unset: unknown;
-  /** Accepted texts, and what they set. */
+  /** Accepted texts with their settings. */
   values: [text: string, value: unknown][];
   wrong: string[];
 }
@@ -121,7 +121,7 @@ Deno.test("settings · all wrong variables are named at once", () => {
   });
 });
 
-Deno.test("settings · these tests and docs/settings.md have every variable of shared/env.ts, and no other", () => {
+Deno.test("settings · these tests and docs/settings.md list exactly the variables of shared/env.ts", () => {
   const read = (path: string) => Deno.readTextFileSync(new URL(`../../${path}`, import.meta.url));
   const declared = [...read("shared/env.ts").matchAll(/^ {2}(SYMPHONY_\w+):/gm)].map(([, name]) => name).sort();
   assert.deepEqual(Object.keys(VARIABLES).sort(), declared);

@@ -1,4 +1,4 @@
-// A clock that stands still until everything waits for it, then jumps to the next moment somebody waits for.
+// A clock that stands still until all code waits for it, then jumps to the next awaited time.
 import type { Clock } from "../../shared/clock.ts";
 
 interface Sleeper {
@@ -27,7 +27,7 @@ export class VirtualClock implements Clock {
     });
   }
 
-  /** Lets time pass until the promise settles; fails when nobody is left to wait for. */
+  /** Lets time pass until the promise settles; throws if there is nothing left to wait for. */
   async until<T>(promise: Promise<T>): Promise<T> {
     let settled = false;
     promise.then(() => settled = true, () => settled = true);
@@ -39,7 +39,7 @@ export class VirtualClock implements Clock {
         this.#now = Math.max(this.#now, next.at);
         next.wake();
         idle = 0;
-      } else if (++idle > 100) throw new Error("nothing will ever happen");
+      } else if (++idle > 100) throw new Error("nothing is left to wait for");
     }
     return await promise;
   }

@@ -1,8 +1,8 @@
-// What is missing, unreadable or swallowed is named with its remedy: absence is not health.
+// Missing, unreadable or dropped parts are named with their remedy: absence is not health.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, call, claim, dispatch, type Row, setClock, tickByHand } from "./bus.ts";
+import { call, callValue, claim, dispatch, type Row, setClock, tickByHand } from "./bus.ts";
 
 const project = useProject({ testClock: true });
 const URL = "https://example.test/functions/v1";
@@ -15,10 +15,10 @@ Deno.test.beforeEach(async () => {
   await tickByHand(sql, URL);
 });
 
-const health = () => ask(project().sql, "messenger_health");
+const health = () => callValue(project().sql, "messenger_health");
 const check = async (name: string) => (await health()).checks.find((row: Row) => row.name === name);
 
-/** Runs SQL as the superuser while `work` goes on, then what undoes it. */
+/** Runs SQL as the superuser during `work`, then the SQL that undoes it. */
 async function whileChanged(change: string, undo: string, work: () => Promise<void>) {
   await using admin = session(project(), "supabase_admin");
   await admin.unsafe(change);
@@ -29,18 +29,19 @@ async function whileChanged(change: string, undo: string, work: () => Promise<vo
   }
 }
 
-test("rows · whichever of our tables is emptied, the bus works or messenger_start makes it work", async () => {
+test("rows · with any of the bus's tables emptied, the bus works or messenger_start restores it", async () => {
   const { sql } = project();
   const tables = await sql`
     select s.nspname || '.' || c.relname as name from pg_class c join pg_namespace s on s.oid = c.relnamespace
-    where c.relkind = 'r' and (s.nspname = 'messenger' or s.nspname = 'public' and c.relname like 'messenger\\_%') and c.relname <> 'test_clock'
+    where c.relkind = 'r' and (s.nspname = 'messenger' or s.nspname = 'public' and c.relname like 'messenger\\_%')
+      and c.relname <> 'test_clock'
     order by 1`;
   assert.ok(tables.length > 25);
   const needed = ["messenger.message_types", "messenger.settings", "public.messenger_transports"];
   for (const { name } of tables) {
     await dispatch(sql, { ordering_key: "a", idempotency_key: name, queue: "other" });
     await sql.unsafe(`truncate ${name}`);
-    const { errors } = await ask(sql, "messenger_tick");
+    const { errors } = await callValue(sql, "messenger_tick");
     assert.equal(errors, undefined, name);
     const { checks } = await health();
     assert.deepEqual(checks.filter(({ detail }: Row) => /the check itself failed/.test(detail)), [], name);
@@ -50,30 +51,32 @@ test("rows · whichever of our tables is emptied, the bus works or messenger_sta
     const { id } = await dispatch(sql, { queue: "after" });
     const [row] = await claim(sql, { queues: ["after"] });
     assert.equal(row?.id, id, name);
-    assert.equal(await ask(sql, "messenger_complete", { id, fence: row.fence }), "completed", name);
+    assert.equal(await callValue(sql, "messenger_complete", { id, fence: row.fence }), "completed", name);
   }
   assert.equal((await check("own_rows")).status, "healthy");
   await call(sql, "messenger_stop");
 });
 
-test("rows · a restored transport or type takes the place of the migration's, once, and no other insert does", async () => {
+test("rows · a restored transport or type replaces the migration's, once, and no other insert does", async () => {
   const { sql } = project();
   const id = crypto.randomUUID();
   await sql`
-    insert into messenger_transports (id, name, type, config, created_at) values (${id}, 'sync', 'sync', '{"retention": "1 day"}', '2020-01-01')`;
+    insert into messenger_transports (id, name, type, config, created_at)
+      values (${id}, 'sync', 'sync', '{"retention": "1 day"}', '2020-01-01')`;
   assert.equal((await sql`select id from messenger_transports where name = 'sync'`)[0].id, id);
   const again = sql`insert into messenger_transports (name, type, created_at) values ('sync', 'sync', '2020-01-01')`;
   await assert.rejects(again, { code: "23505" });
   await assert.rejects(sql`insert into messenger_transports (name, type) values ('supabase', 'redis')`, {
     code: "23505",
   });
-  await sql`insert into messenger.message_types (type, max_retries, registered_at) values ('symphony.event', 7, '2020-01-01')`;
+  await sql`insert into messenger.message_types (type, max_retries, registered_at)
+    values ('symphony.event', 7, '2020-01-01')`;
   const [{ retries }] =
     await sql`select max_retries as retries from messenger.message_types where type = 'symphony.event'`;
   assert.equal(retries, 7);
 });
 
-test("rights · of anybody on a table of the bus, as a restore gives them, are named", async () => {
+test("rights · of PUBLIC on a table of the bus, as a restore gives them, are named", async () => {
   assert.equal((await check("rights")).status, "healthy");
   for (const grantee of ["public", "anon", "authenticated"]) {
     await whileChanged(
@@ -87,7 +90,7 @@ test("rights · of anybody on a table of the bus, as a restore gives them, are n
   }
 });
 
-test("rows · settings that are lost while the ticker is scheduled are named, and a user's quota stays in force", async () => {
+test("rows · settings that are lost while the ticker is scheduled are named, quotas stay in force", async () => {
   const { sql } = project();
   const user = crypto.randomUUID();
   await call(sql, "messenger_register", { types: [{ type: "Wish", dispatchable_by: "user" }] });
@@ -98,7 +101,7 @@ test("rows · settings that are lost while the ticker is scheduled are named, an
   await sql`delete from messenger.settings`;
   assert.match((await check("own_rows")).detail, /^missing: messenger\.settings$/);
   assert.equal((await check("pg_net")).detail, "no functions URL");
-  assert.equal((await ask(sql, "messenger_status")).clock.enabled, false);
+  assert.equal((await callValue(sql, "messenger_status")).clock.enabled, false);
   const wish = asRole(sql, "authenticated", (tx) => call(tx, "messenger_user_dispatch", { type: "Wish" }), user);
   await assert.rejects(wish, { detail: "SM_RATE" });
   await call(sql, "messenger_start", { functions_url: URL });
@@ -115,13 +118,13 @@ for (
     ],
   ] as const
 ) {
-  test(`secret · one whose decryption ${what} is named, and messenger_start makes one that can be read`, async () => {
+  test(`secret · one whose decryption ${what} is named, and messenger_start creates a readable one`, async () => {
     const { sql } = project();
-    const digests = () => ask(sql, "messenger_worker_secret_digests");
+    const digests = () => callValue(sql, "messenger_worker_secret_digests");
     const [before] = await digests();
     await sql`select vault.create_secret('next', 'symphony_worker_secret_next')`;
     const [{ definition }] = await sql`select pg_get_viewdef('vault.decrypted_secrets'::regclass) as definition`;
-    // As after a restore into another project: what was encrypted before cannot be decrypted, what is new can.
+    // The state after a restore into another project: earlier secrets cannot be decrypted, new ones can.
     const view = (value: string) =>
       `create or replace view vault.decrypted_secrets as
       select id, name, description, secret, case when created_at < '${
@@ -133,7 +136,7 @@ for (
       assert.equal(status, "unhealthy");
       assert.match(detail, /^in Vault, but it cannot be decrypted: /);
       assert.equal((await digests()).length, 1, "the next one can still be read");
-      assert.ok((await dispatch(sql)).id, "a dispatch does not fail for it");
+      assert.ok((await dispatch(sql)).id, "a dispatch does not fail because of it");
       assert.equal((await sql.unsafe(remedy))[0].messenger_start.worker_secret, true);
       assert.equal((await check("worker_secret")).status, "healthy");
       assert.equal((await digests()).length, 2);
@@ -144,9 +147,9 @@ for (
   });
 }
 
-test("wake-ups · pg_net that raises or drops what it is given is named by health and messenger_start", async () => {
+test("wake-ups · a pg_net that raises errors or drops requests is named by health and messenger_start", async () => {
   const { sql } = project();
-  const reply = async () => (await ask(sql, "messenger_start")).wakeups_remedy;
+  const reply = async () => (await callValue(sql, "messenger_start")).wakeups_remedy;
   const drop = `create function net.drop_it() returns trigger language plpgsql as $$ begin return null; end $$;
     create trigger drop_it before insert on net.http_request_queue for each row execute function net.drop_it()`;
   await whileChanged(drop, "drop function net.drop_it cascade", async () => {
@@ -165,10 +168,10 @@ test("wake-ups · pg_net that raises or drops what it is given is named by healt
   assert.equal(await reply(), undefined);
   await call(sql, "messenger_stop");
   const tried = await sql`select from net.http_request_queue where url = 'http://127.0.0.1:9/'`;
-  assert.equal(tried.length, 0, "trying it sends nothing");
+  assert.equal(tried.length, 0, "the check sends nothing");
 });
 
-test("wake-ups · those that vanish between pg_net's queue and its replies are counted", async () => {
+test("wake-ups · those lost between pg_net's queue and its replies are counted", async () => {
   const { sql } = project();
   await sql`insert into messenger.wakeups select n, now() - interval '90 seconds' from generate_series(1, 3) n`;
   const { status, detail, figures } = await check("pg_net");
@@ -176,10 +179,11 @@ test("wake-ups · those that vanish between pg_net's queue and its replies are c
   assert.match(detail, /^3 of 3 wake-ups of the last 5 minutes were neither sent nor answered/);
 });
 
-test("wake-ups · an address that leads nowhere stays red while nothing is sent, and the remedy names the URL", async () => {
+test("wake-ups · an unreachable address stays unhealthy without new ones, the remedy names the URL", async () => {
   const { sql } = project();
   await sql`insert into messenger.wakeups values (1, now() - interval '1 hour')`;
-  await sql`insert into net._http_response (id, error_msg, created) values (1, 'Couldn''t resolve host name', now() - interval '1 hour')`;
+  await sql`insert into net._http_response (id, error_msg, created)
+    values (1, 'Couldn''t resolve host name', now() - interval '1 hour')`;
   const { status, detail, remedy } = await check("pg_net");
   assert.equal(status, "unhealthy");
   assert.match(detail, /^the last wake-up, answered at .* failed: Couldn't resolve host name$/);
@@ -192,7 +196,7 @@ test("wake-ups · an address that leads nowhere stays red while nothing is sent,
   assert.notEqual((await check("pg_net")).status, "unhealthy");
 });
 
-test("locks · one that was in a step's way once is no fault, one that comes back is", async () => {
+test("locks · a lock that blocked a step once is no fault, one that blocks it again is", async () => {
   const { sql } = project();
   const note = (state: string) =>
     sql`select messenger.note_step_error('rescue', 'canceled', ${state}, messenger.now())`;
@@ -206,12 +210,12 @@ test("locks · one that was in a step's way once is no fault, one that comes bac
   ]);
   await setClock(sql, "10 minutes");
   await note("55P03");
-  assert.equal((await check("clock_errors")).status, "healthy", "ten minutes later it is the first again");
+  assert.equal((await check("clock_errors")).status, "healthy", "ten minutes later it counts as the first again");
   await note("23514");
   assert.equal((await check("clock_errors")).status, "degraded");
 });
 
-test("health · a schedule that fails, and a type that a worker takes and nobody has registered, are named", async () => {
+test("health · a failing schedule, and a type that a worker claims and no code has registered, are named", async () => {
   const { sql } = project();
   await call(sql, "messenger_schedule", { name: "bad", type: "Report", schedule: { interval: 60_000 } });
   await sql`update messenger_schedules set last_error = 'the queue is gone'`;
@@ -227,12 +231,13 @@ test("health · a schedule that fails, and a type that a worker takes and nobody
   assert.equal((await check("registration")).status, "healthy");
 });
 
-test("growth · a table that holds more rows than is usual is named with its figure", async () => {
+test("growth · a table with more rows than usual is named with its figure", async () => {
   const { sql } = project();
   assert.equal((await check("growth")).status, "healthy");
   await sql`
     insert into messenger_schedules (name, message_type, schedule_type, schedule_config, enabled, last_run_at)
-    select 's' || n, 'T', 'once', '{"at": "2026-01-01T00:00:00Z"}', false, messenger.now() from generate_series(1, 10001) n`;
+    select 's' || n, 'T', 'once', '{"at": "2026-01-01T00:00:00Z"}', false, messenger.now()
+      from generate_series(1, 10001) n`;
   await sql`analyze messenger_schedules`;
   const { status, detail, remedy } = await check("growth");
   assert.equal(status, "degraded");
@@ -240,7 +245,7 @@ test("growth · a table that holds more rows than is usual is named with its fig
   assert.match(remedy, /dispatch with a delay/);
 });
 
-test("schedules · one that runs once goes after its transport's retention; paused and recurring ones stay", async () => {
+test("schedules · one that runs once is deleted after its retention; paused and recurring ones stay", async () => {
   const { sql } = project();
   const at = "2026-01-01T00:00:00Z";
   await call(sql, "messenger_schedule", { name: "fired", type: "T", schedule: { at } });
@@ -254,7 +259,7 @@ test("schedules · one that runs once goes after its transport's retention; paus
   });
   await call(sql, "messenger_tick");
   assert.equal((await sql`select from messenger_messages`).length, 1);
-  // Its due moment lies far back: what counts is when it fired.
+  // Its due time lies far in the past: the retention counts from the time it fired.
   const names = async () => (await sql`select name from messenger_schedules order by 1`).map(({ name }) => name);
   assert.deepEqual(await names(), ["fired", "hourly", "paused"]);
   await setClock(sql, "2 hours");

@@ -1,9 +1,9 @@
-// A transaction as PostgREST would open it: the API role set locally, the token's claims beside it.
+// A transaction like PostgREST's: the API role is set locally, with the token's claims.
 import type { Sql, TransactionSql } from "postgres";
 
 export type ApiRole = "anon" | "authenticated" | "service_role";
 
-/** Runs the work as an API role, signed in as the user where one is given. */
+/** Runs the work as an API role, signed in as the given user, if any. */
 export async function asRole<Result>(
   sql: Sql,
   role: ApiRole,

@@ -1,9 +1,9 @@
-// messenger_audit: zero on a busy bus, and every invariant is able to fail.
+// messenger_audit: zero violations on a busy bus, and a check of every invariant that it detects violations.
 import assert from "node:assert/strict";
 import type { TransactionSql } from "postgres";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { call, claim, dispatch, dispatchMany, held, type Row, setClock, settle } from "./bus.ts";
+import { call, claim, dispatch, dispatchAndClaim, dispatchMany, type Row, setClock, settle } from "./bus.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
@@ -30,7 +30,7 @@ test("audit · names ten invariants less the one that needs the dispatcher's lis
   assert(rows.every(({ violations }) => violations === "0"));
 });
 
-test("audit · zero in every snapshot while workers do all they can do", async () => {
+test("audit · zero in every snapshot while workers do everything they can", async () => {
   const { sql } = project();
   const outcomes = ["completed", "failed", "snoozed", "released", "dead"];
   const sessions = Array.from({ length: 3 }, () => session(project()));
@@ -70,7 +70,10 @@ test("audit · zero in every snapshot while workers do all they can do", async (
   }
 });
 
-/** Plants a state that the bus cannot reach, with the constraints in its way dropped, looks, and undoes it all. */
+/**
+ * Plants a state that the bus cannot reach, without the constraints that prevent it, reads the audit, and undoes it
+ * all.
+ */
 async function planted(plant: (sql: TransactionSql) => Promise<unknown>): Promise<Row[]> {
   const undo = new Error("undo");
   let seen: Row[] = [];
@@ -89,7 +92,7 @@ const dropCheck = (sql: TransactionSql, name: string) =>
 
 async function dead() {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await settle(sql, [{ id, fence, outcome: "failed", error: "e", retryable: false }]);
   return id;
 }
@@ -114,8 +117,10 @@ test("I2 · two open dead letters of one message", async () => {
   const twice = async (sql: TransactionSql) => {
     await sql`drop index messenger_failed_messages_open_idx`;
     await sql`
-      insert into messenger_failed_messages (message_id, transport_name, queue_name, message_type, body, retry_count, max_retries, created_at)
-      select message_id, transport_name, queue_name, message_type, body, retry_count, max_retries, created_at from messenger_failed_messages`;
+      insert into messenger_failed_messages (message_id, transport_name, queue_name, message_type, body, retry_count,
+        max_retries, created_at)
+      select message_id, transport_name, queue_name, message_type, body, retry_count, max_retries, created_at
+        from messenger_failed_messages`;
   };
   assert.deepEqual(await planted(twice), [["I2", "1"]]);
 });
@@ -123,16 +128,17 @@ test("I2 · two open dead letters of one message", async () => {
 test("I3 · a lease on a pending message, and a processing one without", async () => {
   const { sql } = project();
   await dispatch(sql, { queue: "a" });
-  await held(sql, { queue: "b" }, { queues: ["b"] });
+  await dispatchAndClaim(sql, { queue: "b" }, { queues: ["b"] });
   const plant = async (tx: TransactionSql) => {
     await dropCheck(tx, "lease");
-    await tx`update messenger_messages set locked_by = 'w', locked_at = now(), lock_expires_at = now() where status = 'pending'`;
+    await tx`update messenger_messages set locked_by = 'w', locked_at = now(), lock_expires_at = now()
+      where status = 'pending'`;
     await tx`update messenger_messages set locked_by = null where status = 'processing'`;
   };
   assert.deepEqual(await planted(plant), [["I3", "2"]]);
 });
 
-test("I4 · an unfinished message whose key names another or nothing", async () => {
+test("I4 · an unfinished message whose key belongs to another or to none", async () => {
   await dispatch(project().sql, { idempotency_key: "k" });
   assert.deepEqual(await planted((sql) => sql`update messenger.idempotency_keys set message_id = gen_random_uuid()`), [[
     "I4",
@@ -154,12 +160,12 @@ test("I5 · more deliveries than allowed, or than fences", async () => {
 
 test("I6 · an attempt with a higher fence than its message", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await settle(sql, [{ id, fence, outcome: "failed", error: "e" }]);
   assert.deepEqual(await planted((tx) => tx`update messenger.attempts set fence = 2`), [["I6", "1"]]);
 });
 
-test("I7 · a finished moment on an unfinished message", async () => {
+test("I7 · a processed_at on an unfinished message", async () => {
   await dispatch(project().sql);
   const plant = async (sql: TransactionSql) => {
     await dropCheck(sql, "processed");
@@ -168,9 +174,9 @@ test("I7 · a finished moment on an unfinished message", async () => {
   assert.deepEqual(await planted(plant), [["I7", "1"]]);
 });
 
-test("I8 · a lease overdue by more than two minutes while the clock runs; not when it stands still", async () => {
+test("I8 · a lease overdue by more than two minutes while the ticker runs; not while it is stopped", async () => {
   const { sql } = project();
-  await held(sql);
+  await dispatchAndClaim(sql);
   await setClock(sql, "200 seconds");
   assert.deepEqual(await broken(sql), []);
   assert.deepEqual(await planted((tx) => tx`update messenger.clock set last_tick_at = messenger.now()`), [["I8", "1"]]);

@@ -1,17 +1,18 @@
-// Callers as they are: tokens of other identity providers never break a project's own insert, and users cannot pass their quota.
+// Callers with tokens of other identity providers never break a project's own insert, and users cannot exceed their
+// quota.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, call, claim, deadLetterOf, dispatch, messageOf, settle } from "./bus.ts";
-import { errorOf, rejected } from "./raises.ts";
-import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
+import { call, callValue, claim, deadLetterOf, dispatch, messageOf, settle } from "./bus.ts";
+import { assertRejected, errorOf } from "./assert_rejected.ts";
+import { limitLockWaits, pidOf, untilBlocked } from "./until_blocked.ts";
 
 const project = useProject();
 const ada: string = crypto.randomUUID();
 
 Deno.test.beforeAll(async () => {
   const { sql } = project();
-  await limitWaiting(sql);
+  await limitLockWaits(sql);
   await sql.unsafe(`
     create table public.orders (id bigint generated always as identity primary key, email text);
     create function public.order_placed() returns trigger language plpgsql security definer set search_path = '' as $$
@@ -38,7 +39,7 @@ const wish = (args: Record<string, unknown> = {}, user = ada) =>
   );
 const limit = (count: number) => project().sql`update messenger.settings set max_unfinished_per_user = ${count}`;
 
-/** Claims as PostgREST would set them, among them some that it never would. */
+/** Claims as PostgREST sets them, and some that it never sets. */
 const CLAIMS: [what: string, claims: string, owner: string | null][] = [
   ["a UUID", JSON.stringify({ sub: ada, role: "authenticated" }), ada],
   ["a name of Clerk's", '{"sub": "user_2abcDEF", "role": "authenticated"}', null],
@@ -48,7 +49,7 @@ const CLAIMS: [what: string, claims: string, owner: string | null][] = [
   ["null", '{"sub": null, "role": "authenticated"}', null],
   ["missing", '{"role": "anon"}', null],
   ["an object", '{"sub": {"id": 1}, "role": "authenticated"}', null],
-  ["in claims that are no object", '"text"', null],
+  ["in claims that are not an object", '"text"', null],
   ["in claims that are not JSON", "{", null],
   ["in empty claims", "", null],
 ];
@@ -65,14 +66,14 @@ for (const [what, claims, owner] of CLAIMS) {
   });
 }
 
-test("subject · one that is no UUID cannot own messages, and is told so", async () => {
-  const message = await rejected(wish({}, "user_2abcDEF"), "SM_UNAUTHENTICATED", 401);
+test("subject · one that is no UUID cannot own messages, and the error names the reason", async () => {
+  const message = await assertRejected(wish({}, "user_2abcDEF"), "SM_UNAUTHENTICATED", 401);
   assert.match(message, /not a UUID/);
   const error = await errorOf(wish({}, "user_2abcDEF"));
   assert.match(error.hint ?? "", /secret key/);
 });
 
-test("sender · a message that a user dispatched says so, whatever its metadata claims", async () => {
+test("sender · a message that a user dispatched has the user as its sender, whatever its metadata claims", async () => {
   const { sql } = project();
   const { id } = await wish({
     metadata: { "x-symphony-user": "somebody", sender: "service" },
@@ -81,14 +82,14 @@ test("sender · a message that a user dispatched says so, whatever its metadata 
   assert.deepEqual((await messageOf(sql, id)).headers, { "x-request-id": "r", "x-symphony-user": ada });
 });
 
-test("sender · a service's dispatch says it of nobody, in a user's transaction neither", async () => {
+test("sender · a service's dispatch has no user as its sender, not even in a user's transaction", async () => {
   const { sql } = project();
   await asRole(sql, "authenticated", (tx) => tx`insert into public.orders (email) values ('x')`, ada);
   const [{ headers, created_by }] = await sql`select headers, created_by from messenger_messages`;
   assert.deepEqual([headers, created_by], [{}, ada]);
 });
 
-test("sender · nobody sets that header: service, user, batch, schedule", async () => {
+test("sender · no caller can set that header: service, user, batch, schedule", async () => {
   const { sql } = project();
   const headers = { "x-symphony-user": ada };
   for (
@@ -99,15 +100,15 @@ test("sender · nobody sets that header: service, user, batch, schedule", async 
       () => call(sql, "messenger_dispatch_batch", { messages: [{ type: "A", headers }] }),
     ]
   ) {
-    const message = await rejected(work(), "SM_FIELD_FORBIDDEN", 403);
+    const message = await assertRejected(work(), "SM_FIELD_FORBIDDEN", 403);
     assert.match(message, /x-symphony-user/);
   }
   const schedule = { name: "s", type: "A", schedule: { interval: 1000 }, options: { headers } };
-  await rejected(call(sql, "messenger_schedule", schedule), "SM_FIELD_FORBIDDEN", 403);
+  await assertRejected(call(sql, "messenger_schedule", schedule), "SM_FIELD_FORBIDDEN", 403);
   assert.equal((await sql`select from messenger_messages`).length, 0);
 });
 
-test("quota · unfinished messages and open dead letters count together; what is finished or resolved does not", async () => {
+test("quota · unfinished messages and open dead letters count together; finished or resolved ones do not", async () => {
   const { sql } = project();
   await limit(2);
   await sql`update messenger.message_types set max_retries = 0 where type = 'Wish'`;
@@ -116,18 +117,18 @@ test("quota · unfinished messages and open dead letters count together; what is
   await settle(sql, [{ id: row.id, fence: row.fence, outcome: "failed", error: "no" }]);
   assert.equal((await deadLetterOf(sql, dead.id)).created_by, ada);
   const waiting = await wish();
-  const message = await rejected(wish(), "SM_RATE", 429);
+  const message = await assertRejected(wish(), "SM_RATE", 429);
   assert.match(message, /dead letters/);
-  assert.equal(await ask(sql, "messenger_cancel", { id: waiting.id }), "cancelled");
+  assert.equal(await callValue(sql, "messenger_cancel", { id: waiting.id }), "cancelled");
   await wish();
-  await rejected(wish(), "SM_RATE", 429);
+  await assertRejected(wish(), "SM_RATE", 429);
   await call(sql, "messenger_discard_failed", { filter: {} });
   await wish();
-  await rejected(wish(), "SM_RATE", 429);
-  assert.equal((await wish({}, crypto.randomUUID())).status, "pending", "another user's quota is their own");
+  await assertRejected(wish(), "SM_RATE", 429);
+  assert.equal((await wish({}, crypto.randomUUID())).status, "pending", "another user has a separate quota");
 });
 
-test("quota · two calls at once: the second counts what the first has stored", async () => {
+test("quota · of two concurrent calls the second counts the first one's messages", async () => {
   const { sql } = project();
   await limit(1);
   await using first = session(project());
@@ -142,7 +143,7 @@ test("quota · two calls at once: the second counts what the first has stored", 
   await call(first, "messenger_user_dispatch", { type: "Wish" });
   const pid = await pidOf(second);
   await as(second);
-  const waiting = rejected(call(second, "messenger_user_dispatch", { type: "Wish" }), "SM_RATE", 429);
+  const waiting = assertRejected(call(second, "messenger_user_dispatch", { type: "Wish" }), "SM_RATE", 429);
   await untilBlocked(sql, pid);
   await first.unsafe("commit");
   await waiting;
@@ -150,7 +151,7 @@ test("quota · two calls at once: the second counts what the first has stored", 
   assert.equal((await sql`select from messenger_messages`).length, 1);
 });
 
-test("quota · a first call that rolls back leaves its place to the second, and other users never wait", async () => {
+test("quota · a first call that rolls back frees its place for the second, and other users never wait", async () => {
   await limit(1);
   await using first = session(project());
   await first.unsafe("begin");
@@ -163,7 +164,7 @@ test("quota · a first call that rolls back leaves its place to the second, and 
   await wish();
 });
 
-test("quota · rows of users who dispatched lately are pruned an hour later", async () => {
+test("quota · rows of users with a recent dispatch are pruned an hour later", async () => {
   const { sql } = project();
   await wish();
   await sql`select messenger.prune_senders(messenger.now() + interval '59 minutes', 100)`;

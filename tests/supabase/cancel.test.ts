@@ -2,17 +2,17 @@
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, call, claim, dispatch, held, messageOf, setClock, settle } from "./bus.ts";
-import { rejected } from "./raises.ts";
-import { limitWaiting, patient, untilPolling } from "./until_blocked.ts";
+import { call, callValue, claim, dispatch, dispatchAndClaim, messageOf, setClock, settle } from "./bus.ts";
+import { assertRejected } from "./assert_rejected.ts";
+import { limitLockWaits, untilPolling, waitLongForRows } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
-Deno.test.beforeAll(() => limitWaiting(project().sql));
+Deno.test.beforeAll(() => limitLockWaits(project().sql));
 Deno.test.beforeEach(() => empty(project().sql));
 
-const cancel = (id: string): Promise<string> => ask(project().sql, "messenger_cancel", { id });
+const cancel = (id: string): Promise<string> => callValue(project().sql, "messenger_cancel", { id });
 
-/** It is finished as cancelled, holds no lease, has no dead letter, and breaks no invariant. */
+/** The message is finished as cancelled, has no lease and no dead letter, and violates no invariant. */
 async function assertCancelled(id: string): Promise<void> {
   const { sql } = project();
   const row = await messageOf(sql, id);
@@ -34,11 +34,11 @@ test("cancel · a waiting message is never handed out", async () => {
   await assertCancelled(id);
 });
 
-test("cancel · a delayed message and one that waits for its retry too", async () => {
+test("cancel · a delayed message, and one that waits for its retry, too", async () => {
   const { sql } = project();
   const { id: delayed } = await dispatch(sql, { delay: "1 hour" });
   assert.equal(await cancel(delayed), "cancelled");
-  const { id: retried, fence } = await held(sql);
+  const { id: retried, fence } = await dispatchAndClaim(sql);
   await settle(sql, [{ id: retried, fence, outcome: "failed", error: "e" }]);
   assert.equal(await cancel(retried), "cancelled");
   await setClock(sql, "2 hours");
@@ -47,19 +47,19 @@ test("cancel · a delayed message and one that waits for its retry too", async (
   await assertCancelled(retried);
 });
 
-test("cancel · twice, of a finished message and of none", async () => {
+test("cancel · repeated, of a finished message and of a missing one", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql);
   await cancel(id);
   assert.equal(await cancel(id), "finished");
-  const done = await held(sql);
+  const done = await dispatchAndClaim(sql);
   await settle(sql, [{ id: done.id, fence: done.fence, outcome: "completed" }]);
   assert.equal(await cancel(done.id), "finished");
   assert.equal((await messageOf(sql, done.id)).status, "completed");
   assert.equal(await cancel(crypto.randomUUID()), "unknown");
 });
 
-test("cancel · changes the one row it names", async () => {
+test("cancel · changes only the named row", async () => {
   const { sql } = project();
   const { id: other } = await dispatch(sql);
   const { id } = await dispatch(sql);
@@ -68,9 +68,9 @@ test("cancel · changes the one row it names", async () => {
   assert.deepEqual(await messageOf(sql, other), before);
 });
 
-test("request · a running message goes on, and its heartbeat hears of it", async () => {
+test("request · a running message continues, and its heartbeat reports the request", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   assert.equal(await cancel(id), "requested");
   const [beat] = await call(sql, "messenger_heartbeat", { leases: [{ id, fence }] });
   assert.deepEqual([beat.outcome, beat.cancel_requested], ["extended", true]);
@@ -81,7 +81,7 @@ test("request · a running message goes on, and its heartbeat hears of it", asyn
 
 test("request · a completion still counts", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await cancel(id);
   const [{ outcome }] = await settle(sql, [{ id, fence, outcome: "completed", result: { kept: true } }]);
   assert.equal(outcome, "completed");
@@ -92,7 +92,7 @@ test("request · a completion still counts", async () => {
 for (const result of ["failed", "snoozed", "released"]) {
   test(`request · ${result} makes it cancelled`, async () => {
     const { sql } = project();
-    const { id, fence } = await held(sql);
+    const { id, fence } = await dispatchAndClaim(sql);
     await cancel(id);
     const [{ outcome, available_at }] = await settle(sql, [{ id, fence, outcome: result, delay_ms: 5, error: "e" }]);
     assert.deepEqual([outcome, available_at], ["cancelled", null]);
@@ -102,9 +102,9 @@ for (const result of ["failed", "snoozed", "released"]) {
   });
 }
 
-test("request · a failure is kept as an attempt, and repeating it answers already", async () => {
+test("request · a failure is stored as an attempt, and its repetition is reported as already recorded", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await cancel(id);
   const result = { id, fence, outcome: "failed", error: "boom", error_class: "TypeError" };
   await settle(sql, [result]);
@@ -113,9 +113,9 @@ test("request · a failure is kept as an attempt, and repeating it answers alrea
   assert.equal(error, "boom");
 });
 
-test("request · one batch settles cancelled and ordinary messages each by its own rule", async () => {
+test("request · one batch settles cancelled and ordinary messages by separate rules", async () => {
   const { sql } = project();
-  const rows = [await held(sql), await held(sql), await held(sql)];
+  const rows = [await dispatchAndClaim(sql), await dispatchAndClaim(sql), await dispatchAndClaim(sql)];
   await cancel(rows[0].id);
   await cancel(rows[2].id);
   const outcomes = await settle(sql, [
@@ -133,9 +133,9 @@ for (
     ["the tick", () => call(project().sql, "messenger_tick")],
   ] as const
 ) {
-  test(`request · the end of the lease makes it cancelled, met by ${who}`, async () => {
+  test(`request · the end of the lease makes it cancelled, found by ${who}`, async () => {
     const { sql } = project();
-    const { id, fence } = await held(sql);
+    const { id, fence } = await dispatchAndClaim(sql);
     await cancel(id);
     await setClock(sql, "2 minutes");
     await meet();
@@ -145,9 +145,9 @@ for (
   });
 }
 
-test("request · a lease that ran out but was not met can still be completed", async () => {
+test("request · a message with an expired lease can still be completed before a claim finds it", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await cancel(id);
   await setClock(sql, "2 minutes");
   assert.equal((await settle(sql, [{ id, fence, outcome: "completed" }]))[0].outcome, "completed");
@@ -158,29 +158,29 @@ test("race · a cancel that waits for a claim finds the message running", async 
   const { id } = await dispatch(sql);
   await using worker = session(project());
   await using operator = session(project());
-  const pid = await patient(operator);
+  const pid = await waitLongForRows(operator);
   await worker`begin`;
   assert.equal((await claim(worker)).length, 1);
-  const cancelling = ask(operator, "messenger_cancel", { id });
+  const cancelling = callValue(operator, "messenger_cancel", { id });
   await untilPolling(sql, pid);
   await worker`commit`;
   assert.equal(await cancelling, "requested");
 });
 
-test("race · a cancel gives up after a quarter of a second, and nothing is changed", async () => {
+test("race · a cancel ends after waiting a quarter of a second, and nothing is changed", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql);
   await using other = session(project());
   await other`begin`;
   await other`select from messenger_messages where id = ${id} for update`;
   await sql`set statement_timeout = '2 s'`;
-  await rejected(ask(sql, "messenger_cancel", { id }), "SM_UNAVAILABLE", 503);
+  await assertRejected(callValue(sql, "messenger_cancel", { id }), "SM_UNAVAILABLE", 503);
   await sql`reset statement_timeout`;
   await other`rollback`;
   assert.equal(await cancel(id), "cancelled");
 });
 
-test("race · a cancel waits for no foreign key of the project", async () => {
+test("race · a cancel does not wait for a foreign key of the project", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql);
   await using other = session(project());
@@ -190,12 +190,12 @@ test("race · a cancel waits for no foreign key of the project", async () => {
   await other`rollback`;
 });
 
-test("race · a claim passes over a message that is being cancelled", async () => {
+test("race · a claim skips a message that is being cancelled", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql);
   await using operator = session(project());
   await operator`begin`;
-  assert.equal(await ask(operator, "messenger_cancel", { id }), "cancelled");
+  assert.equal(await callValue(operator, "messenger_cancel", { id }), "cancelled");
   assert.deepEqual(await claim(sql), []);
   await operator`commit`;
   await assertCancelled(id);
@@ -205,7 +205,7 @@ test("cancel · service_role may, users may not", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql);
   for (const role of ["anon", "authenticated"] as const) {
-    await assert.rejects(asRole(sql, role, (tx) => ask(tx, "messenger_cancel", { id })), { code: "42501" });
+    await assert.rejects(asRole(sql, role, (tx) => callValue(tx, "messenger_cancel", { id })), { code: "42501" });
   }
-  assert.equal(await asRole(sql, "service_role", (tx) => ask(tx, "messenger_cancel", { id })), "cancelled");
+  assert.equal(await asRole(sql, "service_role", (tx) => callValue(tx, "messenger_cancel", { id })), "cancelled");
 });

@@ -1,16 +1,16 @@
-// messenger_claim: who gets what, in which order, under what lease.
+// messenger_claim: the messages it returns, their order, and their leases.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { call, claim, dispatch, dispatchMany, messageOf, secondsUntil, setClock } from "./bus.ts";
-import { errorOf, rejected } from "./raises.ts";
+import { assertRejected, errorOf } from "./assert_rejected.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
 
 const ids = (rows: { id: string }[]) => rows.map(({ id }) => id);
 
-test("claim · hands out the message with its fence under a lease", async () => {
+test("claim · returns the message with its fence under a lease", async () => {
   const { sql } = project();
   const fields = { payload: { a: 1 }, headers: { h: 2 }, metadata: { m: 3 }, queue: "q", priority: 6, max_retries: 2 };
   const { id } = await dispatch(sql, fields);
@@ -46,7 +46,7 @@ test("claim · service_role may", async () => {
   assert.deepEqual(ids(await asRole(sql, "service_role", (tx) => claim(tx))), [id]);
 });
 
-test("claim · an empty bus answers no rows", async () => {
+test("claim · returns no rows from an empty bus", async () => {
   assert.deepEqual(await claim(project().sql), []);
 });
 
@@ -62,7 +62,7 @@ test("claim · priority first, then availability, then arrival", async () => {
   assert.deepEqual(ids(await claim(sql)), [high.id, early.id, late.id, third, fourth, low.id]);
 });
 
-test("claim · a batch takes the first ones only, and the next claim goes on", async () => {
+test("claim · a batch returns the first messages only, and the next claim continues", async () => {
   const { sql } = project();
   const all = await dispatchMany(sql, 25);
   assert.deepEqual(ids(await claim(sql)), all.slice(0, 10));
@@ -77,7 +77,7 @@ test("claim · a batch is filled across priorities and never exceeded", async ()
   assert.deepEqual(rows.map(({ priority }) => priority), [10, 10, 10, 10, 5, 5]);
 });
 
-test("claim · only announced types", async () => {
+test("claim · returns only announced types", async () => {
   const { sql } = project();
   const a = await dispatch(sql, { type: "A" });
   await dispatch(sql, { type: "B" });
@@ -86,7 +86,7 @@ test("claim · only announced types", async () => {
   assert.deepEqual(await claim(sql, { types: ["D"] }), []);
 });
 
-test("claim · only the queues asked for", async () => {
+test("claim · returns only the requested queues", async () => {
   const { sql } = project();
   const a = await dispatch(sql, { queue: "a" });
   const b = await dispatch(sql, { queue: "b" });
@@ -95,7 +95,7 @@ test("claim · only the queues asked for", async () => {
   assert.deepEqual(ids(await claim(sql, { queues: ["a", "b", "nowhere"] })).toSorted(), [a.id, b.id]);
 });
 
-test("claim · only the transport asked for; none asked for means all", async () => {
+test("claim · returns only the requested transport; null means all", async () => {
   const { sql } = project();
   await sql`insert into messenger_transports (name, type) values ('post', 'supabase')`;
   const first = await dispatch(sql);
@@ -104,7 +104,7 @@ test("claim · only the transport asked for; none asked for means all", async ()
   assert.deepEqual(ids(await claim(sql)), [first.id]);
 });
 
-test("claim · a disabled transport and a broker's hand out nothing until they are back", async () => {
+test("claim · a disabled transport and a broker's return nothing until they are enabled", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql);
   await sql`update messenger_transports set enabled = false where name = 'supabase'`;
@@ -116,7 +116,7 @@ test("claim · a disabled transport and a broker's hand out nothing until they a
   assert.deepEqual(ids(await claim(sql)), [id]);
 });
 
-test("claim · a delayed message is not visible until its moment", async () => {
+test("claim · a delayed message is not visible before its time", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql, { delay: "10 minutes" });
   assert.deepEqual(await claim(sql), []);
@@ -126,11 +126,11 @@ test("claim · a delayed message is not visible until its moment", async () => {
   assert.deepEqual(ids(await claim(sql)), [id]);
 });
 
-test("claim · due messages do not bring along those of their queue whose moment is still to come", async () => {
+test("claim · due messages do not bring along delayed ones of their queue", async () => {
   await using sql = session(project());
   const limits = [["5 milliseconds", "the first scan"], [
     "-1 hour",
-    "the careful scan, which follows one that is ended",
+    "the careful scan, which follows an interrupted one",
   ]];
   for (const [limit, scan] of limits) {
     await empty(sql);
@@ -165,7 +165,7 @@ test("claim · an expired message is never handed out; it fails as Expired witho
   assert.equal((await sql`select from messenger_failed_messages`).length, 0);
 });
 
-test("claim · a thousand expired ones in front hide nothing behind them", async () => {
+test("claim · a thousand expired messages hide none behind them", async () => {
   const { sql } = project();
   await dispatchMany(sql, 1000, { expires_at: new Date(Date.now() + 60_000).toISOString(), priority: 10 });
   const { id } = await dispatch(sql, { priority: 1 });
@@ -173,7 +173,7 @@ test("claim · a thousand expired ones in front hide nothing behind them", async
   assert.deepEqual(ids(await claim(sql, { batch: 10 })), [id]);
 });
 
-test("claim · every queue is reached although one is never empty", async () => {
+test("claim · every queue is served although one is never empty", async () => {
   const { sql } = project();
   await dispatchMany(sql, 300, { queue: "a" });
   const rare = ids(await Promise.all([dispatch(sql, { queue: "b" }), dispatch(sql, { queue: "c" })]));
@@ -190,7 +190,7 @@ test("claim · one call fills its batch from several queues", async () => {
   assert.equal(new Set(ids(await claim(sql, { batch: 10 }))).size, 8);
 });
 
-test("claim · whatever dispatch takes as the name of a queue is taken, the word null too, and none at all", async () => {
+test("claim · every queue name that dispatch accepts is accepted, the word null too, and an empty list", async () => {
   const { sql } = project();
   for (const queue of ["null", "a", "0-_", "q".repeat(63)]) {
     const { id } = await dispatch(sql, { queue });
@@ -200,10 +200,10 @@ test("claim · whatever dispatch takes as the name of a queue is taken, the word
   assert.deepEqual(await sql`select * from messenger_claim('w', queues => '{}')`.then((rows) => rows.length), 0);
 });
 
-test("claim · the name of a queue that is rejected is shown", async () => {
+test("claim · a rejected queue name is shown", async () => {
   const { sql } = project();
   assert.match(
-    await rejected(sql`select * from messenger_claim('w', queues => '{a,Default}')`, "SM_QUEUE"),
+    await assertRejected(sql`select * from messenger_claim('w', queues => '{a,Default}')`, "SM_QUEUE"),
     /queues: "Default"/,
   );
 });
@@ -235,12 +235,12 @@ test("claim · bad arguments are rejected and no lease is given", async () => {
     ["'w', lease => '13 h'", "SM_LEASE"],
     ["'w', transport => 'pigeon'", "SM_TRANSPORT"],
   ];
-  for (const [args, code] of bad) await rejected(sql.unsafe(`select * from messenger_claim(${args})`), code);
+  for (const [args, code] of bad) await assertRejected(sql.unsafe(`select * from messenger_claim(${args})`), code);
   assert.equal((await errorOf(sql`select * from messenger_claim('w', lease => 'soon')`)).code, "22007");
   assert.equal((await sql`select from messenger_messages where status = 'processing'`).length, 0);
 });
 
-test("claim · null means default for batch, lease and filters; the longest lease and name are taken", async () => {
+test("claim · null means the default of batch, lease and filters; the longest values are accepted", async () => {
   const { sql } = project();
   await dispatchMany(sql, 11);
   const rows = await call(sql, "messenger_claim", {
@@ -257,7 +257,7 @@ test("claim · null means default for batch, lease and filters; the longest leas
   assert(Math.abs(await secondsUntil(sql, last.lock_expires_at) - 43_200) < 5);
 });
 
-test("claim · writes down that the worker is awake, with what it asked for", async () => {
+test("claim · records the worker as active, with its request", async () => {
   const { sql } = project();
   await claim(sql, { queues: ["a"], types: ["T"] });
   await setClock(sql, "1 minute");
@@ -272,7 +272,7 @@ test("claim · writes down that the worker is awake, with what it asked for", as
   ]);
 });
 
-test("clock · moved back, what was due is hidden no longer than the clock was moved", async () => {
+test("clock · moved back, due messages are hidden for at most the distance of the move", async () => {
   const { sql } = project();
   await setClock(sql, "1 hour");
   const { id } = await dispatch(sql);
@@ -282,7 +282,7 @@ test("clock · moved back, what was due is hidden no longer than the clock was m
   assert.deepEqual(ids(await claim(sql)), [id]);
 });
 
-test("clock · moved back, a lease stays its owner's and the worker's poll is still written", async () => {
+test("clock · moved back, the owner keeps its lease and the worker's poll is still recorded", async () => {
   const { sql } = project();
   await dispatch(sql);
   await setClock(sql, "1 hour");

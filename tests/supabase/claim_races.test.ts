@@ -1,16 +1,17 @@
-// Claims at once: disjoint sets, nobody waits, and a row that changed between a claim's scan and its lock is neither lost nor taken twice.
+// Concurrent claims: disjoint sets, no waiting, and a row that changed between a claim's scan and its lock is neither
+// lost nor taken twice.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
-import { call, claim, dispatch, dispatchMany, held, messageOf, setClock, settle } from "./bus.ts";
-import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
+import { call, claim, dispatch, dispatchAndClaim, dispatchMany, messageOf, setClock, settle } from "./bus.ts";
+import { limitLockWaits, pidOf, untilBlocked } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
-Deno.test.beforeAll(() => limitWaiting(project().sql));
+Deno.test.beforeAll(() => limitLockWaits(project().sql));
 Deno.test.beforeEach(() => empty(project().sql));
 
 const ids = (rows: { id: string }[]) => rows.map(({ id }) => id);
 
-test("race · eight workers at once take disjoint sets, and together everything", async () => {
+test("race · eight concurrent workers claim disjoint sets, and together everything", async () => {
   const all = await dispatchMany(project().sql, 400);
   const sessions = Array.from({ length: 8 }, () => session(project()));
   try {
@@ -31,7 +32,7 @@ test("race · eight workers at once take disjoint sets, and together everything"
   }
 });
 
-test("race · a claim skips rows that another's open claim has, and does not wait", async () => {
+test("race · a claim skips the rows of another's open claim, and does not wait", async () => {
   await using first = session(project());
   const all = await dispatchMany(project().sql, 6);
   await first`begin`;
@@ -41,7 +42,7 @@ test("race · a claim skips rows that another's open claim has, and does not wai
   assert.deepEqual(ids(await claim(project().sql, { worker: "bob" })), all.slice(0, 4));
 });
 
-test("race · a claim skips a row that somebody has locked by hand", async () => {
+test("race · a claim skips a row that another session has locked", async () => {
   await using other = session(project());
   const [a, b, c] = await dispatchMany(project().sql, 3);
   await other`begin`;
@@ -50,10 +51,10 @@ test("race · a claim skips a row that somebody has locked by hand", async () =>
   await other`rollback`;
 });
 
-test("race · two claims of a lost lease: one gets it, the other nothing, one attempt", async () => {
+test("race · of two claims of a lost lease, one returns it, the other nothing, with one attempt", async () => {
   await using first = session(project());
   const { sql } = project();
-  const { id } = await held(sql);
+  const { id } = await dispatchAndClaim(sql);
   await setClock(sql, "61 seconds");
   await first`begin`;
   assert.deepEqual(ids(await claim(first, { worker: "one" })), [id]);
@@ -64,8 +65,9 @@ test("race · two claims of a lost lease: one gets it, the other nothing, one at
   assert.equal((await sql`select from messenger.attempts`).length, 1);
 });
 
-// The scan of a claim is made to stop between reading a row and locking it: an advisory lock inside a check on the row's type,
-// taken by the plan before its lock. The worker's announced types are compared by a function of the test that waits.
+// The scan of a claim is stopped between reading a row and locking it by an advisory lock inside a check of the row's
+// type, which the plan evaluates before its lock. A function of the test compares the worker's announced types and
+// waits.
 async function slowTypes(sql: ReturnType<typeof session>) {
   await sql.unsafe(`
     create schema if not exists slow;
@@ -80,22 +82,23 @@ async function slowTypes(sql: ReturnType<typeof session>) {
         execute replace(replace(pg_get_functiondef(p.oid), 'messenger.find_due(', 'slow.find_due('),
           'm.message_type = any (types)', 'slow.wait(types, m.message_type)')
         from pg_proc p where p.oid = 'messenger.find_due'::regproc;
-        execute replace(replace(pg_get_functiondef(p.oid), 'messenger.claim_messages(', 'slow.claim_messages('), 'messenger.find_due(', 'slow.find_due(')
+        execute replace(replace(pg_get_functiondef(p.oid),
+        'messenger.claim_messages(', 'slow.claim_messages('), 'messenger.find_due(', 'slow.find_due(')
         from pg_proc p where p.oid = 'messenger.claim_messages'::regproc;
       end if;
     end $$`);
   const [{ slow }] =
     await sql`select position('slow.wait' in prosrc) > 0 as slow from pg_proc where oid = 'slow.find_due'::regproc`;
-  assert(slow, "the claim compares types where this test expects it to");
+  assert(slow, "the claim compares types where this test expects it");
 }
 
-/** Starts a claim, holds it between its scan and its lock while `meanwhile` commits, and answers what it then took. */
+/** Starts a claim, holds it between its scan and its lock while `meanwhile` commits, and returns the claimed rows. */
 async function claimWhile(meanwhile: () => Promise<unknown>): Promise<string[]> {
   await using gate = session(project());
   await using claimer = session(project());
   await slowTypes(gate);
   const pid = await pidOf(claimer);
-  // A scan that takes long is undone and made again in another way.
+  // A scan that takes long is rolled back and repeated in another way.
   await claimer`set messenger.scan_limit = '1 hour'`;
   await gate`select pg_advisory_lock(4711)`;
   const claiming = claimer`
@@ -106,7 +109,7 @@ async function claimWhile(meanwhile: () => Promise<unknown>): Promise<string[]> 
   return (await claiming).map(({ id }) => id);
 }
 
-test("scan · a row that another session claimed meanwhile is not taken a second time", async () => {
+test("scan · a row that another session claimed meanwhile is not claimed a second time", async () => {
   const { sql } = project();
   const [a, b] = await dispatchMany(sql, 2);
   const taken = await claimWhile(() => claim(sql, { worker: "fast", batch: 1 }));
@@ -125,7 +128,7 @@ test("scan · a row completed meanwhile is not handed out", async () => {
   assert.equal((await messageOf(sql, a)).status, "completed");
 });
 
-test("scan · a row that was claimed and released meanwhile is not lost and not taken twice", async () => {
+test("scan · a row that was claimed and released meanwhile is not lost and not claimed twice", async () => {
   const { sql } = project();
   const [a, b] = await dispatchMany(sql, 2);
   const taken = await claimWhile(async () => {
@@ -137,7 +140,7 @@ test("scan · a row that was claimed and released meanwhile is not lost and not 
   assert.deepEqual((await messageOf(sql, a)).fence, "2");
 });
 
-test("scan · a row updated many times meanwhile, onto other pages, is claimed where it now is", async () => {
+test("scan · a row updated many times meanwhile, onto other pages, is claimed at its new position", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql);
   const taken = await claimWhile(async () => {
@@ -152,7 +155,7 @@ test("scan · a row updated many times meanwhile, onto other pages, is claimed w
   assert.deepEqual([row.status, row.fence, row.metadata.pad.length], ["processing", "1", 1002]);
 });
 
-test("scan · a row snoozed meanwhile waits for its moment", async () => {
+test("scan · a row snoozed meanwhile waits for its time", async () => {
   const { sql } = project();
   const [a, b] = await dispatchMany(sql, 2);
   const taken = await claimWhile(async () => {
@@ -163,7 +166,7 @@ test("scan · a row snoozed meanwhile waits for its moment", async () => {
   assert.deepEqual([(await messageOf(sql, a)).status, (await messageOf(sql, a)).fence], ["pending", "1"]);
 });
 
-test("scan · a row deleted meanwhile is no error, and its place is nobody else's message", async () => {
+test("scan · a row deleted meanwhile is no error, and no other message is returned in its place", async () => {
   const { sql } = project();
   const [a, b] = await dispatchMany(sql, 2);
   const taken = await claimWhile(async () => {
@@ -178,7 +181,7 @@ test("scan · a row deleted meanwhile is no error, and its place is nobody else'
 
 test("scan · a lost lease that its worker renewed meanwhile stays the worker's", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await setClock(sql, "61 seconds");
   const taken = await claimWhile(() => call(sql, "messenger_heartbeat", { leases: [{ id, fence }] }));
   assert.deepEqual(taken, []);
@@ -187,9 +190,9 @@ test("scan · a lost lease that its worker renewed meanwhile stays the worker's"
   assert.equal((await sql`select from messenger.attempts`).length, 0);
 });
 
-test("scan · a lost lease that the clock rescued meanwhile is handed out once, counted once", async () => {
+test("scan · a lost lease that the ticker rescued meanwhile is handed out once, counted once", async () => {
   const { sql } = project();
-  const { id } = await held(sql);
+  const { id } = await dispatchAndClaim(sql);
   await setClock(sql, "61 seconds");
   const taken = await claimWhile(() => call(sql, "messenger_tick"));
   const rest = ids(await claim(sql));
@@ -199,7 +202,7 @@ test("scan · a lost lease that the clock rescued meanwhile is handed out once, 
   assert.equal((await sql`select from messenger.attempts`).length, 1);
 });
 
-test("race · a hammer of claims, releases, snoozes and completions hands nothing out twice and loses nothing", async () => {
+test("race · many claims, releases, snoozes and completions hand nothing out twice and lose nothing", async () => {
   const total = 300;
   await dispatchMany(project().sql, total);
   const sessions = Array.from({ length: 6 }, () => session(project()));
@@ -230,9 +233,9 @@ test("race · a hammer of claims, releases, snoozes and completions hands nothin
   }
 });
 
-test("settle · is sent again when a heartbeat holds the row, and counts on the row as the heartbeat left it", async () => {
+test("settle · is repeated when a heartbeat has locked the row, and keeps the heartbeat's change", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   for (const result of ["snoozed", "completed"]) {
     const [{ fence: current }] = result === "snoozed" ? [{ fence }] : await claimAgain(id);
     await using first = session(project());
@@ -251,7 +254,7 @@ test("settle · is sent again when a heartbeat holds the row, and counts on the 
   }
 });
 
-/** Claims the message that was put off until now. */
+/** Claims the message that was delayed until now. */
 async function claimAgain(id: string) {
   const rows = await claim(project().sql);
   assert.deepEqual(ids(rows), [id]);

@@ -1,14 +1,15 @@
-// messenger_complete_with: a business function and the completion in one transaction, so that a message delivered twice leaves one effect.
+// messenger_complete_with: a business function and the completion in one transaction, so that a message delivered twice
+// has one effect.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
-import { ask, claim, dispatch, held, messageOf, setClock } from "./bus.ts";
+import { callValue, claim, dispatch, dispatchAndClaim, messageOf, setClock } from "./bus.ts";
 import { assertUntouched, completeWith, effects, makeEffects } from "./effects.ts";
-import { errorOf, rejected } from "./raises.ts";
-import { limitWaiting, patient, untilPolling } from "./until_blocked.ts";
+import { assertRejected, errorOf } from "./assert_rejected.ts";
+import { limitLockWaits, untilPolling, waitLongForRows } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeAll(async () => {
-  await limitWaiting(project().sql);
+  await limitLockWaits(project().sql);
   await makeEffects(project().sql);
 });
 Deno.test.beforeEach(async () => {
@@ -16,9 +17,9 @@ Deno.test.beforeEach(async () => {
   await project().sql`truncate public.effects`;
 });
 
-test("complete_with · runs the function, stores its result as the message's, and answers with it", async () => {
+test("complete_with · runs the function, stores its result as the message's, and returns it", async () => {
   const { sql } = project();
-  const delivery = await held(sql);
+  const delivery = await dispatchAndClaim(sql);
   const reply = await completeWith(sql, delivery, "public.take_effect", { order: 7 });
   assert.deepEqual(reply, { outcome: "completed", result: { got: { order: 7 } } });
   const row = await messageOf(sql, delivery.id);
@@ -26,9 +27,9 @@ test("complete_with · runs the function, stores its result as the message's, an
   assert.deepEqual(await effects(project().sql), [{ order: 7 }]);
 });
 
-test("complete_with · repeated after a lost reply it answers already and runs nothing", async () => {
+test("complete_with · repeated after a lost reply it returns 'already' and runs nothing", async () => {
   const { sql } = project();
-  const delivery = await held(sql);
+  const delivery = await dispatchAndClaim(sql);
   await completeWith(sql, delivery, "take_effect", { order: 7 });
   for (const name of ["take_effect", "is_rejected", "no_such_function"]) {
     assert.deepEqual(await completeWith(sql, delivery, name, { order: 8 }), { outcome: "already" });
@@ -36,9 +37,9 @@ test("complete_with · repeated after a lost reply it answers already and runs n
   assert.deepEqual(await effects(project().sql), [{ order: 7 }]);
 });
 
-test("complete_with · without args the function gets an empty object; null and other JSON values pass as they are", async () => {
+test("complete_with · without args the function gets {}; null and other JSON values are unchanged", async () => {
   const { sql } = project();
-  await completeWith(sql, await held(sql), "take_effect");
+  await completeWith(sql, await dispatchAndClaim(sql), "take_effect");
   await sql`select messenger_complete_with(id, fence, 'take_effect', null) from messenger_claim(${(await dispatch(sql),
     "ada")})`;
   await sql`select messenger_complete_with(id, fence, 'take_effect', '[1]') from messenger_claim(${(await dispatch(sql),
@@ -46,52 +47,56 @@ test("complete_with · without args the function gets an empty object; null and 
   assert.deepEqual(await effects(project().sql), [{}, {}, [1]]);
 });
 
-test("complete_with · a result over 64 KB is replaced by a marker in the row, and does not fail the message", async () => {
+test("complete_with · a result over 64 KB is replaced by a marker, and does not fail the message", async () => {
   const { sql } = project();
-  const delivery = await held(sql);
+  const delivery = await dispatchAndClaim(sql);
   const { outcome, result } = await completeWith(sql, delivery, "take_effect", { pad: "x".repeat(70_000) });
   assert.deepEqual([outcome, result.got.pad.length], ["completed", 70_000]);
   assert.equal((await messageOf(sql, delivery.id)).result.symphony_dropped, "larger than 64 KB");
 });
 
-test("complete_with · a lease that is not current, or no message at all, is rejected before the function runs", async () => {
+test("complete_with · an old lease, or a missing message, is rejected before the function runs", async () => {
   const { sql } = project();
-  const delivery = await held(sql);
-  // A function that would raise is not even asked.
+  const delivery = await dispatchAndClaim(sql);
+  // A function that would raise an error is not even called.
   for (const name of ["take_effect", "is_rejected", "no_such_function"]) {
-    await rejected(completeWith(sql, { ...delivery, fence: "9" }, name), "SM_STALE_LEASE", 409);
+    await assertRejected(completeWith(sql, { ...delivery, fence: "9" }, name), "SM_STALE_LEASE", 409);
   }
-  await rejected(completeWith(sql, { ...delivery, id: crypto.randomUUID() }, "take_effect"), "SM_STALE_LEASE", 409);
-  await rejected(completeWith(sql, { ...delivery, id: null as never }, "take_effect"), "SM_STALE_LEASE", 409);
+  await assertRejected(
+    completeWith(sql, { ...delivery, id: crypto.randomUUID() }, "take_effect"),
+    "SM_STALE_LEASE",
+    409,
+  );
+  await assertRejected(completeWith(sql, { ...delivery, id: null as never }, "take_effect"), "SM_STALE_LEASE", 409);
   await assertUntouched(project().sql, delivery);
-  await ask(sql, "messenger_release", { id: delivery.id, fence: delivery.fence });
-  await rejected(completeWith(sql, delivery, "take_effect"), "SM_STALE_LEASE", 409);
+  await callValue(sql, "messenger_release", { id: delivery.id, fence: delivery.fence });
+  await assertRejected(completeWith(sql, delivery, "take_effect"), "SM_STALE_LEASE", 409);
   assert.deepEqual(await effects(project().sql), []);
 });
 
-test("complete_with · a message delivered twice leaves one effect: the first worker comes too late", async () => {
+test("complete_with · a message delivered twice has one effect: the first worker comes too late", async () => {
   const { sql } = project();
-  const first = await held(sql);
+  const first = await dispatchAndClaim(sql);
   await setClock(sql, "61 seconds");
   const [second] = await claim(sql, { worker: "bob" });
-  await rejected(completeWith(sql, first, "take_effect", { by: "ada" }), "SM_STALE_LEASE", 409);
+  await assertRejected(completeWith(sql, first, "take_effect", { by: "ada" }), "SM_STALE_LEASE", 409);
   assert.equal((await completeWith(sql, second, "take_effect", { by: "bob" })).outcome, "completed");
-  await rejected(completeWith(sql, first, "take_effect", { by: "ada" }), "SM_STALE_LEASE", 409);
+  await assertRejected(completeWith(sql, first, "take_effect", { by: "ada" }), "SM_STALE_LEASE", 409);
   assert.deepEqual(await effects(project().sql), [{ by: "bob" }]);
 });
 
-test("complete_with · a lease that ran out but was not taken over still completes", async () => {
+test("complete_with · a lease that expired but was not taken over still completes", async () => {
   const { sql } = project();
-  const delivery = await held(sql);
+  const delivery = await dispatchAndClaim(sql);
   await setClock(sql, "2 minutes");
   assert.equal((await completeWith(sql, delivery, "take_effect")).outcome, "completed");
 });
 
-test("race · the repetition waits for the first call's open transaction, then answers already", async () => {
+test("race · the repetition waits for the first call's open transaction, then returns 'already'", async () => {
   await using first = session(project());
   await using again = session(project());
-  const delivery = await held(project().sql);
-  const pid = await patient(again);
+  const delivery = await dispatchAndClaim(project().sql);
+  const pid = await waitLongForRows(again);
   await first`begin`;
   await completeWith(first, delivery, "take_effect", { call: 1 });
   const repeated = completeWith(again, delivery, "take_effect", { call: 2 });
@@ -101,11 +106,11 @@ test("race · the repetition waits for the first call's open transaction, then a
   assert.deepEqual(await effects(project().sql), [{ call: 1 }]);
 });
 
-test("race · should the first call's transaction roll back, the repetition has the effect", async () => {
+test("race · if the first call's transaction rolls back, the repetition has the effect", async () => {
   await using first = session(project());
   await using again = session(project());
-  const delivery = await held(project().sql);
-  const pid = await patient(again);
+  const delivery = await dispatchAndClaim(project().sql);
+  const pid = await waitLongForRows(again);
   await first`begin`;
   await completeWith(first, delivery, "take_effect", { call: 1 });
   const repeated = completeWith(again, delivery, "take_effect", { call: 2 });
@@ -115,27 +120,27 @@ test("race · should the first call's transaction roll back, the repetition has 
   assert.deepEqual(await effects(project().sql), [{ call: 2 }]);
 });
 
-test("race · a lease that ran out is not taken over while its worker's effect is being committed", async () => {
+test("race · an expired lease is not taken over while its worker's effect is being committed", async () => {
   const { sql } = project();
   await using first = session(project());
-  const delivery = await held(sql);
+  const delivery = await dispatchAndClaim(sql);
   await setClock(sql, "61 seconds");
   await first`begin`;
   await completeWith(first, delivery, "take_effect", { by: "ada" });
   assert.deepEqual(await claim(sql, { worker: "bob" }), []);
-  assert.equal((await ask(sql, "messenger_tick")).rescued, 0);
+  assert.equal((await callValue(sql, "messenger_tick")).rescued, 0);
   await first`commit`;
   assert.deepEqual(await claim(sql, { worker: "bob" }), []);
   assert.deepEqual(await effects(project().sql), [{ by: "ada" }]);
 });
 
-test("race · a worker that waits while its lease is taken over is stale, and its effect never was", async () => {
+test("race · a worker that waits while its lease is taken over is stale, and has no effect", async () => {
   const { sql } = project();
   await using late = session(project());
   await using taker = session(project());
-  const delivery = await held(sql);
+  const delivery = await dispatchAndClaim(sql);
   await setClock(sql, "61 seconds");
-  const pid = await patient(late);
+  const pid = await waitLongForRows(late);
   await taker`begin`;
   const [taken] = await claim(taker, { worker: "bob" });
   const waiting = completeWith(late, delivery, "take_effect", { by: "ada" });
@@ -143,34 +148,35 @@ test("race · a worker that waits while its lease is taken over is stale, and it
   await untilPolling(sql, pid);
   assert.equal((await completeWith(taker, taken, "take_effect", { by: "bob" })).outcome, "completed");
   await taker`commit`;
-  await rejected(waiting, "SM_STALE_LEASE", 409);
+  await assertRejected(waiting, "SM_STALE_LEASE", 409);
   assert.deepEqual(await effects(project().sql), [{ by: "bob" }]);
 });
 
-test("complete_with · what the function raises reaches the caller, undoes the effect and leaves the lease", async () => {
+test("complete_with · an error of the function reaches the caller, undoes the effect and keeps the lease", async () => {
   const { sql } = project();
-  const delivery = await held(sql);
+  const delivery = await dispatchAndClaim(sql);
   const error = await errorOf(completeWith(sql, delivery, "is_rejected", { order: 1 }));
   assert.deepEqual([error.code, error.message, error.hint], ["XS001", "out of stock", "order some"]);
   await assertUntouched(project().sql, delivery);
   assert.equal((await completeWith(sql, delivery, "take_effect")).outcome, "completed");
 });
 
-test("complete_with · a function that settles the message otherwise is undone", async () => {
+test("complete_with · a function that settles the message otherwise is rolled back", async () => {
   const { sql } = project();
   await sql.unsafe(`
-    create or replace function public.meddle(args jsonb) returns jsonb language plpgsql set search_path = pg_catalog, pg_temp as $$
+    create or replace function public.meddle(args jsonb) returns jsonb language plpgsql
+      set search_path = pg_catalog, pg_temp as $$
     begin
       insert into public.effects (args) values (args);
       perform public.messenger_release((args ->> 'id')::uuid, (args ->> 'fence')::bigint);
       return '{}';
     end $$`);
-  const { id, fence } = await held(sql);
-  await rejected(completeWith(sql, { id, fence }, "meddle", { id, fence }), "SM_STALE_LEASE", 409);
+  const { id, fence } = await dispatchAndClaim(sql);
+  await assertRejected(completeWith(sql, { id, fence }, "meddle", { id, fence }), "SM_STALE_LEASE", 409);
   await assertUntouched(project().sql, { id, fence });
 });
 
-test("complete_with · is there for supabase.rpc, with its codes as HTTP statuses", async () => {
+test("complete_with · is callable with supabase.rpc, with its codes as HTTP statuses", async () => {
   const { sql, url, secretKey } = project();
   const rpc = async (args: Record<string, unknown>) => {
     const response = await fetch(`${url}/rest/v1/rpc/messenger_complete_with`, {
@@ -180,7 +186,7 @@ test("complete_with · is there for supabase.rpc, with its codes as HTTP statuse
     });
     return { status: response.status, body: await response.json() };
   };
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   const missing = await rpc({ id, fence, function_name: "missing" });
   assert.deepEqual([missing.status, missing.body.details], [404, "SM_NOT_FOUND"]);
   const raised = await rpc({ id, fence, function_name: "is_rejected" });

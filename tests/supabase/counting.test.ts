@@ -1,4 +1,4 @@
-// messenger.count_rows: exact while that is cheap, the planner's belief above.
+// messenger.count_rows: exact while that is cheap, the planner's estimate above.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { dispatchMany } from "./bus.ts";
@@ -14,7 +14,7 @@ async function count(query: string, args = {}, bound = 100): Promise<[number, bo
   return [row.n, row.estimated];
 }
 
-/** Makes the planner believe in so many rows a page. */
+/** Makes the planner assume the given number of rows per page. */
 async function plantDensity(rows: number) {
   await using admin = session(project(), "supabase_admin");
   await admin`update pg_class set reltuples = ${rows}, relpages = 1 where oid = 'public.messenger_messages'::regclass`;
@@ -32,7 +32,7 @@ test("count_rows · exact up to the bound, estimated from one more on", async ()
   assert.deepEqual(await count(MESSAGES, {}, 300), [300, false]);
 });
 
-test("count_rows · an estimate is never below what was counted, whatever the statistics say", async () => {
+test("count_rows · an estimate is never below the counted rows, whatever the statistics are", async () => {
   const { sql } = project();
   await sql`analyze messenger_messages`;
   await dispatchMany(sql, 300);
@@ -40,7 +40,7 @@ test("count_rows · an estimate is never below what was counted, whatever the st
   assert.deepEqual(await count(`${MESSAGES} where queue_name = 'default' and priority = 5`), [101, true]);
 });
 
-test("count_rows · values travel beside the query, never in it", async () => {
+test("count_rows · values are passed as parameters, never in the query text", async () => {
   const { sql } = project();
   await dispatchMany(sql, 3, { queue: "a" });
   const query = `${MESSAGES} where queue_name = $1 ->> 'queue'`;
@@ -49,7 +49,7 @@ test("count_rows · values travel beside the query, never in it", async () => {
   assert.deepEqual(await count(query), [0, false]);
 });
 
-test("count_rows · where even counting to the bound would be dear, nothing is read", async () => {
+test("count_rows · if even counting to the bound would be expensive, nothing is read", async () => {
   await dispatchMany(project().sql, 3);
   await plantDensity(10_000_000);
   await using own = session(project());

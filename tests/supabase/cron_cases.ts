@@ -1,4 +1,4 @@
-// Cron expressions as people and machines write them, and zones with the years in which their clocks were moved.
+// Cron expressions as people and programs write them, and time zones with the years of their changes.
 import fc from "fast-check";
 
 /** Zones with two years of changes each: half an hour, two hours, a whole day, at midnight, and none. */
@@ -85,7 +85,7 @@ export function sampleExpressions(count: number, seed: number): string[] {
   return fc.sample(expression, { numRuns: count, seed });
 }
 
-/** Expressions with a character changed, dropped or doubled: some mean something, most nothing. */
+/** Expressions with a character changed, dropped or doubled: some are valid, most are not. */
 export function sampleMutants(count: number, seed: number): string[] {
   const mutant = fc.tuple(expression, fc.nat(), fc.constantFrom(..."0123456789*?,-/L# ", "mon", "jan", "", "99", "--"))
     .map(([text, at, piece]) => {
@@ -95,7 +95,7 @@ export function sampleMutants(count: number, seed: number): string[] {
   return fc.sample(mutant, { numRuns: count, seed });
 }
 
-/** A moment of the zone's years, every other one within two days of a change of offset. */
+/** A time within the zone's years, every other one within two days of a change of offset. */
 export function sampleMoment(from: number, to: number, changes: number[], random: () => number): number {
   if (changes.length > 0 && random() < 0.5) {
     const change = changes[Math.floor(random() * changes.length)];

@@ -1,10 +1,11 @@
-// Next runs computed in SQL against cron-parser: where no clock is moved the two agree, elsewhere P10 decides and each difference has a rule.
-// SYMPHONY_ORACLE=full: 10,000 expressions in 20 zones, about 5 minutes; run by `deno test -A` itself it prints its figures.
+// Next runs computed in SQL against cron-parser: without clock changes the two agree, otherwise P10 decides and each
+// difference has a rule. SYMPHONY_ORACLE=full: 10,000 expressions in 20 zones, about 5 minutes; run by `deno test -A`
+// it prints its figures.
 import assert from "node:assert/strict";
 import { CronExpressionParser } from "cron-parser";
 import { test, useProject } from "../project.ts";
 import { randomFrom, sampleExpressions, sampleMoment, sampleMutants, zones } from "./cron_cases.ts";
-import { countsElapsed, nearChange, nextByWallClock, offsetAt, type Policies } from "./wall_clock.ts";
+import { countsElapsed, nearChange, nextByWallClock, offsetAt, type Policies } from "./expected_runs.ts";
 
 const full = Deno.env.get("SYMPHONY_ORACLE") === "full";
 const SEED = 20261121;
@@ -18,22 +19,22 @@ interface Case extends Policies {
   after: number;
 }
 
-/** Where P10 and cron-parser mean different things; the first that applies explains. */
+/** Cases in which P10 and cron-parser differ by intention; the first rule that applies explains the difference. */
 const RULES: [name: string, applies: (one: Case) => boolean][] = [
   [
-    "an hour field of */n counts elapsed time; cron-parser takes all but * for fixed hours",
+    "an hour field of */n counts elapsed time; cron-parser treats all but * as fixed hours",
     ({ expression }) => countsElapsed(expression) && !isEveryHour(expression),
   ],
   [
-    "the clock is moved by something else than an hour; cron-parser knows whole hours and one landing hour",
+    "the clock changes by something else than an hour; cron-parser knows whole hours and one landing hour",
     (one) => shiftNear(one) !== HOUR,
   ],
   [
-    "the search starts within a day of a change; cron-parser finds changes by walking over them",
+    "the search starts within a day of a change; cron-parser finds changes by stepping over them",
     (one) => nearChange(one.timezone, one.after),
   ],
   [
-    "the clock is moved a minute past the hour; cron-parser looks at whole hours",
+    "the clock changes a minute past the hour; cron-parser checks whole hours",
     ({ timezone }) => timezone === "America/St_Johns",
   ],
 ];
@@ -50,16 +51,16 @@ function shiftNear({ timezone, after, expression, ...policies }: Case): number {
   return Math.max(...shifts);
 }
 
-/** What cron-parser takes and SQL rejects; the other way round there is nothing. */
+/** Expressions that cron-parser accepts and SQL rejects; there are none the other way round. */
 const REJECTED_HERE: [name: string, applies: (expression: string) => boolean][] = [
   ["fewer than five fields: cron-parser fills them up", (text) => text.trim().split(/\s+/).length < 5],
   ["H, a value by hash", (text) => /h/i.test(text.replace(/thu|mar/gi, ""))],
   ["an occurrence of a weekday that is not written digit#digit: 5#1e0, 05#2", (text) => /#(?![1-5]$)|\d\d#/.test(text)],
   [
-    "dead letters that are no name by themselves: cron-parser reads janfeb as 12, 1jan as 11, */jan as */1",
+    "letters that are no name by themselves: cron-parser reads janfeb as 12, 1jan as 11, */jan as */1",
     (text) => /[a-z]{3}\d|\d[a-z]{3}|[a-z]{6}|\/[a-z]/i.test(text),
   ],
-  ["a day named twice that the only month has not: cron-parser drops it first", (text) => {
+  ["a day named twice that the only month does not have: cron-parser drops it first", (text) => {
     const fields = text.trim().split(/\s+/);
     return !understood(fields.with(-2, "*").join(" "));
   }],
@@ -68,7 +69,8 @@ const REJECTED_HERE: [name: string, applies: (expression: string) => boolean][] 
 async function nextInSql(cases: Case[]): Promise<(number | null)[]> {
   const column = (name: keyof Case) => cases.map((one) => one[name]);
   const rows = await project().sql`
-    select extract(epoch from messenger.cron_next(c.expression, c.timezone, to_timestamp(c.after / 1000), c.gap, c.overlap)) * 1000 as run
+    select extract(epoch from messenger.cron_next(c.expression, c.timezone, to_timestamp(c.after / 1000), c.gap,
+      c.overlap)) * 1000 as run
     from unnest(${column("expression")}::text[], ${column("timezone")}::text[], ${column("after")}::float8[], ${
     column("gap")
   }::text[], ${column("overlap")}::text[]) with ordinality as c(expression, timezone, after, gap, overlap, ord)
@@ -76,7 +78,7 @@ async function nextInSql(cases: Case[]): Promise<(number | null)[]> {
   return rows.map(({ run }) => run === null ? null : Number(run));
 }
 
-/** Null where cron-parser gives up: it loses its way at some changes of offset. */
+/** Null if cron-parser finds no run, which happens at some changes of offset. */
 function nextByCronParser({ expression, timezone, after }: Case): number | null {
   const runs = CronExpressionParser.parse(expression, { tz: timezone, currentDate: new Date(after) });
   try {
@@ -95,12 +97,12 @@ function understood(expression: string): boolean {
   }
 }
 
-/** Understood by both. */
+/** Expressions that both accept. */
 function isPlain(expression: string): boolean {
   return understood(expression) && !REJECTED_HERE.some(([, applies]) => applies(expression));
 }
 
-/** Moments within a day after each change of offset in a zone's years. */
+/** Times within a day after each change of offset in a zone's years. */
 function changesOf(timezone: string, from: number, to: number): number[] {
   const changes = [];
   for (let moment = Date.UTC(from, 0, 1); moment < Date.UTC(to + 1, 0, 1); moment += DAY) {
@@ -131,7 +133,7 @@ const show = ({ expression, timezone, after, gap, overlap }: Case) =>
   `${expression} in ${timezone} after ${new Date(after).toISOString()} (${gap}, ${overlap})`;
 const date = (moment: number | null) => moment === null ? "never" : new Date(moment).toISOString();
 
-test("oracle · the next run is the one the wall clock says, in every zone and through every change", async () => {
+test("oracle · the next run is that of the wall clock, in every zone and through every change", async () => {
   const expressions = sampleExpressions(full ? 13_000 : 40, SEED).filter(isPlain).slice(0, 10_000);
   const explained = new Map<string, string[]>();
   const unexplained: string[] = [];
@@ -166,7 +168,7 @@ test("oracle · the next run is the one the wall clock says, in every zone and t
   assert.ok(compared > 300);
 });
 
-test("oracle · what cron-parser does not understand is rejected, and nothing else", async () => {
+test("oracle · exactly the expressions that cron-parser does not accept are rejected", async () => {
   const mutants = sampleMutants(full ? 50_000 : 1_000, SEED).filter((text) => !text.includes("\0"));
   const { sql } = project();
   await sql.unsafe(`

@@ -1,10 +1,11 @@
-// Who may name dead letters, which ones a filter means, and every way to name them wrongly: rejected with a code, and nothing changed.
+// The right to select dead letters, the dead letters that a filter selects, and every wrong filter: rejected with a
+// code, without changes.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { type Row, setClock } from "./bus.ts";
-import { assertSound, dead, discard, retry } from "./dead.ts";
-import { errorOf, rejected } from "./raises.ts";
+import { assertSound, discard, makeDeadLetter, retry } from "./make_dead_letters.ts";
+import { assertRejected, errorOf } from "./assert_rejected.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
@@ -14,7 +15,7 @@ const HOUR = 3_600_000;
 const START = Date.now();
 const hours = (count: number) => new Date(START + count * HOUR).toISOString();
 
-/** Four dead letters, an hour apart: of another type, error, queue and transport each. */
+/** Four dead letters, an hour apart, each of another type, error, queue and transport. */
 async function four(): Promise<Row[]> {
   const { sql } = project();
   await sql`insert into messenger_transports (name, type) values ('email', 'supabase')`;
@@ -28,7 +29,7 @@ async function four(): Promise<Row[]> {
     ]
   ) {
     await setClock(sql, `${deadLetters.length} hours 30 minutes`);
-    deadLetters.push(await dead(sql, fields, failure));
+    deadLetters.push(await makeDeadLetter(sql, fields, failure));
   }
   return deadLetters;
 }
@@ -42,8 +43,8 @@ const filters: [name: string, filter: Row, means: number[]][] = [
   ["from, which is inclusive", { from: hours(2) }, [2, 3]],
   ["to, which is exclusive", { to: hours(2) }, [0, 1]],
   ["from and to", { from: hours(1), to: hours(3) }, [1, 2]],
-  ["several, which all must hold", { type: "Greeting", queue: "dead", to: hours(3) }, [1]],
-  ["what no letter has", { type: "Nothing", queue: "A queue; drop table" }, []],
+  ["several conditions, which must all hold", { type: "Greeting", queue: "dead", to: hours(3) }, [1]],
+  ["a value that no dead letter has", { type: "Nothing", queue: "A queue; drop table" }, []],
 ];
 
 for (const [name, filter, means] of filters) {
@@ -61,11 +62,11 @@ for (const [name, filter, means] of filters) {
       throw undo;
     }).catch((error) => assert.equal(error, undo));
     assert.deepEqual(await retry(sql, { filter }), expected);
-    assert.deepEqual(await retry(sql, { filter }), [], "resolved dead letters are in no filter");
+    assert.deepEqual(await retry(sql, { filter }), [], "resolved dead letters match no filter");
   });
 }
 
-test("max · the oldest dead letters go first, and no more than told", async () => {
+test("max · the oldest dead letters are resolved first, and at most max of them", async () => {
   const { sql } = project();
   const deadLetters = await four();
   const ids = async (max: number) => (await retry(sql, { filter: {}, max })).map(({ id }) => id);
@@ -75,7 +76,7 @@ test("max · the oldest dead letters go first, and no more than told", async () 
 });
 
 const ID = "00000000-0000-7000-8000-000000000000";
-const badNames: [name: string, args: Row, code: string, says: RegExp, status?: number][] = [
+const badNames: [name: string, args: Row, code: string, message: RegExp, status?: number][] = [
   ["neither ids nor filter", {}, "SM_FILTER", /either by ids or by a filter/],
   ["both ids and filter", { ids: [ID], filter: {} }, "SM_FILTER", /either/],
   ["a filter that is an array", { filter: [] }, "SM_FILTER", /JSON object/],
@@ -88,7 +89,7 @@ const badNames: [name: string, args: Row, code: string, says: RegExp, status?: n
   ["a number for from", { filter: { from: 1_700_000_000 } }, "SM_FILTER", /filter\.from/],
   ["no date for from", { filter: { from: "yesterday-ish" } }, "SM_FILTER", /filter\.from/],
   ["infinity for to", { filter: { to: "infinity" } }, "SM_FILTER", /filter\.to/],
-  ["a year without end for to", { filter: { to: "20000-01-01T00:00:00Z" } }, "SM_FILTER", /filter\.to/],
+  ["an infinite date for to", { filter: { to: "20000-01-01T00:00:00Z" } }, "SM_FILTER", /filter\.to/],
   ["a to that is not after from", { filter: { from: hours(2), to: hours(2) } }, "SM_FILTER", /filter\.to/],
   ["max 0", { filter: {}, max: 0 }, "SM_BATCH", /max/],
   ["max below zero", { filter: {}, max: -1 }, "SM_BATCH", /max/],
@@ -96,12 +97,12 @@ const badNames: [name: string, args: Row, code: string, says: RegExp, status?: n
   ["more ids than max", { ids: [ID, ID, ID], max: 2 }, "SM_BATCH_TOO_LARGE", /more ids than max/, 413],
 ];
 
-for (const [name, args, code, says, status] of badNames) {
+for (const [name, args, code, message, status] of badNames) {
   test(`rejected · ${name}`, async () => {
     const { sql } = project();
-    await dead(sql);
-    assert.match(await rejected(retry(sql, args), code, status), says);
-    assert.match(await rejected(discard(sql, args), code, status), says);
+    await makeDeadLetter(sql);
+    assert.match(await assertRejected(retry(sql, args), code, status), message);
+    assert.match(await assertRejected(discard(sql, args), code, status), message);
     await nothingChanged();
   });
 }
@@ -121,8 +122,8 @@ const badRetries: [name: string, args: Row, code: string, status?: number][] = [
 for (const [name, args, code, status] of badRetries) {
   test(`rejected · ${name}`, async () => {
     const { sql } = project();
-    const { deadLetter } = await dead(sql);
-    await rejected(retry(sql, "filter" in args ? args : { ids: [deadLetter], ...args }), code, status);
+    const { deadLetter } = await makeDeadLetter(sql);
+    await assertRejected(retry(sql, "filter" in args ? args : { ids: [deadLetter], ...args }), code, status);
     await nothingChanged();
   });
 }
@@ -137,7 +138,7 @@ const badTexts: [name: string, payload: string, code: string][] = [
 for (const [name, payload, code] of badTexts) {
   test(`rejected · ${name} in an edited payload`, async () => {
     const { sql } = project();
-    const { deadLetter } = await dead(sql);
+    const { deadLetter } = await makeDeadLetter(sql);
     const error = await errorOf(
       sql.unsafe("select * from messenger_retry_failed(array[$1]::uuid[], payload => $2::text::jsonb)", [
         deadLetter,
@@ -151,14 +152,14 @@ for (const [name, payload, code] of badTexts) {
 
 test("rejected · a null among the ids", async () => {
   const { sql } = project();
-  const { deadLetter } = await dead(sql);
-  await rejected(sql`select * from messenger_retry_failed(array[${deadLetter}, null]::uuid[])`, "SM_FILTER");
+  const { deadLetter } = await makeDeadLetter(sql);
+  await assertRejected(sql`select * from messenger_retry_failed(array[${deadLetter}, null]::uuid[])`, "SM_FILTER");
   await nothingChanged();
 });
 
 test("rights · service_role may, users may not", async () => {
   const { sql } = project();
-  const [one, two] = [await dead(sql, { idempotency_key: "k" }), await dead(sql)];
+  const [one, two] = [await makeDeadLetter(sql, { idempotency_key: "k" }), await makeDeadLetter(sql)];
   for (const role of ["anon", "authenticated"] as const) {
     await assert.rejects(asRole(sql, role, (tx) => retry(tx, { filter: {} })), { code: "42501" });
     await assert.rejects(asRole(sql, role, (tx) => discard(tx, { filter: {} })), { code: "42501" });
@@ -169,7 +170,7 @@ test("rights · service_role may, users may not", async () => {
     assert.equal(await discard(tx, { ids: [two.deadLetter] }), 1);
     assert.equal((await tx`select * from messenger.replay_report()`).length, 1);
   });
-  await rejected(asRole(sql, "service_role", (tx) => retry(tx, {})), "SM_FILTER");
+  await assertRejected(asRole(sql, "service_role", (tx) => retry(tx, {})), "SM_FILTER");
 });
 
 async function nothingChanged() {

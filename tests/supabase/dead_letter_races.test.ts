@@ -1,20 +1,28 @@
-// One letter, many hands: resolved once, by one of them, and nobody waits crosswise.
+// Concurrent changes of one dead letter: it is resolved once, by one of them, without deadlocks.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { call, claim, dispatch, messageOf, setClock } from "./bus.ts";
-import { assertSound, dead, deadLettersOf, die, discard, manyDead, retry } from "./dead.ts";
-import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
+import {
+  assertSound,
+  deadLettersOf,
+  discard,
+  failForGood,
+  makeDeadLetter,
+  makeDeadLetters,
+  retry,
+} from "./make_dead_letters.ts";
+import { limitLockWaits, pidOf, untilBlocked } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
-Deno.test.beforeAll(() => limitWaiting(project().sql));
+Deno.test.beforeAll(() => limitLockWaits(project().sql));
 Deno.test.beforeEach(() => empty(project().sql));
 Deno.test.afterEach(() => assertSound(project().sql));
 
 const outcomes = (rows: { outcome: string }[]) => rows.map(({ outcome }) => outcome);
 
-test("race · of two retries one is retried, the other hears that it was resolved", async () => {
+test("race · of two retries one succeeds, and the other is reported as resolved", async () => {
   const { sql } = project();
-  const { id, deadLetter } = await dead(sql);
+  const { id, deadLetter } = await makeDeadLetter(sql);
   await using first = session(project());
   await using second = session(project());
   const pid = await pidOf(second);
@@ -27,9 +35,9 @@ test("race · of two retries one is retried, the other hears that it was resolve
   assert.deepEqual((await claim(sql)).map((row) => [row.id, row.fence]), [[id, "2"]]);
 });
 
-test("race · when the first retry rolls back, the second retries", async () => {
+test("race · if the first retry rolls back, the second one retries", async () => {
   const { sql } = project();
-  const { deadLetter } = await dead(sql, { idempotency_key: "k" });
+  const { deadLetter } = await makeDeadLetter(sql, { idempotency_key: "k" });
   await using first = session(project());
   await using second = session(project());
   const pid = await pidOf(second);
@@ -41,10 +49,10 @@ test("race · when the first retry rolls back, the second retries", async () => 
   assert.deepEqual(outcomes(await waiting), ["retried"]);
 });
 
-test("race · a discard that waited for a retry gives up nothing, and the other way round", async () => {
+test("race · a discard that waited for a retry discards nothing, and the other way round", async () => {
   const { sql } = project();
   for (const [one, other, status] of [["retry", "discard", "pending"], ["discard", "retry", "failed"]]) {
-    const { id, deadLetter } = await dead(sql, { queue: one });
+    const { id, deadLetter } = await makeDeadLetter(sql, { queue: one });
     const run = {
       retry: async (own: typeof sql) => outcomes(await retry(own, { ids: [deadLetter] }))[0] === "retried",
       discard: async (own: typeof sql) => await discard(own, { ids: [deadLetter] }) === 1,
@@ -62,10 +70,10 @@ test("race · a discard that waited for a retry gives up nothing, and the other 
   }
 });
 
-test("race · ids in opposite order wait for the first letter they share, not crosswise", async () => {
+test("race · calls with ids in opposite order wait for the first shared one, without a deadlock", async () => {
   const { sql } = project();
   const deadLetters: string[] = [];
-  for (let n = 0; n < 3; n++) deadLetters.push((await dead(sql)).deadLetter);
+  for (let n = 0; n < 3; n++) deadLetters.push((await makeDeadLetter(sql)).deadLetter);
   await using holder = session(project());
   await using first = session(project());
   await using second = session(project());
@@ -79,10 +87,10 @@ test("race · ids in opposite order wait for the first letter they share, not cr
   assert.deepEqual(replies.toSorted(), ["resolved", "resolved", "resolved", "resolved", "retried", "retried"]);
 });
 
-test("race · two chunks of one filter take different dead letters", async () => {
+test("race · two chunks of one filter resolve different dead letters", async () => {
   const { sql } = project();
   const deadLetters: string[] = [];
-  for (let n = 0; n < 4; n++) deadLetters.push((await dead(sql)).deadLetter);
+  for (let n = 0; n < 4; n++) deadLetters.push((await makeDeadLetter(sql)).deadLetter);
   await using first = session(project());
   await using second = session(project());
   const pid = await pidOf(second);
@@ -94,9 +102,9 @@ test("race · two chunks of one filter take different dead letters", async () =>
   assert.deepEqual([...chunk, ...await waiting].map(({ id }) => id), deadLetters);
 });
 
-test("race · from many sessions at once each of a thousand dead letters is resolved exactly once", async () => {
+test("race · each of a thousand dead letters is resolved exactly once by many concurrent sessions", async () => {
   const { sql } = project();
-  const ids = await manyDead(sql, 1000);
+  const ids = await makeDeadLetters(sql, 1000);
   const sessions = Array.from({ length: 4 }, () => session(project()));
   try {
     const retried: string[] = [];
@@ -118,10 +126,10 @@ test("race · from many sessions at once each of a thousand dead letters is reso
   }
 });
 
-test("race · a retry that is not committed has given nothing to a worker, and its key still answers", async () => {
+test("race · an uncommitted retry is not claimed by a worker, and its key still returns the message", async () => {
   const { sql } = project();
   const fields = { queue: "dead", idempotency_key: "k", idempotency_window: "0" };
-  const { id, deadLetter } = await dead(sql, fields);
+  const { id, deadLetter } = await makeDeadLetter(sql, fields);
   await using operator = session(project());
   await operator`begin`;
   await retry(operator, { ids: [deadLetter] });
@@ -133,9 +141,9 @@ test("race · a retry that is not committed has given nothing to a worker, and i
 });
 
 for (const [ending, outcome] of [["commit", "conflict"], ["rollback", "retried"]]) {
-  test(`race · a retry waits for the dispatch that is taking its lost key: after its ${ending}, ${outcome}`, async () => {
+  test(`race · a retry waits for a dispatch that takes its lost key: after its ${ending}, ${outcome}`, async () => {
     const { sql } = project();
-    const { deadLetter } = await dead(sql, { idempotency_key: "k" });
+    const { deadLetter } = await makeDeadLetter(sql, { idempotency_key: "k" });
     await sql`delete from messenger.idempotency_keys`;
     await using producer = session(project());
     await using operator = session(project());
@@ -149,9 +157,9 @@ for (const [ending, outcome] of [["commit", "conflict"], ["rollback", "retried"]
   });
 }
 
-test("race · a dispatch waits for the retry that is putting its lost key back, and is its duplicate", async () => {
+test("race · a dispatch waits for a retry that restores its lost key, and is its duplicate", async () => {
   const { sql } = project();
-  const { id, deadLetter } = await dead(sql, { idempotency_key: "k" });
+  const { id, deadLetter } = await makeDeadLetter(sql, { idempotency_key: "k" });
   await sql`delete from messenger.idempotency_keys`;
   await using operator = session(project());
   await using producer = session(project());
@@ -161,13 +169,13 @@ test("race · a dispatch waits for the retry that is putting its lost key back, 
   const waiting = dispatch(producer, { queue: "dead", idempotency_key: "k" });
   await untilBlocked(sql, pid);
   await operator`commit`;
-  const { id: answered, duplicate } = await waiting;
-  assert.deepEqual([answered, duplicate], [id, true]);
+  const { id: returned, duplicate } = await waiting;
+  assert.deepEqual([returned, duplicate], [id, true]);
 });
 
-test("race · the clock that prunes sees an old letter before its retry or an unfinished message after it", async () => {
+test("race · pruning sees an old dead letter before its retry or an unfinished message after it", async () => {
   const { sql } = project();
-  const { id, deadLetter } = await dead(sql, { idempotency_key: "k" });
+  const { id, deadLetter } = await makeDeadLetter(sql, { idempotency_key: "k" });
   await setClock(sql, "400 days");
   await using operator = session(project());
   await operator`begin`;
@@ -179,15 +187,15 @@ test("race · the clock that prunes sees an old letter before its retry or an un
   assert.equal((await sql`select from messenger.idempotency_keys`).length, 1);
 });
 
-test("race · a retry that waited while the message lived and died again leaves the new letter alone", async () => {
+test("race · a retry that waited while the message failed again does not change the new dead letter", async () => {
   const { sql } = project();
-  const { id, deadLetter } = await dead(sql);
+  const { id, deadLetter } = await makeDeadLetter(sql);
   await using first = session(project());
   await using second = session(project());
   const pid = await pidOf(second);
   await first`begin`;
   await retry(first, { ids: [deadLetter] });
-  await die(first, (await claim(first))[0]);
+  await failForGood(first, (await claim(first))[0]);
   const waiting = retry(second, { ids: [deadLetter] });
   await untilBlocked(sql, pid);
   await first`commit`;

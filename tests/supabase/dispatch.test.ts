@@ -1,13 +1,23 @@
-// messenger_dispatch and messenger_dispatch_batch: what is stored, what is answered.
+// messenger_dispatch and messenger_dispatch_batch: the stored rows and the results.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, call, claim, dispatch, dispatchMany, held, messageOf, secondsUntil, setClock } from "./bus.ts";
+import {
+  call,
+  callValue,
+  claim,
+  dispatch,
+  dispatchAndClaim,
+  dispatchMany,
+  messageOf,
+  secondsUntil,
+  setClock,
+} from "./bus.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
 
-test("dispatch · answers what was stored", async () => {
+test("dispatch · returns the stored values", async () => {
   const { sql } = project();
   const [reply] =
     await sql`select * from messenger_dispatch('Greeting', '{"to": "Ada"}', queue => 'letters', priority => 7)`;
@@ -29,7 +39,7 @@ test("dispatch · answers what was stored", async () => {
   assert.deepEqual(reply.available_at, row.available_at);
 });
 
-test("dispatch · a type alone takes every default", async () => {
+test("dispatch · a type alone has the default of every option", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql);
   const row = await messageOf(sql, id);
@@ -46,14 +56,16 @@ test("dispatch · a type alone takes every default", async () => {
 test("dispatch · a null parameter means its default", async () => {
   const { sql } = project();
   const [reply] = await sql`
-    select * from messenger_dispatch('Greeting', payload => null, queue => null, priority => null, available_at => null, delay => null,
-      idempotency_key => null, idempotency_mode => null, idempotency_window => null, ordering_key => null, transport => null,
+    select * from messenger_dispatch('Greeting', payload => null, queue => null, priority => null, available_at => null,
+      delay => null,
+      idempotency_key => null, idempotency_mode => null, idempotency_window => null, ordering_key => null,
+      transport => null,
       max_retries => null, expires_at => null, headers => null, metadata => null)`;
   const row = await messageOf(sql, reply.id);
   assert.deepEqual([row.body, row.headers, row.metadata, row.priority, row.queue_name], [{}, {}, {}, 5, "default"]);
 });
 
-test("dispatch · every field it is given is in the row", async () => {
+test("dispatch · every given field is stored in the row", async () => {
   const { sql } = project();
   const at = new Date(Date.now() + 3_600_000);
   const until = new Date(Date.now() + 7_200_000);
@@ -84,21 +96,21 @@ test("dispatch · a delay counts from now", async () => {
   assert.equal((await claim(sql)).length, 0);
 });
 
-test("dispatch · a moment in the past means now", async () => {
+test("dispatch · a time in the past means now", async () => {
   const { sql } = project();
   const { id, available_at } = await dispatch(sql, { available_at: new Date("2001-01-01T00:00:00Z") });
   assert(Math.abs(await secondsUntil(sql, available_at)) < 5);
   assert.deepEqual((await messageOf(sql, id)).scheduled_at, new Date("2001-01-01T00:00:00Z"));
 });
 
-test("dispatch · the bus's clock stamps the row", async () => {
+test("dispatch · the row has the time of the bus's clock", async () => {
   const { sql } = project();
   await setClock(sql, "3 days");
   const { created_at } = await messageOf(sql, (await dispatch(sql)).id);
   assert(created_at.getTime() > Date.now() + 2.9 * 86_400_000);
 });
 
-test("dispatch · rolled back, there is no message; before the commit nobody sees it", async () => {
+test("dispatch · rolled back, there is no message; before the commit no other session sees it", async () => {
   await using writer = session(project());
   const { sql } = project();
   await writer`begin`;
@@ -109,7 +121,7 @@ test("dispatch · rolled back, there is no message; before the commit nobody see
   assert.equal((await sql`select from messenger_messages`).length, 0);
 });
 
-test("dispatch · ids are version 7 and ordered as the messages were", async () => {
+test("dispatch · ids are version 7 and in the order of the messages", async () => {
   const { sql } = project();
   const ids = [await dispatchMany(sql, 200), await dispatchMany(sql, 200)].flat();
   assert(ids.every((id) => /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/.test(id)));
@@ -123,15 +135,16 @@ test("dispatch · ids made in one microsecond by many sessions differ", async ()
   assert.equal(count, "20000");
 });
 
-test("dispatch · service_role may, and the row names the user of its token", async () => {
+test("dispatch · service_role may, and the row has the user of its token", async () => {
   const user = crypto.randomUUID();
   const reply = await asRole(project().sql, "service_role", (sql) => dispatch(sql), user);
   assert.equal((await messageOf(project().sql, reply.id)).created_by, user);
 });
 
-test("dispatch · a registered type's route and retries apply, and arguments win over them", async () => {
+test("dispatch · a registered type's route and retries apply, and arguments override them", async () => {
   const { sql } = project();
-  await sql`select messenger_register('[{"type": "Mail", "transport": "post", "queue": "mail", "priority": 8, "retry": {"max_retries": 9}}]')`;
+  await sql`select messenger_register(
+    '[{"type": "Mail", "transport": "post", "queue": "mail", "priority": 8, "retry": {"max_retries": 9}}]')`;
   const routed = await messageOf(sql, (await dispatch(sql, { type: "Mail" })).id);
   assert.deepEqual([routed.transport_name, routed.queue_name, routed.priority, routed.max_retries], [
     "post",
@@ -146,7 +159,7 @@ test("dispatch · a registered type's route and retries apply, and arguments win
   assert.deepEqual([own.transport_name, own.queue_name, own.priority, own.max_retries], ["supabase", "a", 1, 2]);
 });
 
-test("dispatch · a payload of exactly 256 KB is taken", async () => {
+test("dispatch · a payload of exactly 256 KB is accepted", async () => {
   const { sql } = project();
   const [{ id }] =
     await sql`select * from messenger_dispatch('Greeting', jsonb_build_object('a', repeat('x', 262144 - 9)))`;
@@ -154,7 +167,7 @@ test("dispatch · a payload of exactly 256 KB is taken", async () => {
   assert.equal(bytes, 262144);
 });
 
-test("dispatch · JSON 64 deep is taken, and so are the largest doubles", async () => {
+test("dispatch · JSON of depth 64 is accepted, and so are the largest doubles", async () => {
   const { sql } = project();
   const deep = `${'{"a":'.repeat(64)}1${"}".repeat(64)}`;
   assert((await sql.unsafe(`select * from messenger_dispatch('Greeting', '${deep}')`))[0].id);
@@ -163,14 +176,14 @@ test("dispatch · JSON 64 deep is taken, and so are the largest doubles", async 
   );
 });
 
-test("dispatch · strings that look like trouble are stored as they are", async () => {
+test("dispatch · strings that look like SQL are stored unchanged", async () => {
   const { sql } = project();
   const payload = { __proto_: "x", "'; drop table": '\u2028\\u0000 "quoted" 💌', nested: { a: null } };
   const { id } = await dispatch(sql, { payload });
   assert.deepEqual((await messageOf(sql, id)).body, payload);
 });
 
-test("batch · answers in order, with the values of each", async () => {
+test("batch · returns results in order, with the values of each", async () => {
   const { sql } = project();
   const replies = await call(sql, "messenger_dispatch_batch", {
     messages: [{ type: "A", queue: "x" }, { type: "B", payload: { n: 2 }, delay: "1 hour" }, {
@@ -189,12 +202,12 @@ test("batch · answers in order, with the values of each", async () => {
   assert(Math.abs(await secondsUntil(sql, replies[2].available_at) - 60) < 5);
 });
 
-test("batch · takes a thousand", async () => {
+test("batch · accepts a thousand", async () => {
   const ids = await dispatchMany(project().sql, 1000);
   assert.equal(new Set(ids).size, 1000);
 });
 
-test("batch · not atomic, the good are stored and the bad say why", async () => {
+test("batch · not atomic, valid messages are stored and bad ones have their error", async () => {
   const { sql } = project();
   const replies = await call(sql, "messenger_dispatch_batch", {
     messages: [{ type: "A" }, { type: "no good" }, { type: "B", prioritty: 3 }, { type: "C" }],
@@ -212,16 +225,16 @@ test("batch · atomic null means atomic", async () => {
   assert.equal((await sql`select from messenger_messages`).length, 0);
 });
 
-test("dispatch · a message to a sync transport is a row that can be claimed", async () => {
+test("dispatch · a message for a sync transport is a row that can be claimed", async () => {
   const { sql } = project();
   const { id, transport } = await dispatch(sql, { transport: "sync" });
   assert.equal(transport, "sync");
   assert.deepEqual((await claim(sql, { transport: "sync" })).map((row) => row.id), [id]);
 });
 
-test("rows · the constraints reject a row that lies about its state", async () => {
+test("rows · the constraints reject a row with a contradictory state", async () => {
   const { sql } = project();
-  const { id } = await held(sql);
+  const { id } = await dispatchAndClaim(sql);
   for (
     const lie of [
       "status = 'pending'",
@@ -236,10 +249,10 @@ test("rows · the constraints reject a row that lies about its state", async () 
   ) {
     await assert.rejects(sql.unsafe(`update messenger_messages set ${lie} where id = '${id}'`), { code: "23514" }, lie);
   }
-  assert.equal(await ask(sql, "messenger_complete", { id, fence: "1" }), "completed");
+  assert.equal(await callValue(sql, "messenger_complete", { id, fence: "1" }), "completed");
 });
 
-test("rows · updated_at moves with any hand-made update, by the trigger", async () => {
+test("rows · the trigger changes updated_at with every manual update", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql);
   const before = await messageOf(sql, id);
@@ -248,7 +261,7 @@ test("rows · updated_at moves with any hand-made update, by the trigger", async
   assert((await messageOf(sql, id)).updated_at.getTime() > before.updated_at.getTime() + 3_500_000);
 });
 
-test("batch · moments in every form of ISO 8601 that Postgres prints are taken, and mean the same in every session", async () => {
+test("batch · times in every form of ISO 8601 that Postgres prints mean the same in every session", async () => {
   const moments = [
     "2100-01-31T09:00:00Z",
     "2100-01-31 09:00:00+00",
@@ -266,7 +279,7 @@ test("batch · moments in every form of ISO 8601 that Postgres prints are taken,
   }
 });
 
-test("batch · durations with a unit are taken in every style that Postgres prints, and zero as text needs none", async () => {
+test("batch · durations with a unit are accepted in every style of Postgres, zero needs no unit", async () => {
   for (const style of ["postgres", "postgres_verbose", "sql_standard", "iso_8601"]) {
     await using own = session(project());
     await own.unsafe(`set intervalstyle = ${style}`);

@@ -1,35 +1,36 @@
-// Every dispatch that must be rejected: code, status, remedy, and nothing stored, alone and at each place of a batch.
+// Rejected dispatches: code, status, remedy, and nothing stored, alone and at each index of a batch.
 import assert from "node:assert/strict";
 import { ERRORS } from "../../shared/errors.ts";
 import { empty, test, useProject } from "../project.ts";
 import { call } from "./bus.ts";
-import { errorOf, rejected } from "./raises.ts";
+import { assertRejected, errorOf } from "./assert_rejected.ts";
 
 const project = useProject();
 Deno.test.beforeAll(async () => {
   await empty(project().sql);
   await project()
-    .sql`insert into messenger_transports (name, type, enabled) values ('off', 'supabase', false), ('broker', 'redis', true)`;
+    .sql`insert into messenger_transports (name, type, enabled)
+      values ('off', 'supabase', false), ('broker', 'redis', true)`;
 });
 
 const stored = async () => (await project().sql`select from messenger_messages`).length;
 const nested = (depth: number) => `${'{"a":'.repeat(depth)}1${"}".repeat(depth)}`;
 
-// What is wrong, the arguments after the type in SQL, the code and, where it is not 400, the status.
+// The fault, the arguments after the type in SQL, the code and, if it is not 400, the status.
 const CALLS: [what: string, args: string, code: string, status?: number][] = [
   ["an empty type", "''", "SM_TYPE"],
   ["no type", "null", "SM_TYPE"],
   ["a type of 129 characters", "repeat('a', 129)", "SM_TYPE"],
   ["a type with a space", "'Two words'", "SM_TYPE"],
   ["a type of SQL", "'a''; drop table messenger_messages --'", "SM_TYPE"],
-  ["a type of look-alikes", "'Grееting'", "SM_TYPE"],
+  ["a type of look-alike characters", "'Grееting'", "SM_TYPE"],
   ["a type that starts with a digit", "'1Greeting'", "SM_TYPE"],
-  ["a type with a line's end", "E'Greeting\\n'", "SM_TYPE"],
+  ["a type with a line break at its end", "E'Greeting\\n'", "SM_TYPE"],
   ["a queue in capitals", "'T', queue => 'Default'", "SM_QUEUE"],
   ["an empty queue", "'T', queue => ''", "SM_QUEUE"],
   ["a queue of 64 characters", "'T', queue => repeat('q', 64)", "SM_QUEUE"],
   ["a queue with a slash", "'T', queue => 'a/b'", "SM_QUEUE"],
-  ["a queue with a line's end", "'T', queue => E'a\\n'", "SM_QUEUE"],
+  ["a queue with a line break at its end", "'T', queue => E'a\\n'", "SM_QUEUE"],
   ["an unknown transport", "'T', transport => 'pigeon'", "SM_TRANSPORT"],
   ["an empty transport", "'T', transport => ''", "SM_TRANSPORT"],
   ["a disabled transport", "'T', transport => 'off'", "SM_TRANSPORT"],
@@ -100,8 +101,8 @@ const CALLS: [what: string, args: string, code: string, status?: number][] = [
   ["a payload 500 deep", `'T', '${nested(500)}'`, "SM_DEPTH"],
   ["headers 65 deep", `'T', headers => '${nested(65)}'`, "SM_DEPTH"],
   ["arrays 65 deep", `'T', jsonb_build_object('a', '${"[".repeat(64)}${"]".repeat(64)}'::jsonb)`, "SM_DEPTH"],
-  ["a number no double can hold", `'T', '{"n": 1e131071}'`, "SM_NUMBER_RANGE", 422],
-  ["a negative number no double can hold", `'T', '{"n": [{"m": -1e400}]}'`, "SM_NUMBER_RANGE", 422],
+  ["a number that no double can represent", `'T', '{"n": 1e131071}'`, "SM_NUMBER_RANGE", 422],
+  ["a negative number that no double can represent", `'T', '{"n": [{"m": -1e400}]}'`, "SM_NUMBER_RANGE", 422],
   ["a number too close to zero", `'T', '{"n": 1e-400}'`, "SM_NUMBER_RANGE", 422],
   ["an out-of-range number in the headers", `'T', headers => '{"n": 1e131071}'`, "SM_NUMBER_RANGE", 422],
   ["an out-of-range number in the metadata", `'T', metadata => '{"n": 1e131071}'`, "SM_NUMBER_RANGE", 422],
@@ -109,7 +110,7 @@ const CALLS: [what: string, args: string, code: string, status?: number][] = [
 
 for (const [what, args, code, status] of CALLS) {
   test(`dispatch · ${what} is rejected: ${code}`, async () => {
-    await rejected(project().sql.unsafe(`select * from messenger_dispatch(${args})`), code, status);
+    await assertRejected(project().sql.unsafe(`select * from messenger_dispatch(${args})`), code, status);
     assert.equal(await stored(), 0);
   });
 }
@@ -129,24 +130,24 @@ const ELEMENTS: [what: string, element: string, code: string, status?: number][]
   ["a priority in quotes", '{"type": "T", "priority": "5"}', "SM_PRIORITY"],
   ["a priority that is null", '{"type": "T", "priority": null}', "SM_PRIORITY"],
   ["priority 5.5", '{"type": "T", "priority": 5.5}', "SM_PRIORITY"],
-  ["a priority no int holds", '{"type": "T", "priority": 1e300}', "SM_PRIORITY"],
+  ["a priority out of the range of int", '{"type": "T", "priority": 1e300}', "SM_PRIORITY"],
   ["max_retries in quotes", '{"type": "T", "max_retries": "3"}', "SM_MAX_RETRIES"],
   ["max_retries 1.5", '{"type": "T", "max_retries": 1.5}', "SM_MAX_RETRIES"],
   ["max_retries that is true", '{"type": "T", "max_retries": true}', "SM_MAX_RETRIES"],
   ["max_retries that is null", '{"type": "T", "max_retries": null}', "SM_MAX_RETRIES"],
-  ["max_retries no int holds", '{"type": "T", "max_retries": 1e300}', "SM_MAX_RETRIES"],
-  ["a moment that is a number", '{"type": "T", "available_at": 1700000000}', "SM_AVAILABLE_AT"],
-  ["a moment that is no moment", '{"type": "T", "available_at": "soonish"}', "SM_AVAILABLE_AT"],
-  ["a moment that is null", '{"type": "T", "available_at": null}', "SM_AVAILABLE_AT"],
+  ["max_retries out of the range of int", '{"type": "T", "max_retries": 1e300}', "SM_MAX_RETRIES"],
+  ["a time that is a number", '{"type": "T", "available_at": 1700000000}', "SM_AVAILABLE_AT"],
+  ["a time that cannot be read", '{"type": "T", "available_at": "soonish"}', "SM_AVAILABLE_AT"],
+  ["a time that is null", '{"type": "T", "available_at": null}', "SM_AVAILABLE_AT"],
   ["a moment at infinity", '{"type": "T", "available_at": "infinity"}', "SM_AVAILABLE_AT"],
   ["the 30th of February", '{"type": "T", "available_at": "2030-02-30T00:00:00Z"}', "SM_AVAILABLE_AT"],
   ["a delay that is no interval", '{"type": "T", "delay": "soonish"}', "SM_DELAY"],
   ["a moment without a zone", '{"type": "T", "available_at": "2100-01-31T09:00:00"}', "SM_AVAILABLE_AT"],
   ["a moment without a time", '{"type": "T", "available_at": "2100-01-31"}', "SM_AVAILABLE_AT"],
   ["a moment in words", '{"type": "T", "available_at": "tomorrow"}', "SM_AVAILABLE_AT"],
-  ["a moment that depends on DateStyle", '{"type": "T", "available_at": "02/01/2100 09:00 UTC"}', "SM_AVAILABLE_AT"],
+  ["a time that depends on DateStyle", '{"type": "T", "available_at": "02/01/2100 09:00 UTC"}', "SM_AVAILABLE_AT"],
   [
-    "a moment with the name of a zone",
+    "a time with the name of a zone",
     '{"type": "T", "available_at": "2100-01-31 09:00 Europe/Berlin"}',
     "SM_AVAILABLE_AT",
   ],
@@ -172,7 +173,7 @@ const ELEMENTS: [what: string, element: string, code: string, status?: number][]
   ["a delay of 1e300 seconds", '{"type": "T", "delay": 1e300}', "SM_DELAY"],
   ["a negative delay in seconds", '{"type": "T", "delay": -1}', "SM_DELAY"],
   ["an expiry that is null", '{"type": "T", "expires_at": null}', "SM_EXPIRES_AT"],
-  ["an expiry that is no moment", '{"type": "T", "expires_at": "never"}', "SM_EXPIRES_AT"],
+  ["an expiry that cannot be read", '{"type": "T", "expires_at": "never"}', "SM_EXPIRES_AT"],
   ["a key that is a number", '{"type": "T", "idempotency_key": 1}', "SM_IDEMPOTENCY_KEY"],
   ["a key that is null", '{"type": "T", "idempotency_key": null}', "SM_IDEMPOTENCY_KEY"],
   [
@@ -196,11 +197,15 @@ const ELEMENTS: [what: string, element: string, code: string, status?: number][]
 ];
 
 for (const [what, element, code, status = 400] of ELEMENTS) {
-  test(`batch · ${what} is rejected at each place: ${code}`, async () => {
+  test(`batch · ${what} is rejected at each index: ${code}`, async () => {
     const { sql } = project();
     for (const at of [1, 2, 3]) {
       const list = ['{"type": "A"}', '{"type": "B"}', '{"type": "C"}'].with(at - 1, element);
-      const message = await rejected(sql.unsafe(`select * from messenger_dispatch_batch('[${list}]')`), code, status);
+      const message = await assertRejected(
+        sql.unsafe(`select * from messenger_dispatch_batch('[${list}]')`),
+        code,
+        status,
+      );
       assert(message.includes(`message ${at}`), message);
       assert.equal(await stored(), 0);
     }
@@ -221,7 +226,7 @@ test("batch · an unknown field is named", async () => {
   const { sql } = project();
   assert(
     /prioritty/.test(
-      await rejected(
+      await assertRejected(
         sql`select * from messenger_dispatch_batch('[{"type": "T", "prioritty": 5}]')`,
         "SM_UNKNOWN_FIELD",
       ),
@@ -229,15 +234,15 @@ test("batch · an unknown field is named", async () => {
   );
 });
 
-test("batch · none, no list, and more than a thousand are rejected", async () => {
+test("batch · an empty one, one that is no list, and one of more than a thousand are rejected", async () => {
   const { sql } = project();
   for (const messages of ["[]", "{}", "5", '"x"', "null"]) {
-    await rejected(sql.unsafe(`select * from messenger_dispatch_batch('${messages}')`), "SM_BATCH");
+    await assertRejected(sql.unsafe(`select * from messenger_dispatch_batch('${messages}')`), "SM_BATCH");
   }
-  await rejected(sql`select * from messenger_dispatch_batch(null)`, "SM_BATCH");
+  await assertRejected(sql`select * from messenger_dispatch_batch(null)`, "SM_BATCH");
   const messages = Array.from({ length: 1001 }, () => ({ type: "T" }));
-  await rejected(call(sql, "messenger_dispatch_batch", { messages }), "SM_BATCH_TOO_LARGE", 413);
-  await rejected(call(sql, "messenger_dispatch_batch", { messages, atomic: false }), "SM_BATCH_TOO_LARGE", 413);
+  await assertRejected(call(sql, "messenger_dispatch_batch", { messages }), "SM_BATCH_TOO_LARGE", 413);
+  await assertRejected(call(sql, "messenger_dispatch_batch", { messages, atomic: false }), "SM_BATCH_TOO_LARGE", 413);
   assert.equal(await stored(), 0);
 });
 
@@ -245,19 +250,20 @@ test("batch · more than 8 MB is rejected", async () => {
   const { sql } = project();
   const work = sql`
     select * from messenger_dispatch_batch((
-      select jsonb_agg(jsonb_build_object('type', 'T', 'payload', jsonb_build_object('a', repeat('x', 200000)))) from generate_series(1, 50)))`;
-  await rejected(work, "SM_BATCH_TOO_LARGE", 413);
+      select jsonb_agg(jsonb_build_object('type', 'T', 'payload', jsonb_build_object('a', repeat('x', 200000))))
+        from generate_series(1, 50)))`;
+  await assertRejected(work, "SM_BATCH_TOO_LARGE", 413);
   assert.equal(await stored(), 0);
 });
 
 test("batch · a bad last element of a thousand stores nothing", async () => {
   const { sql } = project();
   const messages = [...Array.from({ length: 999 }, () => ({ type: "T" })), { type: "T", priority: 0 }];
-  assert(/message 1000/.test(await rejected(call(sql, "messenger_dispatch_batch", { messages }), "SM_PRIORITY")));
+  assert(/message 1000/.test(await assertRejected(call(sql, "messenger_dispatch_batch", { messages }), "SM_PRIORITY")));
   assert.equal(await stored(), 0);
 });
 
-test("dispatch · what Postgres rejects while it reads the arguments keeps its own SQLSTATE", async () => {
+test("dispatch · arguments that Postgres itself cannot read keep its SQLSTATE", async () => {
   const { sql } = project();
   const reads: [string, string][] = [
     [`'T', '{"a": "\\u0000"}'`, "22P05"],
@@ -277,7 +283,7 @@ test("dispatch · what Postgres rejects while it reads the arguments keeps its o
   assert.equal(await stored(), 0);
 });
 
-test("errors · every code has the status that shared/errors.ts gives it", async () => {
+test("errors · every code has the status of shared/errors.ts", async () => {
   const rows = await project().sql<
     { code: string; status: number; hint: string }[]
   >`select * from messenger.error_codes()`;
@@ -288,6 +294,6 @@ test("errors · every code has the status that shared/errors.ts gives it", async
   }
 });
 
-test("errors · a code that is not listed is a fault, not a silence", async () => {
+test("errors · a code that is not listed is an error, too", async () => {
   assert.equal((await errorOf(project().sql`select messenger.raise_error('SM_NONSENSE')`)).code, "P0002");
 });

@@ -1,15 +1,27 @@
-// Events and transactions: one event an end, however often a outcome is sent, by how many sessions, and none for what was rolled back.
+// Events and transactions: one event per end, however many sessions repeat an outcome, and none for rolled back
+// outcomes.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, type Asker, call, claim, dispatch, held, messageOf, type Row, setClock, settle } from "./bus.ts";
-import { limitWaiting, patient, untilPolling } from "./until_blocked.ts";
+import {
+  call,
+  callValue,
+  claim,
+  dispatch,
+  dispatchAndClaim,
+  messageOf,
+  type Row,
+  setClock,
+  settle,
+  type SqlClient,
+} from "./bus.ts";
+import { limitLockWaits, untilPolling, waitLongForRows } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
 
 Deno.test.beforeAll(async () => {
   const { sql } = project();
-  await limitWaiting(sql);
+  await limitLockWaits(sql);
   await sql.unsafe(`create function public.listen(args jsonb) returns jsonb language sql as 'select args'`);
 });
 Deno.test.beforeEach(async () => {
@@ -18,13 +30,14 @@ Deno.test.beforeEach(async () => {
   for (const event of ["completed", "retried", "dead", "failed"]) await on(sql, event);
 });
 
-async function on(sql: Asker, event: string): Promise<void> {
+async function on(sql: SqlClient, event: string): Promise<void> {
   await sql`select messenger.on(${event}, 'listen', 'Greeting')`;
 }
 
 async function told(): Promise<string[]> {
   const rows = await project().sql`
-    select body ->> 'event' as event from messenger_messages where message_type = 'symphony.event' order by created_at, 1`;
+    select body ->> 'event' as event from messenger_messages where message_type = 'symphony.event'
+      order by created_at, 1`;
   return rows.map(({ event }) => event);
 }
 
@@ -37,9 +50,9 @@ const types = ["Greeting"];
 
 class RolledBack extends Error {}
 
-test("rolled back · a outcome that is undone was never told", async () => {
+test("rolled back · an outcome that is rolled back has no event", async () => {
   const { sql } = project();
-  const message = await held(sql);
+  const message = await dispatchAndClaim(sql);
   await sql.begin(async (tx) => {
     await settle(tx, result(message, "completed"));
     throw new RolledBack();
@@ -49,31 +62,31 @@ test("rolled back · a outcome that is undone was never told", async () => {
   assert.deepEqual(await told(), ["completed"]);
 });
 
-test("lost reply · each outcome repeated, and others after it, are told once", async () => {
+test("lost reply · repeated and later outcomes cause no second event", async () => {
   const { sql } = project();
-  const first = await held(sql);
+  const first = await dispatchAndClaim(sql);
   for (let n = 0; n < 3; n++) await settle(sql, result(first, "failed", { delay_ms: 0 }));
   assert.deepEqual(await told(), ["retried"]);
   const [second] = await claim(sql, { types });
   for (const outcome of ["completed", "completed", "failed", "snoozed"]) await settle(sql, result(second, outcome));
   await settle(sql, [...result(first, "completed"), ...result(second, "completed"), ...result(second, "completed")]);
   assert.deepEqual(await told(), ["retried", "completed"]);
-  const dead = await held(sql, {}, { types });
+  const dead = await dispatchAndClaim(sql, {}, { types });
   for (let n = 0; n < 2; n++) await settle(sql, result(dead, "failed", { retryable: false }));
   assert.deepEqual(await told(), ["retried", "completed", "dead", "failed"]);
 });
 
-test("two outcomes on one delivery in a call · the first one is told", async () => {
+test("two outcomes on one delivery in a call · the first one has an event", async () => {
   const { sql } = project();
-  const message = await held(sql);
+  const message = await dispatchAndClaim(sql);
   await settle(sql, [...result(message, "completed"), ...result(message, "failed", { retryable: false })]);
   assert.deepEqual(await told(), ["completed"]);
 });
 
 for (const [first, second] of [["completed", "completed"], ["completed", "failed"], ["failed", "completed"]]) {
-  test(`two sessions · ${first} holds the row, ${second} is sent again: one event`, async () => {
+  test(`two sessions · ${first} has locked the row, ${second} is repeated: one event`, async () => {
     const { sql } = project();
-    const message = await held(sql, { max_retries: 0 });
+    const message = await dispatchAndClaim(sql, { max_retries: 0 });
     await using one = session(project());
     await using two = session(project());
     await one.begin(async (tx) => {
@@ -86,22 +99,22 @@ for (const [first, second] of [["completed", "completed"], ["completed", "failed
   });
 }
 
-test("two sessions · a cancel waits for the completion, and is told of no failure", async () => {
+test("two sessions · a cancel waits for the completion, and has no event of a failure", async () => {
   const { sql } = project();
-  const message = await held(sql);
+  const message = await dispatchAndClaim(sql);
   await using one = session(project());
   await using two = session(project());
-  const pid = await patient(two);
+  const pid = await waitLongForRows(two);
   let waiting: Promise<Row> | undefined;
   await one.begin(async (tx) => {
     await settle(tx, result(message, "completed"));
-    waiting = ask(two, "messenger_cancel", { id: message.id });
+    waiting = callValue(two, "messenger_cancel", { id: message.id });
     await untilPolling(sql, pid);
   });
   assert.deepEqual([await waiting, await told()], ["finished", ["completed"]]);
 });
 
-test("two claims · of one lost lease tell of one retry", async () => {
+test("two claims · of one lost lease cause one event of a retry", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql);
   await claim(sql);
@@ -110,17 +123,17 @@ test("two claims · of one lost lease tell of one retry", async () => {
   await sql.begin(async (tx) => {
     assert.equal((await claim(tx, { types }))[0].id, id);
     assert.deepEqual(await claim(two, { worker: "bob", types }), []);
-    await ask(two, "messenger_tick");
+    await callValue(two, "messenger_tick");
   });
   assert.deepEqual(await told(), ["retried"]);
 });
 
-test("subscription · holds for every settle that begins after its commit, in sessions that have settled before it, and ends likewise", async () => {
+test("subscription · starts and ends with its commit, also in sessions with earlier settles", async () => {
   const { sql } = project();
   await sql`truncate messenger.subscriptions`;
   await using worker = session(project());
-  const complete = async () => await settle(worker, result(await held(worker, {}, { types }), "completed"));
-  for (let n = 0; n < 10; n++) await complete(); // past the point where plans are kept
+  const complete = async () => await settle(worker, result(await dispatchAndClaim(worker, {}, { types }), "completed"));
+  for (let n = 0; n < 10; n++) await complete(); // past the point at which plans are cached
   await sql.begin(async (tx) => {
     await on(tx, "completed");
     await complete();
@@ -133,16 +146,16 @@ test("subscription · holds for every settle that begins after its commit, in se
   assert.deepEqual(await told(), ["completed"]);
 });
 
-test("service_role · settles and cancels what is subscribed, without the right to see where it goes", async () => {
+test("service_role · settles and cancels messages with subscriptions, without seeing their targets", async () => {
   const { sql } = project();
   const { id: waiting } = await dispatch(sql);
-  await asRole(sql, "service_role", (tx) => ask(tx, "messenger_cancel", { id: waiting }));
-  const message = await held(sql, {}, { types });
+  await asRole(sql, "service_role", (tx) => callValue(tx, "messenger_cancel", { id: waiting }));
+  const message = await dispatchAndClaim(sql, {}, { types });
   await asRole(sql, "service_role", (tx) => settle(tx, result(message, "completed")));
   assert.deepEqual((await told()).sort(), ["completed", "failed"]);
 });
 
-test("users · see nothing of the events of their messages", async () => {
+test("users · do not see the events of their messages", async () => {
   const { sql } = project();
   const user = crypto.randomUUID();
   await call(sql, "messenger_register", { types: [{ type: "Greeting", dispatchable_by: "user" }] });

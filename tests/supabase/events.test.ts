@@ -1,16 +1,27 @@
-// Lifecycle events: which there are, what each says, and to whom it is told.
+// Lifecycle events: their kinds, their content, and their receivers.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
-import { ask, call, claim, dispatch, dispatchMany, held, messageOf, type Row, setClock, settle } from "./bus.ts";
+import {
+  call,
+  callValue,
+  claim,
+  dispatch,
+  dispatchAndClaim,
+  dispatchMany,
+  messageOf,
+  type Row,
+  setClock,
+  settle,
+} from "./bus.ts";
 import { effects, makeEffects } from "./effects.ts";
-import { completed, failed, on, tick, told } from "./events.ts";
-import { limitWaiting } from "./until_blocked.ts";
+import { completed, failed, storedEvents, subscribe, tick } from "./events.ts";
+import { limitLockWaits } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
 const EVENTS = ["completed", "retried", "dead", "failed"];
 
 Deno.test.beforeAll(async () => {
-  await limitWaiting(project().sql);
+  await limitLockWaits(project().sql);
   await makeEffects(project().sql);
 });
 Deno.test.beforeEach(async () => {
@@ -20,16 +31,17 @@ Deno.test.beforeEach(async () => {
 
 async function eventOf(event: string): Promise<Row> {
   const [{ body }] = await project()
-    .sql`select body from public.messenger_messages where message_type = 'symphony.event' and body ->> 'event' = ${event}`;
+    .sql`select body from public.messenger_messages
+      where message_type = 'symphony.event' and body ->> 'event' = ${event}`;
   return body;
 }
 
-test("completed · one event with what is known of the message, its body excepted; the subscribed function gets it with the tick", async () => {
+test("completed · one event with the message's fields except its body, which the function receives", async () => {
   const { sql } = project();
-  const subscription = await on(sql, "completed");
-  const { id, fence } = await held(sql, { payload: { secret: "of the business" }, queue: "shop" });
+  const subscription = await subscribe(sql, "completed");
+  const { id, fence } = await dispatchAndClaim(sql, { payload: { secret: "of the business" }, queue: "shop" });
   await settle(sql, [completed({ id, fence })]);
-  assert.deepEqual(await told(sql), ["completed of completed"]);
+  assert.deepEqual(await storedEvents(sql), ["completed of completed"]);
   await tick(sql);
   const [event] = await effects(sql) as Row[];
   const { created_at, processed_at, ...message } = event.message;
@@ -52,15 +64,15 @@ test("completed · one event with what is known of the message, its body excepte
   const row = await messageOf(sql, id);
   assert.deepEqual([new Date(created_at), new Date(processed_at)], [row.created_at, row.processed_at]);
   assert.match(event.at, /^\d{4}-\d\d-\d\dT[\d:.]+\+00:00$/);
-  assert.deepEqual(await told(sql), ["completed of completed"], "an event has no events");
+  assert.deepEqual(await storedEvents(sql), ["completed of completed"], "an event has no events");
 });
 
-test("retried, dead, failed · each delivery that ended badly is told, and the end once as dead and as failed", async () => {
+test("retried, dead, failed · each failed delivery has an event, the end has both dead and failed", async () => {
   const { sql } = project();
-  for (const event of EVENTS) await on(sql, event);
-  const first = await held(sql, { max_retries: 1 });
+  for (const event of EVENTS) await subscribe(sql, event);
+  const first = await dispatchAndClaim(sql, { max_retries: 1 });
   await settle(sql, [failed(first, { error_class: "Timeout", delay_ms: 0 })]);
-  assert.deepEqual(await told(sql), ["retried of pending"]);
+  assert.deepEqual(await storedEvents(sql), ["retried of pending"]);
   const { message } = await eventOf("retried");
   assert.deepEqual([message.retry_count, message.error, message.error_class, message.processed_at], [
     1,
@@ -70,22 +82,22 @@ test("retried, dead, failed · each delivery that ended badly is told, and the e
   ]);
   const [second] = await claim(sql, { types: ["Greeting"] });
   await settle(sql, [failed(second, { error: "gone", error_class: "Gone" })]);
-  assert.deepEqual(await told(sql), ["retried of pending", "dead of failed", "failed of failed"]);
+  assert.deepEqual(await storedEvents(sql), ["retried of pending", "dead of failed", "failed of failed"]);
   for (const event of ["dead", "failed"]) {
     const { message } = await eventOf(event);
     assert.deepEqual([message.retry_count, message.error, message.error_class], [2, "gone", "Gone"]);
   }
 });
 
-test("failed · also what expired and what was cancelled, which is not dead", async () => {
+test("failed · expired and cancelled messages, too, which are not dead", async () => {
   const { sql } = project();
-  for (const event of EVENTS) await on(sql, event);
+  for (const event of EVENTS) await subscribe(sql, event);
   const { id } = await dispatch(sql);
-  await ask(sql, "messenger_cancel", { id });
+  await callValue(sql, "messenger_cancel", { id });
   assert.equal((await eventOf("failed")).message.error_class, "Cancelled");
-  const running = await held(sql, {}, { types: ["Greeting"] });
-  await ask(sql, "messenger_cancel", { id: running.id });
-  assert.deepEqual(await told(sql), ["failed of failed"], "a request is no end");
+  const running = await dispatchAndClaim(sql, {}, { types: ["Greeting"] });
+  await callValue(sql, "messenger_cancel", { id: running.id });
+  assert.deepEqual(await storedEvents(sql), ["failed of failed"], "a request is no end");
   await settle(sql, [failed(running)]);
   const { id: expiring } = await dispatch(sql, { expires_at: new Date(Date.now() + 60_000) });
   await setClock(sql, "2 minutes");
@@ -94,9 +106,9 @@ test("failed · also what expired and what was cancelled, which is not dead", as
   assert.equal((await messageOf(sql, expiring)).error_class, "Expired");
 });
 
-test("lost lease · is told as retried, by the claim that takes the message over and by the clock, and its last one as dead", async () => {
+test("lost lease · has an event as retried, by the next claim or the ticker, and the last one as dead", async () => {
   const { sql } = project();
-  for (const event of EVENTS) await on(sql, event);
+  for (const event of EVENTS) await subscribe(sql, event);
   await dispatch(sql, { max_retries: 2 });
   await claim(sql);
   await setClock(sql, "2 minutes");
@@ -116,28 +128,28 @@ test("lost lease · is told as retried, by the claim that takes the message over
   assert.deepEqual((await effects(sql) as Row[]).slice(2).map(({ event }) => event).sort(), ["dead", "failed"]);
 });
 
-test("snoozed, released · are no events, and neither is a retry from the dead letters", async () => {
+test("snoozed, released · have no events, and neither has a retry of a dead letter", async () => {
   const { sql } = project();
-  for (const event of EVENTS) await on(sql, event);
-  const { id, fence } = await held(sql);
+  for (const event of EVENTS) await subscribe(sql, event);
+  const { id, fence } = await dispatchAndClaim(sql);
   await settle(sql, [{ id, fence, outcome: "snoozed", delay_ms: 0 }]);
   const [again] = await claim(sql, { types: ["Greeting"] });
   await settle(sql, [{ id, fence: again.fence, outcome: "released" }]);
-  assert.deepEqual(await told(sql), []);
+  assert.deepEqual(await storedEvents(sql), []);
   const [third] = await claim(sql, { types: ["Greeting"] });
   await settle(sql, [failed(third, { retryable: false })]);
   await call(sql, "messenger_retry_failed", { filter: {} });
-  assert.deepEqual(await told(sql), ["dead of failed", "failed of failed"]);
+  assert.deepEqual(await storedEvents(sql), ["dead of failed", "failed of failed"]);
   const [fourth] = await claim(sql, { types: ["Greeting"] });
   await settle(sql, [failed(fourth, { retryable: false })]);
-  assert.equal((await told(sql)).length, 4, "the second death is an event of its own");
+  assert.equal((await storedEvents(sql)).length, 4, "the second failure for good has its own event");
 });
 
-test("retention 0 · the message is gone, the event is not", async () => {
+test("retention 0 · the message is deleted, the event is not", async () => {
   const { sql } = project();
   await sql`update public.messenger_transports set config = '{"retention": "0"}' where name = 'supabase'`;
-  await on(sql, "completed");
-  const message = await held(sql);
+  await subscribe(sql, "completed");
+  const message = await dispatchAndClaim(sql);
   await settle(sql, [completed(message)]);
   assert.equal(await messageOf(sql, message.id), undefined);
   await tick(sql);
@@ -147,7 +159,7 @@ test("retention 0 · the message is gone, the event is not", async () => {
 test("settle · a thousand outcomes, four subscribers, each event to each once", async () => {
   const { sql } = project();
   for (const [event, type] of [["completed", null], ["completed", "Greeting"], ["retried", null], ["failed", null]]) {
-    await on(sql, event as string, type);
+    await subscribe(sql, event as string, type);
   }
   await dispatchMany(sql, 1000);
   const rows = await claim(sql, { batch: 1000 });
@@ -165,34 +177,34 @@ test("settle · a thousand outcomes, four subscribers, each event to each once",
   ]);
 });
 
-test("error · of a long text the event holds 1000 bytes, whole characters", async () => {
+test("error · the event has the first 1000 bytes of a long text, whole characters", async () => {
   const { sql } = project();
-  await on(sql, "dead");
-  await settle(sql, [failed(await held(sql), { error: `x${"漢".repeat(3000)}`, retryable: false })]);
+  await subscribe(sql, "dead");
+  await settle(sql, [failed(await dispatchAndClaim(sql), { error: `x${"漢".repeat(3000)}`, retryable: false })]);
   const { error } = (await eventOf("dead")).message;
   assert.match(error, /^x漢+$/);
   assert.equal(new TextEncoder().encode(error).length, 1000);
 });
 
-test("type · a subscription to one hears of no other", async () => {
+test("type · a subscription to one receives events of no other", async () => {
   const { sql } = project();
-  await on(sql, "completed", "Invoice");
-  await settle(sql, [completed(await held(sql, { type: "Greeting" }))]);
-  assert.deepEqual(await told(sql), []);
-  await settle(sql, [completed(await held(sql, { type: "Invoice" }))]);
-  assert.deepEqual(await told(sql), ["completed of completed"]);
+  await subscribe(sql, "completed", "Invoice");
+  await settle(sql, [completed(await dispatchAndClaim(sql, { type: "Greeting" }))]);
+  assert.deepEqual(await storedEvents(sql), []);
+  await settle(sql, [completed(await dispatchAndClaim(sql, { type: "Invoice" }))]);
+  assert.deepEqual(await storedEvents(sql), ["completed of completed"]);
 });
 
-test("complete_with, complete, SQL handlers · end in the same events", async () => {
+test("complete_with, complete, SQL handlers · have the same events", async () => {
   const { sql } = project();
-  await on(sql, "completed", "Ship");
+  await subscribe(sql, "completed", "Ship");
   await sql`select messenger.set_sql_handler('Ship', 'take_effect')`;
   await dispatch(sql, { type: "Ship", payload: { n: 1 } });
   await tick(sql);
   await sql`select messenger.set_sql_handler('Ship', null)`;
-  const { id, fence } = await held(sql, { type: "Ship" }, { types: ["Ship"] });
-  await ask(sql, "messenger_complete_with", { id, fence, function_name: "take_effect", args: {} });
-  const last = await held(sql, { type: "Ship" }, { types: ["Ship"] });
-  await ask(sql, "messenger_complete", { id: last.id, fence: last.fence });
-  assert.equal((await told(sql)).length, 3);
+  const { id, fence } = await dispatchAndClaim(sql, { type: "Ship" }, { types: ["Ship"] });
+  await callValue(sql, "messenger_complete_with", { id, fence, function_name: "take_effect", args: {} });
+  const last = await dispatchAndClaim(sql, { type: "Ship" }, { types: ["Ship"] });
+  await callValue(sql, "messenger_complete", { id: last.id, fence: last.fence });
+  assert.equal((await storedEvents(sql)).length, 3);
 });

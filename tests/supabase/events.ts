@@ -1,9 +1,9 @@
-// What tests of events share: subscribing, the messages that carry events, and outcomes.
-import { ask, type Asker, type Row } from "./bus.ts";
+// Common parts of the event tests: subscriptions, the messages with the events, and outcomes.
+import { callValue, type Row, type SqlClient } from "./bus.ts";
 
-/** Subscribes a function to an event; answers the subscription's id. */
-export async function on(
-  sql: Asker,
+/** Subscribes a function to an event; returns the subscription's id. */
+export async function subscribe(
+  sql: SqlClient,
   event: string,
   type: string | null = null,
   name = "public.take_effect",
@@ -12,16 +12,16 @@ export async function on(
   return id;
 }
 
-/** The events that were stored, as `event of status`, oldest first. */
-export async function told(sql: Asker): Promise<string[]> {
+/** The stored events as `event of status`, oldest first. */
+export async function storedEvents(sql: SqlClient): Promise<string[]> {
   const rows = await sql`
     select body ->> 'event' || ' of ' || (body #>> '{message,status}') as told
     from public.messenger_messages where message_type like 'symphony.%' order by created_at, 1`;
   return rows.map(({ told }) => told);
 }
 
-/** Lets the clock call the functions. */
-export const tick = (sql: Asker) => ask(sql, "messenger_tick");
+/** Ticks, so that the functions are called. */
+export const tick = (sql: SqlClient) => callValue(sql, "messenger_tick");
 
 export const completed = ({ id, fence }: Row) => ({ id, fence, outcome: "completed" });
 export const failed = ({ id, fence }: Row, more: Row = {}) => ({

@@ -2,18 +2,28 @@
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, call, claim, dispatch, dispatchMany, held, messageOf, setClock, settle } from "./bus.ts";
-import { rejected } from "./raises.ts";
+import {
+  call,
+  callValue,
+  claim,
+  dispatch,
+  dispatchAndClaim,
+  dispatchMany,
+  messageOf,
+  setClock,
+  settle,
+} from "./bus.ts";
+import { assertRejected } from "./assert_rejected.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
 
 const exchange = (outcomes: unknown[], args: Record<string, unknown> = {}, sql = project().sql) =>
-  ask(sql, "messenger_exchange", { outcomes, worker: "ada", ...args });
+  callValue(sql, "messenger_exchange", { outcomes, worker: "ada", ...args });
 const claimOne = (id: string, args: Record<string, unknown> = {}, sql = project().sql) =>
   call(sql, "messenger_claim_one", { id, worker: "ada", ...args });
 
-test("exchange · settles first, then claims, and answers both", async () => {
+test("exchange · settles first, then claims, and returns both", async () => {
   const { sql } = project();
   const [a, b, c] = await dispatchMany(sql, 3);
   const rows = await claim(sql, { batch: 2 });
@@ -25,13 +35,13 @@ test("exchange · settles first, then claims, and answers both", async () => {
     b,
     "retry",
   ]]);
-  // b became due at the exchange's own moment or a little later; c was due before.
+  // b became due at the time of the exchange or a little later; c was due before.
   assert.equal(reply.claimed[0].id, c);
   assert.deepEqual(Object.keys(reply.claimed[0]).toSorted(), Object.keys(rows[0]).toSorted());
   assert.deepEqual([reply.claimed[0].fence, reply.claimed[0].body], [1, { n: 2 }]);
 });
 
-test("exchange · nothing to settle and nothing to claim are empty lists", async () => {
+test("exchange · nothing to settle and nothing to claim give empty lists", async () => {
   assert.deepEqual(await exchange([]), { settled: [], claimed: [] });
 });
 
@@ -54,20 +64,20 @@ test("exchange · batch, lease, transport, queues and types are the claim's", as
   assert(Date.parse(claimed[0].lock_expires_at) > Date.now() + 7_000_000);
 });
 
-test("exchange · a bad claim undoes the settle: one commit", async () => {
+test("exchange · a bad claim rolls the settle back: one commit", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   const outcomes = [{ id, fence, outcome: "completed" }];
-  await rejected(exchange(outcomes, { batch: 0 }), "SM_BATCH");
-  await rejected(exchange(outcomes, { worker: "" }), "SM_WORKER");
-  await rejected(exchange(outcomes, { worker: "a\u0007" }), "SM_WORKER");
-  await rejected(exchange(outcomes, { queues: ["A b"] }), "SM_QUEUE");
-  await rejected(exchange(outcomes, { transport: "pigeon" }), "SM_TRANSPORT");
+  await assertRejected(exchange(outcomes, { batch: 0 }), "SM_BATCH");
+  await assertRejected(exchange(outcomes, { worker: "" }), "SM_WORKER");
+  await assertRejected(exchange(outcomes, { worker: "a\u0007" }), "SM_WORKER");
+  await assertRejected(exchange(outcomes, { queues: ["A b"] }), "SM_QUEUE");
+  await assertRejected(exchange(outcomes, { transport: "pigeon" }), "SM_TRANSPORT");
   assert.equal((await messageOf(sql, id)).status, "processing");
-  await rejected(exchange([{ id, fence, outcome: "nonsense" }]), "SM_OUTCOME");
+  await assertRejected(exchange([{ id, fence, outcome: "nonsense" }]), "SM_OUTCOME");
 });
 
-test("exchange · repeated after a lost reply, the outcomes are already and the first claim's rows stay leased", async () => {
+test("exchange · repeated after a lost reply, outcomes are already recorded, first rows stay leased", async () => {
   const { sql } = project();
   const [a, b, c] = await dispatchMany(sql, 3);
   const [{ fence }] = await claim(sql, { batch: 1 });
@@ -78,18 +88,18 @@ test("exchange · repeated after a lost reply, the outcomes are already and the 
   assert.equal((await messageOf(sql, b)).fence, "1");
 });
 
-test("exchange · a message it released is not lost when the claim skips it, and service_role may", async () => {
+test("exchange · a message it released is not lost if the claim skips it, and service_role may", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   const reply = await asRole(
     sql,
     "service_role",
-    (tx) => ask(tx, "messenger_exchange", { outcomes: [{ id, fence, outcome: "released" }], worker: "w" }),
+    (tx) => callValue(tx, "messenger_exchange", { outcomes: [{ id, fence, outcome: "released" }], worker: "w" }),
   );
   assert.deepEqual(reply.claimed.map((row: Record<string, unknown>) => [row.id, row.fence]), [[id, 2]]);
 });
 
-test("claim one · takes the message by id, due or not, and no other", async () => {
+test("claim one · returns the message by id, due or not, and no other", async () => {
   const { sql } = project();
   const first = await dispatch(sql);
   const { id } = await dispatch(sql, { delay: "1 hour", transport: "sync", payload: { a: 1 } });
@@ -99,9 +109,9 @@ test("claim one · takes the message by id, due or not, and no other", async () 
   assert.equal((await settle(sql, [{ id, fence: row.fence, outcome: "completed" }]))[0].outcome, "completed");
 });
 
-test("claim one · no row for a message that is taken, finished, expired, waiting or unknown", async () => {
+test("claim one · returns no row for a message that is claimed, finished, expired, waiting or unknown", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   assert.deepEqual(await claimOne(id), []);
   await settle(sql, [{ id, fence, outcome: "completed" }]);
   assert.deepEqual(await claimOne(id), []);
@@ -114,7 +124,7 @@ test("claim one · no row for a message that is taken, finished, expired, waitin
   assert.deepEqual(await claimOne(crypto.randomUUID()), []);
 });
 
-test("claim one · of many at once, one gets it", async () => {
+test("claim one · of many concurrent calls one gets the message", async () => {
   const { id } = await dispatch(project().sql);
   const sessions = Array.from({ length: 6 }, () => session(project()));
   try {
@@ -127,12 +137,12 @@ test("claim one · of many at once, one gets it", async () => {
 
 test("claim one · a message that lost a lease is marked solo, and bad arguments are rejected", async () => {
   const { sql } = project();
-  const { id } = await held(sql);
+  const { id } = await dispatchAndClaim(sql);
   await setClock(sql, "61 seconds");
   await call(sql, "messenger_tick");
   const [row] = await asRole(sql, "service_role", (tx) => call(tx, "messenger_claim_one", { id, worker: "w" }));
   assert.deepEqual([row.solo, row.fence, row.retry_count], [true, "2", 1]);
-  await rejected(claimOne(id, { worker: "" }), "SM_WORKER");
-  await rejected(claimOne(id, { worker: "a\nb" }), "SM_WORKER");
-  await rejected(claimOne(id, { lease: "13 h" }), "SM_LEASE");
+  await assertRejected(claimOne(id, { worker: "" }), "SM_WORKER");
+  await assertRejected(claimOne(id, { worker: "a\nb" }), "SM_WORKER");
+  await assertRejected(claimOne(id, { lease: "13 h" }), "SM_LEASE");
 });

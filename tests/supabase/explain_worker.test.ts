@@ -1,8 +1,9 @@
-// messenger_explain of a message that nobody asks for: no handler, no clock, no wake-ups, wake-ups that fail, and workers that sleep.
+// messenger_explain of a message that no worker claims: no handler, no ticker, no wake-ups, failed wake-ups, idle
+// workers.
 import assert from "node:assert/strict";
 import { empty, session, test, testWithCron, useProject } from "../project.ts";
 import { call, claim, dispatch, messageOf, type Row, setClock, tickByHand } from "./bus.ts";
-import { because, isTaken, mend, reasons } from "./explain.ts";
+import { applyRemedy, causeOf, isClaimable, reasons } from "./explain.ts";
 
 const project = useProject({ testClock: true });
 const URL = "https://example.test/functions/v1";
@@ -17,29 +18,32 @@ Deno.test.beforeEach(async () => {
   await call(sql, "messenger_register", { types: [{ type: "Greeting" }] });
 });
 
-interface Answer {
+interface WakeupResponse {
   status?: number;
   error?: string;
   timedOut?: boolean;
 }
 
-/** What pg_net does with all that is queued: sends it, and keeps the answer. */
-async function reply({ status, error, timedOut = false }: Answer): Promise<void> {
+/** The work of pg_net: sends all queued requests, and stores the responses. */
+async function reply({ status, error, timedOut = false }: WakeupResponse): Promise<void> {
   await project().sql`
     with sent as (delete from net.http_request_queue returning id)
     insert into net._http_response (id, status_code, error_msg, timed_out, created)
     select id, ${status ?? null}::int, ${error ?? null}::text, ${timedOut}, clock_timestamp() from sent`;
 }
 
-test("no handler · workers are awake and none takes the type; naming it to one moves the message", async () => {
+test("no handler · workers are active and none claims the type; one that announces it gets it", async () => {
   const { sql } = project();
   await claim(sql, { worker: "edge-1", types: ["Else"], queues: ["a", "b"] });
   const { id } = await dispatch(sql, { type: "Lost.One" });
-  const { detail, remedy } = await because(sql, id, "no_handler");
+  const { detail, remedy } = await causeOf(sql, id, "no_handler");
   assert.match(detail, /takes type "Lost.One" from queue default of transport supabase; those awake: edge-1 /);
   assert.match(
     detail,
-    /\(transport any, queues a b, types Else\); define it in a pack \(packs\/\), and deploy: locally, saving it is enough$/,
+    new RegExp(
+      "\\(transport any, queues a b, types Else\\); " +
+        "define it in a pack \\(packs/\\), and deploy: locally, saving it is enough$",
+    ),
   );
   assert.equal(remedy, "supabase functions deploy worker");
   assert.equal((await reasons(sql, id))[0], "no_handler");
@@ -49,16 +53,16 @@ test("no handler · workers are awake and none takes the type; naming it to one 
   assert.deepEqual(taken.map((row) => row.id), [id]);
 });
 
-test("no handler · nobody is awake, but no code has ever registered the type; a former name is registered", async () => {
+test("no handler · no worker is active, and no code has registered the type; a former name is registered", async () => {
   const { sql } = project();
   await call(sql, "messenger_register", { types: [{ type: "Mail", aliases: ["OldMail"] }] });
   const { id } = await dispatch(sql, { type: "Lost" });
-  assert.match((await because(sql, id, "no_handler")).detail, /no code has registered the type; /);
+  assert.match((await causeOf(sql, id, "no_handler")).detail, /no code has registered the type; /);
   const { id: known } = await dispatch(sql, { type: "OldMail" });
   assert.ok(!(await reasons(sql, known)).includes("no_handler"));
 });
 
-test("no handler · a registered type has ten seconds, in which its worker may be on the way", async () => {
+test("no handler · a registered type has ten seconds, in which its worker may start", async () => {
   const { sql } = project();
   await claim(sql, { worker: "edge-1", types: ["Else"] });
   const { id } = await dispatch(sql);
@@ -67,32 +71,33 @@ test("no handler · a registered type has ten seconds, in which its worker may b
   assert.deepEqual(await reasons(sql, id), ["no_handler"]);
 });
 
-test("SQL handler · ready while the clock ticks; gone, the remedy leaves the type to workers", async () => {
+test("SQL handler · ready while the ticker runs; without the function workers get the type", async () => {
   const { sql } = project();
   await sql.unsafe(
-    `create or replace function public.explained(jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select '1'::jsonb $$;
+    `create or replace function public.explained(jsonb) returns jsonb language sql
+      set search_path = pg_catalog, pg_temp as $$ select '1'::jsonb $$;
     select messenger.set_sql_handler('Inner', 'public.explained')`,
   );
   const { id } = await dispatch(sql, { type: "Inner" });
   assert.deepEqual(await reasons(sql, id), ["ready"]);
-  assert.match((await because(sql, id, "ready")).detail, /its SQL handler runs within a second$/);
+  assert.match((await causeOf(sql, id, "ready")).detail, /its SQL handler runs within a second$/);
   await setClock(sql, "2 minutes");
   assert.deepEqual(await reasons(sql, id), ["clock_stopped"]);
   await setClock(sql, "0");
   await sql`drop function public.explained(jsonb)`;
   assert.deepEqual(await reasons(sql, id), ["sql_handler_gone"]);
-  assert.match((await because(sql, id, "sql_handler_gone")).detail, /public.explained\(jsonb\) is gone/);
-  await mend(sql, id, "sql_handler_gone");
-  assert.ok(await isTaken(sql, id));
+  assert.match((await causeOf(sql, id, "sql_handler_gone")).detail, /public.explained\(jsonb\) is gone/);
+  await applyRemedy(sql, id, "sql_handler_gone");
+  assert.ok(await isClaimable(sql, id));
 });
 
-testWithCron("clock stopped · never started, its job gone, not active, not run; each remedy fits", async () => {
+testWithCron("clock stopped · never started, its job missing, inactive, not run; each with its remedy", async () => {
   const { sql } = project();
   await sql`update messenger.clock set last_tick_at = null`;
   await sql`delete from messenger.ticks`;
   const { id } = await dispatch(sql, { delay: "1 hour" });
   assert.deepEqual(await reasons(sql, id), ["delayed", "clock_stopped"]);
-  const clock = () => because(sql, id, "clock_stopped");
+  const clock = () => causeOf(sql, id, "clock_stopped");
   assert.equal((await clock()).detail, "the clock has never ticked: the clock is not started");
   assert.equal((await clock()).remedy, "select messenger_start()");
   await sql.unsafe((await clock()).remedy);
@@ -103,24 +108,24 @@ testWithCron("clock stopped · never started, its job gone, not active, not run;
   await sql`select cron.unschedule('symphony-clock')`;
   assert.match((await clock()).detail, /has no job symphony-clock$/);
   await sql.unsafe((await clock()).remedy);
-  await mend(sql, id, "clock_stopped");
+  await applyRemedy(sql, id, "clock_stopped");
   await sql`select messenger_stop()`;
 });
 
-/** What this reason says where a schema of an extension is gone. */
+/** The detail and remedy of this reason without the schema of an extension. */
 async function without(schema: string, id: string, reason: string): Promise<Row> {
   await using admin = session(project(), "supabase_admin");
   const undo = new Error("undo");
   let found: Row;
   await admin.begin(async (tx) => {
     await tx.unsafe(`alter schema ${schema} rename to gone`);
-    found = await because(tx, id, reason);
+    found = await causeOf(tx, id, reason);
     throw undo;
   }).catch((error) => assert.equal(error, undo));
   return found;
 }
 
-test("without pg_cron, pg_net or Vault · the reason names what is missing and how to get it", async () => {
+test("without pg_cron, pg_net or Vault · the reason names the missing extension and its installation", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql);
   await setClock(sql, "2 minutes");
@@ -134,20 +139,21 @@ test("without pg_cron, pg_net or Vault · the reason names what is missing and h
   assert.match((await without("vault", id, "no_wakeups")).detail, /secret is not in Vault, or cannot be decrypted$/);
 });
 
-testWithCron("clock stopped · its last run failed, hangs, or was long ago; and each tick fails", async () => {
+testWithCron("clock stopped · its last run failed, hangs, or is long ago; or each tick fails", async () => {
   const { sql } = project();
   await sql`select messenger_start()`;
   await sql`select cron.alter_job(jobid, schedule => ${RARELY}) from cron.job`;
   await setClock(sql, "2 minutes");
   const { id } = await dispatch(sql, { delay: "1 hour" });
-  const clock = () => because(sql, id, "clock_stopped");
+  const clock = () => causeOf(sql, id, "clock_stopped");
   await using admin = session(project(), "supabase_admin");
   await using ticking = session(project());
   const [{ pid }] = await ticking`select pg_backend_pid() as pid, 'tick_or_note_error' as job`;
   const lastRun = (status: string) =>
     admin`
     insert into cron.job_run_details (jobid, runid, job_pid, command, username, status, return_message)
-    select jobid, nextval('cron.runid_seq'), ${pid}, command, username, ${status}, 'no slot' from cron.job where jobname = 'symphony-clock'`;
+    select jobid, nextval('cron.runid_seq'), ${pid}, command, username, ${status}, 'no slot' from cron.job
+      where jobname = 'symphony-clock'`;
   await lastRun("failed");
   assert.match((await clock()).detail, /symphony-clock failed: no slot$/);
   assert.deepEqual((await sql.unsafe((await clock()).remedy)).map(({ status }) => status), ["failed"]);
@@ -158,12 +164,12 @@ testWithCron("clock stopped · its last run failed, hangs, or was long ago; and 
   assert.match((await clock()).detail, /its launcher is gone until the database is restarted$/);
   await sql`update messenger.clock set last_error = 'disk full', last_error_at = messenger.now()`;
   assert.match((await clock()).detail, /: each tick fails: disk full$/);
-  await mend(sql, id, "clock_stopped");
+  await applyRemedy(sql, id, "clock_stopped");
   await sql`select messenger_stop()`;
   await admin`delete from cron.job_run_details`;
 });
 
-test("clock stopped · holds up nothing while a worker asks", async () => {
+test("clock stopped · blocks nothing while a worker polls", async () => {
   const { sql } = project();
   await setClock(sql, "2 minutes");
   await claim(sql);
@@ -173,22 +179,22 @@ test("clock stopped · holds up nothing while a worker asks", async () => {
   assert.equal((await reasons(sql, id))[0], "clock_stopped");
 });
 
-test("no wake-ups · no functions URL, no secret; the remedies bring them", async () => {
+test("no wake-ups · without functions URL or secret; the remedies set them", async () => {
   const { sql } = project();
   await sql`update messenger.settings set functions_url = null`;
   const { id } = await dispatch(sql);
   assert.deepEqual(await reasons(sql, id), ["no_wakeups"]);
-  assert.match((await because(sql, id, "no_wakeups")).detail, /there is no functions URL$/);
-  await sql.unsafe((await because(sql, id, "no_wakeups")).remedy);
+  assert.match((await causeOf(sql, id, "no_wakeups")).detail, /there is no functions URL$/);
+  await sql.unsafe((await causeOf(sql, id, "no_wakeups")).remedy);
   await sql`delete from vault.secrets where name = 'symphony_worker_secret'`;
-  assert.match((await because(sql, id, "no_wakeups")).detail, /secret is not in Vault, or cannot be decrypted$/);
-  await mend(sql, id, "no_wakeups");
+  assert.match((await causeOf(sql, id, "no_wakeups")).detail, /secret is not in Vault, or cannot be decrypted$/);
+  await applyRemedy(sql, id, "no_wakeups");
   await call(sql, "messenger_tick");
-  assert.equal((await sql`select from net.http_request_queue`).length, 1, "a wake-up is woken for it");
+  assert.equal((await sql`select from net.http_request_queue`).length, 1, "a wake-up is sent for it");
   await sql`select messenger_stop()`;
 });
 
-const failures: [string, Answer, RegExp, string | RegExp][] = [
+const failures: [string, WakeupResponse, RegExp, string | RegExp][] = [
   [
     "another secret",
     { status: 401 },
@@ -221,56 +227,56 @@ for (const [name, failure, detail, remedy] of failures) {
     const { id } = await dispatch(sql);
     await reply(failure);
     assert.deepEqual(await reasons(sql, id), ["worker_unreachable"]);
-    const row = await because(sql, id, "worker_unreachable");
+    const row = await causeOf(sql, id, "worker_unreachable");
     assert.match(row.detail, detail);
     if (typeof remedy === "string") assert.equal(row.remedy, remedy);
     else assert.match(row.remedy, remedy);
   });
 }
 
-test("worker unreachable · pg_net does not send; other people's answers are not ours", async () => {
+test("worker unreachable · pg_net sends nothing; responses to others' requests do not count", async () => {
   const { sql } = project();
   await sql`insert into net._http_response (id, status_code, created) values (-1, 500, clock_timestamp())`;
   const { id } = await dispatch(sql);
   assert.deepEqual(await reasons(sql, id), ["no_worker"]);
   await sql`update messenger.wakeups set at = at - interval '20 seconds'`;
-  const row = await because(sql, id, "worker_unreachable");
+  const row = await causeOf(sql, id, "worker_unreachable");
   assert.match(row.detail, /^pg_net has not sent 1 of our wake-ups/);
   assert.equal(row.remedy, "select net.worker_restart()");
 });
 
-test("no worker · answered, and still nobody asks; the newest answer counts", async () => {
+test("no worker · a wake-up had a response, and no worker polls; the newest response counts", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql);
-  assert.match((await because(sql, id, "no_worker")).detail, /woken at .* and is not answered yet$/);
+  assert.match((await causeOf(sql, id, "no_worker")).detail, /woken at .* and is not answered yet$/);
   await reply({ status: 500 });
   assert.deepEqual(await reasons(sql, id), ["worker_unreachable"]);
   await call(sql, "messenger_tick");
-  assert.deepEqual(await reasons(sql, id), ["worker_unreachable"], "until a later one is answered");
+  assert.deepEqual(await reasons(sql, id), ["worker_unreachable"], "until a later one has a response");
   await reply({ status: 202 });
   assert.deepEqual(await reasons(sql, id), ["no_worker"]);
-  const row = await because(sql, id, "no_worker");
+  const row = await causeOf(sql, id, "no_worker");
   assert.match(row.detail, /woken at .* and answered HTTP 202$/);
   assert.equal(row.remedy, `curl -i -X POST '${URL}/worker?wait=1' -H "apikey: $SUPABASE_SECRET_KEY"`);
   await sql`truncate messenger.wakeups`;
-  assert.match((await because(sql, id, "no_worker")).detail, /no wake-up was woken within the last hour$/);
+  assert.match((await causeOf(sql, id, "no_worker")).detail, /no wake-up was woken within the last hour$/);
   await claim(sql, { worker: "ada", queues: ["none"] });
   assert.ok((await reasons(sql, id)).includes("no_worker"), "a worker of another queue");
   await claim(sql, { worker: "bob", types: ["Greeting"], batch: 1 });
   assert.equal((await messageOf(sql, id)).locked_by, "bob");
 });
 
-test("no worker · the command is safe to paste, whatever the functions URL says", async () => {
+test("no worker · the command is safe to paste with any functions URL", async () => {
   const { sql } = project();
   await sql`update messenger.settings set functions_url = ${"https://x.test/$(id)'`id`\"x"}`;
   const { id } = await dispatch(sql);
-  const { remedy } = await because(sql, id, "no_worker");
+  const { remedy } = await causeOf(sql, id, "no_worker");
   const echo = remedy.replace(/^curl -i -X POST/, "printf %s").replace(/ -H .*$/, "");
   const { stdout } = await new Deno.Command("bash", { args: ["-c", echo] }).output();
   assert.equal(new TextDecoder().decode(stdout), "https://x.test/$(id)'`id`\"x/worker?wait=1");
 });
 
-test("no worker · not said of what is paused, delayed, running or done", async () => {
+test("no worker · not returned for paused, delayed, running or finished messages", async () => {
   const { sql } = project();
   const { id: done } = await dispatch(sql);
   const [{ fence }] = await claim(sql);

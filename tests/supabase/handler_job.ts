@@ -1,4 +1,4 @@
-// The job symphony-handlers without pg_cron: its command, in a session of its own.
+// The job symphony-handlers without pg_cron: its command, in a separate session.
 import type { Sql } from "postgres";
 import type { Project } from "../../supabase/local/project.ts";
 import { eventually } from "../eventually.ts";
@@ -7,11 +7,11 @@ import { pidOf } from "./until_blocked.ts";
 
 export interface HandlerJob extends AsyncDisposable {
   readonly pid: number;
-  /** Ends with the job's run; rejects when its backend was lost. */
+  /** Ends with the job's run; rejects if its backend was lost. */
   readonly ended: Promise<unknown>;
 }
 
-/** Starts a run of the job, as pg_cron would; it ends when the job is disposed of. */
+/** Starts a run of the job, like pg_cron; it ends when the job is disposed. */
 export async function startHandlerJob(project: Project, settings: Record<string, string> = {}): Promise<HandlerJob> {
   const { sql } = project;
   const own = session(project);
@@ -43,8 +43,8 @@ export async function untilStatus(sql: Sql, id: string, status: string): Promise
   });
 }
 
-/** Holds the advisory lock 4713 that a test's handlers wait for, until it is opened. */
-export async function closeGate(project: Project): Promise<Sql & AsyncDisposable & { open(): Promise<unknown> }> {
+/** Holds the advisory lock 4713, for which a test's handlers wait, until it is opened. */
+export async function holdHandlers(project: Project): Promise<Sql & AsyncDisposable & { open(): Promise<unknown> }> {
   const gate = session(project);
   await gate`select pg_advisory_lock(4713)`;
   return Object.assign(gate, { open: () => Promise.resolve(gate`select pg_advisory_unlock(4713)`) });

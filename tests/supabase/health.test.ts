@@ -1,7 +1,7 @@
-// messenger_health: whether it moves, check by check.
+// messenger_health, check by check.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
-import { ask, call, claim, dispatch, held, type Row, setClock, settle, tickByHand } from "./bus.ts";
+import { call, callValue, claim, dispatch, dispatchAndClaim, type Row, setClock, settle, tickByHand } from "./bus.ts";
 
 const project = useProject({ testClock: true });
 
@@ -13,17 +13,17 @@ Deno.test.beforeEach(async () => {
   await tickByHand(sql, "https://example.test/functions/v1");
 });
 
-const health = () => ask(project().sql, "messenger_health");
+const health = () => callValue(project().sql, "messenger_health");
 const check = async (name: string) => (await health()).checks.find((row: Row) => row.name === name);
 
-test("health · of a running bus only the test clock is out of the ordinary", async () => {
+test("health · of a running bus reports only the test clock", async () => {
   const { status, checks, metrics, timestamp } = await health();
   assert.deepEqual(checks.filter((row: Row) => row.status !== "healthy").map((row: Row) => row.name), ["test_clock"]);
   assert.deepEqual([status, metrics.depth, typeof timestamp], ["degraded", 0, "string"]);
   assert(checks.every((row: Row) => row.detail && (row.status === "healthy") === (row.remedy === undefined)));
 });
 
-test("health · a clock that stopped without a word is seen within two minutes", async () => {
+test("health · a ticker that stopped without messenger_stop is reported within two minutes", async () => {
   const { sql } = project();
   const seen = [];
   for (const seconds of [60, 80, 101]) {
@@ -37,7 +37,7 @@ test("health · a clock that stopped without a word is seen within two minutes",
   assert.equal((await check("clock")).status, "healthy");
 });
 
-test("health · a clock that is stopped is unhealthy at once, one that was just started degraded until pg_cron's next minute", async () => {
+test("health · a stopped ticker is unhealthy, a new one is degraded until pg_cron's next minute", async () => {
   const { sql } = project();
   await call(sql, "messenger_start", { functions_url: "https://x.supabase.co/functions/v1" });
   await call(sql, "messenger_tick");
@@ -45,7 +45,7 @@ test("health · a clock that is stopped is unhealthy at once, one that was just 
   await setClock(sql, "4 seconds");
   const stopped = await check("clock");
   assert.deepEqual([stopped.status, stopped.detail], ["unhealthy", "last tick 4 s ago: the clock is not started"]);
-  // A clock of somebody else's may tick on.
+  // An external ticker may still tick.
   await call(sql, "messenger_tick");
   assert.equal((await check("clock")).status, "healthy");
   await setClock(sql, "3 minutes");
@@ -56,7 +56,7 @@ test("health · a clock that is stopped is unhealthy at once, one that was just 
   await call(sql, "messenger_stop");
 });
 
-test("health · a queue that is resumed has its time: its messages could not be taken before", async () => {
+test("health · a resumed queue has time: its messages could not be claimed before", async () => {
   const { sql } = project();
   await dispatch(sql, { queue: "mail" });
   await call(sql, "messenger_pause", { transport: "supabase", queue: "mail" });
@@ -68,7 +68,7 @@ test("health · a queue that is resumed has its time: its messages could not be 
   assert.deepEqual([(await check("oldest_due")).status, (await check("workers")).status], ["degraded", "unhealthy"]);
 });
 
-test("health · a transport that is needed and disabled is named", async () => {
+test("health · a disabled transport with messages is named", async () => {
   const { sql } = project();
   await call(sql, "messenger_put_transport", { name: "old", enabled: false });
   assert.equal((await check("transports")).status, "healthy");
@@ -79,7 +79,7 @@ test("health · a transport that is needed and disabled is named", async () => {
   assert.equal((await check("transports")).status, "healthy");
 });
 
-test("health · a clock that never ticked is unhealthy", async () => {
+test("health · a ticker that never ticked is unhealthy", async () => {
   await project().sql`update messenger.clock set last_tick_at = null`;
   await project().sql`delete from messenger.ticks`;
   const clock = await check("clock");
@@ -89,7 +89,7 @@ test("health · a clock that never ticked is unhealthy", async () => {
   ]);
 });
 
-test("health · an error of a step shows for five minutes, with the step's name", async () => {
+test("health · an error of a step is reported for five minutes, with the step's name", async () => {
   const { sql } = project();
   await sql`insert into messenger.step_errors values ('rescue', 'disk full', '53100', messenger.now(), 2)`;
   assert.deepEqual([(await check("clock_errors")).status, (await check("clock_errors")).detail], [
@@ -100,10 +100,10 @@ test("health · an error of a step shows for five minutes, with the step's name"
   assert.equal((await check("clock_errors")).status, "healthy");
 });
 
-test("health · due messages that nobody takes; not delayed ones, not running ones", async () => {
+test("health · due messages that no worker claims; not delayed ones, not running ones", async () => {
   const { sql } = project();
   await dispatch(sql, { delay: "5 days" });
-  await held(sql, { queue: "run" }, { lease: "2 hours" });
+  await dispatchAndClaim(sql, { queue: "run" }, { lease: "2 hours" });
   await setClock(sql, "1 hour");
   assert.equal((await check("oldest_due")).status, "healthy");
   await setClock(sql, "0");
@@ -117,14 +117,14 @@ test("health · due messages that nobody takes; not delayed ones, not running on
   assert.deepEqual(seen, ["healthy", "degraded", "unhealthy"]);
 });
 
-test("health · a lease that ran out counts as due", async () => {
+test("health · a message with an expired lease counts as due", async () => {
   const { sql } = project();
-  await held(sql);
+  await dispatchAndClaim(sql);
   await setClock(sql, "11 minutes");
   assert.equal((await check("oldest_due")).status, "unhealthy");
 });
 
-test("health · each check has figures; what has no value is left out", async () => {
+test("health · each check has figures; those without a value are left out", async () => {
   const { checks } = await health();
   assert.deepEqual(Object.fromEntries(checks.map((row: Row) => [row.name, row.figures])), {
     clock: { seconds: 0, ticks: 1 },
@@ -147,7 +147,7 @@ test("health · each check has figures; what has no value is left out", async ()
   });
 });
 
-test("health · no worker awake is unhealthy once a message is due for half a minute", async () => {
+test("health · no active worker is unhealthy when a message is due for half a minute", async () => {
   const { sql } = project();
   await dispatch(sql);
   const seen = [];
@@ -162,10 +162,11 @@ test("health · no worker awake is unhealthy once a message is due for half a mi
   assert.deepEqual([status, detail, figures], ["healthy", "1 awake within the last minute", { awake: 1 }]);
 });
 
-test("health · the tick that runs SQL handlers is no worker, and what it handles needs none", async () => {
+test("health · the tick that runs SQL handlers is no worker, and messages it handles need none", async () => {
   const { sql } = project();
   await sql.unsafe(
-    `create function public.in_sql(jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select '1'::jsonb $$;
+    `create function public.in_sql(jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$
+      select '1'::jsonb $$;
     select messenger.set_sql_handler('Inner', 'public.in_sql')`,
   );
   await dispatch(sql, { type: "Inner" });
@@ -176,7 +177,7 @@ test("health · the tick that runs SQL handlers is no worker, and what it handle
   assert.deepEqual((await check("workers")).figures, { awake: 0 });
 });
 
-test("health · while no worker is awake at all, that is told, and not that nobody handles what code has registered", async () => {
+test("health · while no worker is active, that is reported, and no missing handler", async () => {
   const { sql } = project();
   await call(sql, "messenger_register", { types: [{ type: "Known" }] });
   await dispatch(sql, { type: "Known" });
@@ -186,14 +187,17 @@ test("health · while no worker is awake at all, that is told, and not that nobo
   assert.deepEqual([(await check("workers")).status, (await check("no_handler")).status], ["healthy", "degraded"]);
 });
 
-test("health · wake-ups that fail: a fifth is degraded, a half unhealthy; other requests and old wake-ups do not count", async () => {
+test("health · failed wake-ups: a fifth is degraded, a half unhealthy; other requests do not count", async () => {
   const { sql } = project();
-  await sql`insert into net._http_response (id, status_code, created) select -g, 500, now() from generate_series(1, 9) g`;
-  await sql`insert into messenger.wakeups (request_id, at) select -g, now() - interval '6 minutes' from generate_series(1, 9) g`;
+  await sql`insert into net._http_response (id, status_code, created) select -g, 500, now()
+    from generate_series(1, 9) g`;
+  await sql`insert into messenger.wakeups (request_id, at) select -g, now() - interval '6 minutes'
+    from generate_series(1, 9) g`;
   const seen = [];
   for (const status of [202, 202, 202, 202, 401, 404, 503, 500, 500]) {
     const [{ id }] =
-      await sql`insert into messenger.wakeups (request_id) values (nextval('net.http_request_queue_id_seq')) returning request_id as id`;
+      await sql`insert into messenger.wakeups (request_id) values (nextval('net.http_request_queue_id_seq'))
+        returning request_id as id`;
     await sql`insert into net._http_response (id, status_code, created) values (${id}, ${status}, now())`;
     seen.push((await check("pg_net")).status);
   }
@@ -202,7 +206,8 @@ test("health · wake-ups that fail: a fifth is degraded, a half unhealthy; other
   assert.equal(detail, "5 of 9 wake-ups of the last 5 minutes failed, the last with: HTTP 500");
   assert.deepEqual(figures, { wakeups: 9, answered: 9, failed: 5, failed_share: 0.556, dropped: 0 });
   const [{ id }] =
-    await sql`insert into messenger.wakeups (request_id) values (nextval('net.http_request_queue_id_seq')) returning request_id as id`;
+    await sql`insert into messenger.wakeups (request_id) values (nextval('net.http_request_queue_id_seq'))
+      returning request_id as id`;
   await sql`insert into net._http_response (id, status_code, created) values (${id}, 202, now())`;
   const mended = await check("pg_net");
   assert.deepEqual([mended.status, /the newest did not; the last failure: HTTP 500$/.test(mended.detail)], [
@@ -211,7 +216,7 @@ test("health · wake-ups that fail: a fifth is degraded, a half unhealthy; other
   ]);
 });
 
-test("health · wake-ups that pg_net does not send are seen", async () => {
+test("health · wake-ups that pg_net does not send are reported", async () => {
   const { sql } = project();
   await dispatch(sql);
   assert.equal((await check("pg_net")).status, "healthy");
@@ -226,7 +231,7 @@ test("health · wake-ups without an address, no secret, open dead letters", asyn
   assert.equal((await check("pg_net")).status, "degraded");
   await sql`delete from vault.secrets where name = 'symphony_worker_secret'`;
   assert.equal((await check("worker_secret")).status, "unhealthy");
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await settle(sql, [{ id, fence, outcome: "failed", error: "e", retryable: false }]);
   const deadLetters = await check("dead_letters");
   assert.deepEqual([deadLetters.status, deadLetters.detail], ["degraded", "1 open"]);

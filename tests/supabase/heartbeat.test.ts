@@ -1,9 +1,19 @@
-// messenger_heartbeat: a lease goes on, and only its owner's.
+// messenger_heartbeat: a lease is extended, and only its owner's.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { call, claim, dispatch, dispatchMany, held, messageOf, secondsUntil, setClock, settle } from "./bus.ts";
-import { rejected } from "./raises.ts";
+import {
+  call,
+  claim,
+  dispatch,
+  dispatchAndClaim,
+  dispatchMany,
+  messageOf,
+  secondsUntil,
+  setClock,
+  settle,
+} from "./bus.ts";
+import { assertRejected } from "./assert_rejected.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
@@ -11,9 +21,9 @@ Deno.test.beforeEach(() => empty(project().sql));
 const beat = (leases: unknown[], args: Record<string, unknown> = {}, sql = project().sql) =>
   call(sql, "messenger_heartbeat", { leases, ...args });
 
-test("heartbeat · the lease counts from now, and nobody takes the message over", async () => {
+test("heartbeat · the lease counts from now, and no other worker gets the message", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await setClock(sql, "50 seconds");
   assert.deepEqual(await beat([{ id, fence }], { lease: "2 minutes" }), [{
     id,
@@ -28,14 +38,14 @@ test("heartbeat · the lease counts from now, and nobody takes the message over"
 
 test("heartbeat · a null lease is 60 seconds", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql, {}, { lease: "1 hour" });
+  const { id, fence } = await dispatchAndClaim(sql, {}, { lease: "1 hour" });
   await beat([{ id, fence }], { lease: null });
   assert(Math.abs(await secondsUntil(sql, (await messageOf(sql, id)).lock_expires_at) - 60) < 5);
 });
 
-test("heartbeat · progress is stored, kept when none is sent, and replaced by a marker when too large", async () => {
+test("heartbeat · progress is stored, kept if none is sent, and replaced by a marker if it is too large", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await beat([{ id, fence, progress: { done: 3, of: 10 } }]);
   await beat([{ id, fence }]);
   assert.deepEqual((await messageOf(sql, id)).progress, { done: 3, of: 10 });
@@ -43,9 +53,9 @@ test("heartbeat · progress is stored, kept when none is sent, and replaced by a
   assert.equal((await messageOf(sql, id)).progress.symphony_dropped, "larger than 64 KB");
 });
 
-test("heartbeat · stale for another fence, another state and no message; nothing changes", async () => {
+test("heartbeat · stale for another fence, another state and a missing message; nothing changes", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   const pending = await dispatch(sql, { delay: "1 hour" });
   const before = await messageOf(sql, id);
   const replies = await beat([{ id, fence: 2, progress: { evil: true } }, { id, fence: null }, {
@@ -58,9 +68,9 @@ test("heartbeat · stale for another fence, another state and no message; nothin
   assert.equal((await beat([{ id, fence }]))[0].outcome, "stale");
 });
 
-test("heartbeat · stale once the lease was taken over, extended while it only lapsed", async () => {
+test("heartbeat · stale after the lease was taken over, extended while it has only expired", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await setClock(sql, "61 seconds");
   assert.equal((await beat([{ id, fence }]))[0].outcome, "extended");
   await setClock(sql, "5 minutes");
@@ -69,7 +79,7 @@ test("heartbeat · stale once the lease was taken over, extended while it only l
   assert.deepEqual([(await messageOf(sql, id)).progress, (await messageOf(sql, id)).locked_by], [null, "bob"]);
 });
 
-test("heartbeat · answers in order, duplicates too, and tells of a cancel request", async () => {
+test("heartbeat · returns results in order, duplicates too, and reports a cancel request", async () => {
   const { sql } = project();
   const [a, b] = await dispatchMany(sql, 2);
   await claim(sql);
@@ -85,7 +95,7 @@ test("heartbeat · answers in order, duplicates too, and tells of a cancel reque
 
 test("heartbeat · service_role may", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   const [reply] = await asRole(
     sql,
     "service_role",
@@ -97,21 +107,21 @@ test("heartbeat · service_role may", async () => {
 test("heartbeat · bad arguments are rejected", async () => {
   const { sql } = project();
   for (const leases of ["null", "{}", "5"]) {
-    await rejected(sql.unsafe(`select * from messenger_heartbeat('${leases}')`), "SM_LEASE");
+    await assertRejected(sql.unsafe(`select * from messenger_heartbeat('${leases}')`), "SM_LEASE");
   }
-  await rejected(sql`select * from messenger_heartbeat(null)`, "SM_LEASE");
+  await assertRejected(sql`select * from messenger_heartbeat(null)`, "SM_LEASE");
   for (const lease of ["0", "-1 s", "13 hours"]) {
-    await rejected(sql`select * from messenger_heartbeat('[]', ${lease}::interval)`, "SM_LEASE");
+    await assertRejected(sql`select * from messenger_heartbeat('[]', ${lease}::interval)`, "SM_LEASE");
   }
   const many = Array.from({ length: 1001 }, () => ({ id: crypto.randomUUID(), fence: 1 }));
-  await rejected(beat(many), "SM_BATCH_TOO_LARGE", 413);
+  await assertRejected(beat(many), "SM_BATCH_TOO_LARGE", 413);
   assert.deepEqual(await beat([]), []);
 });
 
-test("race · a heartbeat during a take-over is locked, and stale once that has committed", async () => {
+test("race · a heartbeat during a claim of the lost lease is locked, and stale after its commit", async () => {
   await using taker = session(project());
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await setClock(sql, "61 seconds");
   await taker`begin`;
   await claim(taker, { worker: "bob" });
@@ -120,7 +130,7 @@ test("race · a heartbeat during a take-over is locked, and stale once that has 
   assert.equal((await beat([{ id, fence }]))[0].outcome, "stale");
 });
 
-test("race · a heartbeat extends what it can, and tells of a cancel request on a row that is locked", async () => {
+test("race · a heartbeat extends the unlocked leases, and reports a cancel request for a locked row", async () => {
   await using holder = session(project());
   const { sql } = project();
   const [a, b] = await dispatchMany(sql, 2);
@@ -142,7 +152,7 @@ test("race · a heartbeat extends what it can, and tells of a cancel request on 
   assert.deepEqual((await beat(leases)).map(({ outcome }) => outcome), ["extended", "extended"]);
 });
 
-test("race · forty leases on locked rows keep no other from being extended", async () => {
+test("race · forty leases on locked rows do not block the extension of others", async () => {
   await using holder = session(project());
   const { sql } = project();
   const ids = await dispatchMany(sql, 41);
@@ -154,9 +164,9 @@ test("race · forty leases on locked rows keep no other from being extended", as
   await holder`rollback`;
 });
 
-test("race · a heartbeat waits for no foreign key of the project", async () => {
+test("race · a heartbeat does not wait for a foreign key of the project", async () => {
   await using holder = session(project());
-  const { id, fence } = await held(project().sql);
+  const { id, fence } = await dispatchAndClaim(project().sql);
   await holder`begin`;
   await holder`select from messenger_messages where id = ${id} for key share`;
   assert.equal((await beat([{ id, fence }]))[0].outcome, "extended");

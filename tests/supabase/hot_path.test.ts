@@ -1,4 +1,4 @@
-// The properties that make the queue fast, asked of the planner and the statistics, not of a stopwatch.
+// The properties that make the queue fast, checked with the planner and the statistics, not with a stopwatch.
 import assert from "node:assert/strict";
 import postgres from "postgres";
 import { empty, test, useProject } from "../project.ts";
@@ -7,7 +7,8 @@ const project = useProject();
 Deno.test.beforeEach(() => empty(project().sql));
 
 const BACKLOG =
-  `select messenger_dispatch_batch((select jsonb_agg(jsonb_build_object('type', 'Greeting', 'priority', 1 + g % 10)) from generate_series(1, 1000) g))`;
+  `select messenger_dispatch_batch((select jsonb_agg(jsonb_build_object('type', 'Greeting', 'priority', 1 + g % 10))
+    from generate_series(1, 1000) g))`;
 const DELAYED = BACKLOG.replace("'priority'", "'delay', '1 hour', 'priority'");
 
 test("hot path · a claim is a HOT update: it writes no index", async () => {
@@ -23,7 +24,7 @@ test("hot path · a claim is a HOT update: it writes no index", async () => {
   });
 });
 
-test("hot path · what a claim changes is in no index and in no index's predicate", async () => {
+test("hot path · the columns that a claim changes are in no index and in no index's predicate", async () => {
   const rows = await project().sql<{ name: string; columns: string[] }[]>`
     select i.indexrelid::regclass::text as name, array_agg(distinct a.attname::text) as columns
     from pg_index i
@@ -64,14 +65,15 @@ for (const [situation, backlog, found] of polls) {
     });
     await admin.unsafe(
       `load 'auto_explain'; set auto_explain.log_min_duration = 0; set auto_explain.log_nested_statements = on;
-      set auto_explain.log_analyze = on; set auto_explain.log_buffers = on; set auto_explain.log_format = 'json'; set auto_explain.log_level = 'notice'; set client_min_messages = 'notice'`,
+      set auto_explain.log_analyze = on; set auto_explain.log_buffers = on; set auto_explain.log_format = 'json';
+      set auto_explain.log_level = 'notice'; set client_min_messages = 'notice'`,
     );
     const rows =
       await admin`select id from messenger_claim('w', 10, queues => array['default'], transport => 'supabase')`;
     await admin.end();
     assert.equal(rows.length, found);
     const scans = plans.flatMap((text) => scansOf(JSON.parse(text.slice(text.indexOf("{"))).Plan));
-    assert.ok(scans.some(({ index }) => index === "messenger_messages_claim_idx"), "the claim's plan was not seen");
+    assert.ok(scans.some(({ index }) => index === "messenger_messages_claim_idx"), "the claim's plan was not found");
     for (const { node, index, pages } of scans) {
       if (node === "Tid Scan") continue;
       assert.deepEqual([node.replace("Only ", ""), index], ["Index Scan", "messenger_messages_claim_idx"]);
@@ -83,8 +85,9 @@ for (const [situation, backlog, found] of polls) {
 test("hot path · ids are ordered by time, and a batch keeps its order", async () => {
   const { sql } = project();
   const [first] = await sql`select id from messenger_dispatch('A')`;
-  const batch =
-    await sql`select id from messenger_dispatch_batch((select jsonb_agg(jsonb_build_object('type', 'B')) from generate_series(1, 500))) order by ord`;
+  const batch = await sql`select id from
+      messenger_dispatch_batch((select jsonb_agg(jsonb_build_object('type', 'B')) from generate_series(1, 500)))
+      order by ord`;
   const [last] = await sql`select id from messenger_dispatch('C')`;
   const ids = [first, ...batch, last].map(({ id }) => id);
   assert.deepEqual([...ids].sort(), ids);

@@ -1,8 +1,8 @@
-// One key, one message: duplicates, windows, mismatches, what holds a key and what frees it.
+// One key, one message: duplicates, windows, mismatches, and the times at which a key is in use and free.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { call, claim, dispatch, messageOf, setClock, settle } from "./bus.ts";
-import { rejected } from "./raises.ts";
+import { assertRejected } from "./assert_rejected.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
@@ -10,7 +10,7 @@ Deno.test.beforeEach(() => empty(project().sql));
 const once = (fields: Record<string, unknown> = {}) => dispatch(project().sql, { idempotency_key: "once", ...fields });
 const stored = async () => (await project().sql`select from messenger_messages`).length;
 
-test("key · the second dispatch answers the first one's values and stores nothing", async () => {
+test("key · the second dispatch returns the first one's values and stores nothing", async () => {
   const first = await once({ queue: "letters", delay: "1 hour", priority: 9 });
   const second = await once({ queue: "letters", priority: 1 });
   assert.deepEqual({ ...second, duplicate: false }, { ...first });
@@ -18,7 +18,7 @@ test("key · the second dispatch answers the first one's values and stores nothi
   assert.equal(await stored(), 1);
 });
 
-test("key · a duplicate answers the status of now", async () => {
+test("key · a duplicate returns the current status", async () => {
   const { sql } = project();
   const { id } = await once();
   const [{ fence }] = await claim(sql);
@@ -37,20 +37,20 @@ for (
 ) {
   test(`key · the same key with another ${what} is rejected`, async () => {
     const { id } = await once();
-    const message = await rejected(once(fields), "SM_IDEMPOTENCY_MISMATCH", 409);
+    const message = await assertRejected(once(fields), "SM_IDEMPOTENCY_MISMATCH", 409);
     assert(message.includes(id), message);
     assert.equal(await stored(), 1);
   });
 }
 
-test("key · the order of a payload's fields and its blanks make no other payload", async () => {
+test("key · the order of a payload's fields and its whitespace do not make another payload", async () => {
   const { sql } = project();
   await sql`select * from messenger_dispatch('T', '{"a": 1, "b": 2}', idempotency_key => 'k')`;
   const [reply] = await sql`select * from messenger_dispatch('T', '{"b":2,"a":1}', idempotency_key => 'k')`;
   assert.equal(reply.duplicate, true);
 });
 
-test("key · payloads that are equal as jsonb are one payload, however their numbers are written", async () => {
+test("key · payloads that are equal as jsonb are one payload, whatever the format of their numbers", async () => {
   const { sql } = project();
   const same: [first: string, second: string][] = [
     ['{"n": 1}', '{"n": 1.0}'],
@@ -63,14 +63,15 @@ test("key · payloads that are equal as jsonb are one payload, however their num
     const replies = [];
     for (const payload of payloads) {
       replies.push(
-        ...await sql`select * from messenger_dispatch('T', ${payload}::text::jsonb, idempotency_key => ${`same${index}`})`,
+        ...await sql`select *
+          from messenger_dispatch('T', ${payload}::text::jsonb, idempotency_key => ${`same${index}`})`,
       );
     }
     assert.deepEqual(replies.map(({ duplicate }) => duplicate), [false, true], payloads.join(" "));
   }
 });
 
-test("key · payloads that differ in a number or in a text that looks like one are two", async () => {
+test("key · payloads that differ in a number or in a string that looks like one are different", async () => {
   const { sql } = project();
   const pairs: [first: string, second: string][] = [
     ['{"n": 1}', '{"n": 10}'],
@@ -86,9 +87,10 @@ test("key · payloads that differ in a number or in a text that looks like one a
   for (const [index, [first, second]] of pairs.entries()) {
     const key = `other${index}`;
     const send = (list: string) =>
-      sql`select * from messenger_dispatch('T', jsonb_build_object('list', ${list}::text::jsonb), idempotency_key => ${key})`;
+      sql`select * from messenger_dispatch('T', jsonb_build_object('list', ${list}::text::jsonb),
+        idempotency_key => ${key})`;
     await send(first);
-    await rejected(send(second), "SM_IDEMPOTENCY_MISMATCH", 409);
+    await assertRejected(send(second), "SM_IDEMPOTENCY_MISMATCH", 409);
   }
 });
 
@@ -105,11 +107,11 @@ test("key · priority, delay and metadata may differ", async () => {
   assert.equal((await once({ priority: 1, delay: "1 h", metadata: { try: 2 } })).duplicate, true);
 });
 
-test("key · of 255 bytes is taken", async () => {
+test("key · of 255 bytes is accepted", async () => {
   assert.equal((await once({ idempotency_key: "ä".repeat(127) + "a" })).duplicate, false);
 });
 
-test("window · a finished message holds its key for 24 hours, then the key is free", async () => {
+test("window · a finished message keeps its key for 24 hours, then the key is free", async () => {
   const { sql } = project();
   const { id } = await once();
   const [{ fence }] = await claim(sql);
@@ -122,7 +124,7 @@ test("window · a finished message holds its key for 24 hours, then the key is f
   assert.equal((await once()).id, next.id);
 });
 
-test("window · freed, the key may stand for another message", async () => {
+test("window · a free key can be used for another message", async () => {
   const { sql } = project();
   const { id } = await once({ idempotency_window: "1 minute" });
   const [{ fence }] = await claim(sql);
@@ -131,14 +133,14 @@ test("window · freed, the key may stand for another message", async () => {
   assert.equal((await once({ payload: { other: true } })).duplicate, false);
 });
 
-test("window · an unfinished message holds its key however long", async () => {
+test("window · an unfinished message keeps its key for any time", async () => {
   const { sql } = project();
   const { id } = await once({ idempotency_window: "1 second" });
   await setClock(sql, "400 days");
   assert.equal((await once()).id, id);
 });
 
-test("window · the transport's config sets it, the call's own wins", async () => {
+test("window · the transport's config sets it, the call's own overrides it", async () => {
   const { sql } = project();
   await sql`update messenger_transports set config = '{"idempotency_window": "1 hour"}' where name = 'supabase'`;
   for (const [key, window] of [["a", undefined], ["b", "3 hours"]] as const) {
@@ -180,7 +182,7 @@ test("key · an open dead letter keeps its key past every window; a resolved one
   assert.equal((await once()).duplicate, false);
 });
 
-test("key · an expired message frees its key after the window", async () => {
+test("key · an expired message releases its key after the window", async () => {
   const { sql } = project();
   const { id } = await once({ expires_at: new Date(Date.now() + 60_000), idempotency_window: "1 hour" });
   await setClock(sql, "2 minutes");
@@ -191,7 +193,7 @@ test("key · an expired message frees its key after the window", async () => {
   assert.equal((await once()).duplicate, false);
 });
 
-test("batch · a key twice in one batch makes one message, whatever its window", async () => {
+test("batch · a key twice in one batch stores one message, whatever its window", async () => {
   const { sql } = project();
   for (const window of ["1 hour", "0"]) {
     const element = { type: "T", idempotency_key: `k${window}`, idempotency_window: window };
@@ -210,7 +212,11 @@ test("batch · a mismatch rejects an atomic batch, and is one element's error in
   const { sql } = project();
   const { id } = await once();
   const messages = [{ type: "T" }, { type: "Other", idempotency_key: "once" }, { type: "T" }];
-  const message = await rejected(call(sql, "messenger_dispatch_batch", { messages }), "SM_IDEMPOTENCY_MISMATCH", 409);
+  const message = await assertRejected(
+    call(sql, "messenger_dispatch_batch", { messages }),
+    "SM_IDEMPOTENCY_MISMATCH",
+    409,
+  );
   assert(message.includes("message 2") && message.includes(id), message);
   assert.equal(await stored(), 1);
   const replies = await call(sql, "messenger_dispatch_batch", { messages, atomic: false });
@@ -221,6 +227,6 @@ test("batch · a mismatch rejects an atomic batch, and is one element's error in
 test("batch · a rejected atomic batch leaves its keys free", async () => {
   const { sql } = project();
   const messages = [{ type: "Greeting", idempotency_key: "once" }, { type: "bad type" }];
-  await rejected(call(sql, "messenger_dispatch_batch", { messages }), "SM_TYPE");
+  await assertRejected(call(sql, "messenger_dispatch_batch", { messages }), "SM_TYPE");
   assert.equal((await once()).duplicate, false);
 });

@@ -1,8 +1,9 @@
-// The modes within one batch: elements on one key count in their order, as if each were a call of its own, and answers say what the batch left.
+// The modes within one batch: elements with one key are applied in their order, as if each were a separate call, and
+// the results show the final state.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { call, claim, dispatch, messageOf, type Row } from "./bus.ts";
-import { rejected } from "./raises.ts";
+import { assertRejected } from "./assert_rejected.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
@@ -25,7 +26,7 @@ const send = (messages: Fields[], atomic = true): Promise<Row[]> =>
   call(project().sql, "messenger_dispatch_batch", { messages, atomic });
 const rows = async () => [...await project().sql`select * from messenger_messages order by id`];
 
-// Where the message stands after a batch of elements 0, 1, 2 of one mode.
+// The message after a batch of elements 0, 1, 2 of one mode.
 const LEFT: Record<string, [payload: number, place: number]> = {
   ignore: [0, 0],
   replace: [2, 0],
@@ -36,7 +37,7 @@ const LEFT: Record<string, [payload: number, place: number]> = {
 
 for (const [mode, [payload, place]] of Object.entries(LEFT)) {
   for (const window of ["1 hour", "0"]) {
-    test(`batch · ${mode} three times on one key makes one message, with a window of ${window}`, async () => {
+    test(`batch · ${mode} three times with one key stores one message, with a window of ${window}`, async () => {
       const replies = await send([0, 1, 2].map((n) => element(mode, n, { idempotency_window: window })));
       const [row, ...others] = await rows();
       assert.deepEqual(others, []);
@@ -51,7 +52,7 @@ for (const [mode, [payload, place]] of Object.entries(LEFT)) {
     });
   }
 
-  test(`batch · ${mode} on a key that stands for an older message counts in order too`, async () => {
+  test(`batch · ${mode} with the key of an older message is applied in order, too`, async () => {
     const first = await dispatch(project().sql, element("ignore", 5, { payload: { n: 0 } }));
     const replies = await send([0, 1, 2].map((n) => element(mode, n)));
     const [row] = await rows();
@@ -62,7 +63,7 @@ for (const [mode, [payload, place]] of Object.entries(LEFT)) {
   });
 }
 
-test("batch · modes may be mixed on one key: each element finds what the ones before it left", async () => {
+test("batch · modes may be mixed on one key: each element finds the state that the ones before it left", async () => {
   const same = { payload: { n: 1 } };
   const replies = await send([
     element("ignore", 0, { payload: { n: 9 } }),
@@ -76,7 +77,7 @@ test("batch · modes may be mixed on one key: each element finds what the ones b
   assert.deepEqual([row.body, row.available_at], [{ n: 1 }, new Date(year(3))]);
 });
 
-test("batch · a mismatch between two elements rejects an atomic batch, and is one element's error in another", async () => {
+test("batch · a mismatch of two elements rejects an atomic batch, and one element of another", async () => {
   const messages = [
     { type: "T" },
     element("replace", 0),
@@ -84,7 +85,7 @@ test("batch · a mismatch between two elements rejects an atomic batch, and is o
     element("reschedule", 1, { payload: { n: 7 } }),
     element("replace", 2),
   ];
-  const message = await rejected(send(messages), "SM_IDEMPOTENCY_MISMATCH", 409);
+  const message = await assertRejected(send(messages), "SM_IDEMPOTENCY_MISMATCH", 409);
   assert(message.includes("message 3"), message);
   assert.deepEqual(await rows(), []);
   const replies = await send(messages, false);
@@ -98,7 +99,7 @@ test("batch · a mismatch between two elements rejects an atomic batch, and is o
   assert.deepEqual((await rows()).map(({ body }) => body), [{}, { n: 2 }]);
 });
 
-test("batch · an expiry before the message's place is one element's error", async () => {
+test("batch · an expiry before the message's time is one element's error", async () => {
   const expires_at = year(1);
   const replies = await send(
     [element("replace", 3), element("replace", 0, { expires_at }), element("reschedule", 2, { payload: { n: 3 } })],
@@ -108,7 +109,7 @@ test("batch · an expiry before the message's place is one element's error", asy
   assert.deepEqual(replies[0].available_at, new Date(year(2)));
 });
 
-test("batch · with keys of every mode and none: each has its answer in its place", async () => {
+test("batch · with keys of every mode and without: each has its result at its index", async () => {
   const { sql } = project();
   const messages = [
     ...Object.keys(LEFT).map((mode, n) => element(mode, n, { idempotency_key: mode })),
@@ -138,7 +139,7 @@ test("batch · debounce beside a running message stores one new message for all 
   ]);
 });
 
-test("batch · a message that an element moved to now is woken for", async () => {
+test("batch · a message that an element moved to now causes a wake-up", async () => {
   const woken = await project().sql.begin(async (transaction) => {
     await call(transaction, "messenger_dispatch_batch", {
       messages: [element("reschedule", 1), element("reschedule", 2, { available_at: "2020-01-01T00:00:00Z" })],

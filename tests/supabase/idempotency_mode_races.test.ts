@@ -1,12 +1,13 @@
-// Every mode, many sessions at once: one message a key, whoever rolls back, claims or settles meanwhile, and nobody waits crosswise.
+// Every mode in many concurrent sessions: one message per key, with any rollback, claim or settle meanwhile, and
+// without deadlocks.
 import assert from "node:assert/strict";
 import type { Sql } from "postgres";
 import { empty, session, test, useProject } from "../project.ts";
 import { call, claim, dispatch, messageOf, settle } from "./bus.ts";
-import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
+import { limitLockWaits, pidOf, untilBlocked } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
-Deno.test.beforeAll(() => limitWaiting(project().sql));
+Deno.test.beforeAll(() => limitLockWaits(project().sql));
 Deno.test.beforeEach(() => empty(project().sql));
 Deno.test.afterEach(async () => {
   const wrong = (await call(project().sql, "messenger_audit")).filter(({ violations }) => violations !== "0");
@@ -15,14 +16,14 @@ Deno.test.afterEach(async () => {
 
 const MODES = ["ignore", "replace", "reschedule", "throttle", "debounce"];
 const CHANGING = ["replace", "reschedule", "debounce"];
-/** Modes that ask for the same payload get it. */
+/** Modes that need the same payload get it. */
 const payload = (mode: string, n: number) => ({ n: mode === "ignore" || mode === "reschedule" ? 0 : n });
 const send = (sql: Sql, mode: string, n = 0, fields: Record<string, unknown> = {}) =>
   dispatch(sql, { idempotency_key: "once", idempotency_mode: mode, payload: payload(mode, n), ...fields });
 const rows = async () => [...await project().sql`select * from messenger_messages order by id`];
 
 for (const mode of MODES) {
-  test(`${mode} · of fifty dispatches in fifty sessions one is stored, and forty-nine replies name it`, async () => {
+  test(`${mode} · of fifty dispatches in fifty sessions one is stored, and forty-nine results name it`, async () => {
     const sessions = Array.from({ length: 50 }, () => session(project()));
     try {
       await Promise.all(sessions.map((sql) => sql`select 1`));
@@ -32,7 +33,7 @@ for (const mode of MODES) {
       assert(replies.every(({ id, status }) => id === row.id && status === "pending"));
       assert.equal(replies.filter(({ duplicate }) => !duplicate).length, 1);
       const last = replies.find(({ available_at }) => available_at.getTime() === row.available_at.getTime());
-      assert(last, "the row is as one of the calls left it");
+      assert(last, "the row is the result of one of the calls");
       const again = await send(project().sql, "ignore", 0, { payload: row.body });
       assert.deepEqual([again.id, again.duplicate], [row.id, true]);
     } finally {
@@ -40,7 +41,7 @@ for (const mode of MODES) {
     }
   });
 
-  test(`${mode} · when the winner rolls back, the one that waited is stored as it was sent`, async () => {
+  test(`${mode} · when the first dispatch rolls back, the waiting one is stored as it was sent`, async () => {
     await using first = session(project());
     await using second = session(project());
     const pid = await pidOf(second);
@@ -71,7 +72,7 @@ for (const mode of MODES) {
 }
 
 for (const mode of CHANGING) {
-  test(`${mode} · two batches wait for the first message they share, not crosswise`, async () => {
+  test(`${mode} · two batches wait for the first message they share, without a deadlock`, async () => {
     await using holder = session(project());
     await using first = session(project());
     await using second = session(project());
@@ -89,7 +90,7 @@ for (const mode of CHANGING) {
     assert.equal((await Promise.all(waiting)).flat().filter(({ duplicate }) => duplicate).length, 6);
   });
 
-  test(`${mode} · while a claim has the message it waits; claimed, the message is not changed`, async () => {
+  test(`${mode} · waits while a claim is open; a claimed message is not changed`, async () => {
     const { sql } = project();
     await using worker = session(project());
     await using sender = session(project());
@@ -110,7 +111,7 @@ for (const mode of CHANGING) {
     } else assert.deepEqual([reply.id, reply.duplicate, reply.status], [id, true, "processing"]);
   });
 
-  test(`${mode} · when the claim that has the message is rolled back, the message is changed`, async () => {
+  test(`${mode} · when an open claim is rolled back, the message is changed`, async () => {
     const { sql } = project();
     await using worker = session(project());
     await using sender = session(project());
@@ -128,7 +129,7 @@ for (const mode of CHANGING) {
   });
 
   for (const end of ["commit", "rollback"] as const) {
-    test(`${mode} · a claim does not wait for the change, and after its ${end} takes what there is`, async () => {
+    test(`${mode} · a claim does not wait for the change, and after its ${end} returns the messages`, async () => {
       const { sql } = project();
       await using sender = session(project());
       const { id } = await send(sql, "ignore", 0);
@@ -142,7 +143,7 @@ for (const mode of CHANGING) {
     });
   }
 
-  test(`${mode} · under repeatable read a stale look at a key is told to try again`, async () => {
+  test(`${mode} · under repeatable read a stale read of a key is rejected as retryable`, async () => {
     const { sql } = project();
     await using sender = session(project());
     const { id } = await send(sql, "ignore", 0);
@@ -156,7 +157,7 @@ for (const mode of CHANGING) {
   });
 }
 
-test("replace · one that waits for another sees what that one left", async () => {
+test("replace · a call that waits for another sees its result", async () => {
   const { sql } = project();
   await using first = session(project());
   await using second = session(project());
@@ -187,7 +188,7 @@ test("debounce · of two calls beside a running message one stores the next, and
   assert.deepEqual((await rows()).map(({ id, body }) => [id, body]), [[id, { n: 0 }], [next.id, { n: 2 }]]);
 });
 
-test("debounce · a replace waits for the call that passes the key on, and changes the new message", async () => {
+test("debounce · a replace waits for the call that moves the key, and changes the new message", async () => {
   const { sql } = project();
   await using first = session(project());
   await using second = session(project());
@@ -202,7 +203,7 @@ test("debounce · a replace waits for the call that passes the key on, and chang
   assert.deepEqual([(await waiting).id, (await messageOf(sql, next.id)).body], [next.id, { n: 2 }]);
 });
 
-test("debounce · a dispatch that takes keys off running messages keeps no settle of theirs waiting", async () => {
+test("debounce · a dispatch that takes keys of running messages does not block their settle", async () => {
   const { sql } = project();
   await using gate = session(project());
   await using sender = session(project());

@@ -1,8 +1,9 @@
-// The modes of an idempotency key: what a later dispatch changes of the message that holds it, and when a new one is stored instead.
+// The modes of an idempotency key: the changes of a later dispatch to the message with the key, and the cases in which
+// a new one is stored.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { call, claim, deadLetterOf, dispatch, messageOf, secondsUntil, setClock, settle } from "./bus.ts";
-import { rejected } from "./raises.ts";
+import { assertRejected } from "./assert_rejected.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
@@ -25,7 +26,7 @@ async function finish(outcome: Fields = { outcome: "completed" }) {
 const CHANGING = ["replace", "reschedule", "debounce"];
 const [NEW, OLD] = [{ payload: { version: 2 } }, { payload: { version: 1 } }];
 
-test("replace · a pending message gets the new content and keeps its place", async () => {
+test("replace · a pending message gets the new content and keeps its position", async () => {
   const first = await send("replace", {
     ...OLD,
     delay: "1 hour",
@@ -54,14 +55,14 @@ test("replace · a pending message gets the new content and keeps its place", as
   assert.equal(await stored(), 1);
 });
 
-test("replace · the key stands for the new payload from then on", async () => {
+test("replace · the key belongs to the new payload from then on", async () => {
   await send("ignore", OLD);
   await send("replace", NEW);
   assert.equal((await send("ignore", NEW)).duplicate, true);
-  await rejected(send("ignore", OLD), "SM_IDEMPOTENCY_MISMATCH", 409);
+  await assertRejected(send("ignore", OLD), "SM_IDEMPOTENCY_MISMATCH", 409);
 });
 
-test("replace · a message that waits for a retry keeps the wait and the retries it has burnt", async () => {
+test("replace · a message that waits for a retry keeps the delay and its used retries", async () => {
   const { sql } = project();
   const { id } = await send("ignore", { ...OLD, max_retries: 3 });
   for (let n = 0; n < 2; n++) {
@@ -78,10 +79,10 @@ test("replace · a message that waits for a retry keeps the wait and the retries
   assert.deepEqual([(await rowOf(id)).status, (await deadLetterOf(sql, id)).body], ["failed", { version: 2 }]);
 });
 
-test("replace · an expiry before the message's place is rejected, and nothing changes", async () => {
+test("replace · an expiry before the message's time is rejected, and nothing changes", async () => {
   const { id } = await send("replace", { ...OLD, delay: "2 hours" });
   const soon = new Date(Date.now() + 3_600_000);
-  const message = await rejected(send("replace", { ...NEW, expires_at: soon }), "SM_EXPIRES_AT");
+  const message = await assertRejected(send("replace", { ...NEW, expires_at: soon }), "SM_EXPIRES_AT");
   assert(message.includes(id), message);
   assert.deepEqual((await rowOf(id)).body, { version: 1 });
   assert.equal((await send("ignore", OLD)).id, id);
@@ -96,23 +97,23 @@ test("reschedule · a pending message moves, and keeps its content", async () =>
   assert.deepEqual([row.priority, row.metadata], [9, { a: 1 }]);
   await send("reschedule", OLD);
   assert.equal((await rowOf(id)).scheduled_at, null);
-  assert.equal((await claim(project().sql))[0].id, id, "without a moment it is due now");
+  assert.equal((await claim(project().sql))[0].id, id, "without a time it is due now");
 });
 
 test("reschedule · another payload is rejected, and nothing moves", async () => {
   const { id } = await send("ignore", OLD);
-  await rejected(send("reschedule", { ...NEW, delay: "1 hour" }), "SM_IDEMPOTENCY_MISMATCH", 409);
+  await assertRejected(send("reschedule", { ...NEW, delay: "1 hour" }), "SM_IDEMPOTENCY_MISMATCH", 409);
   assert.equal((await rowOf(id)).scheduled_at, null);
 });
 
-test("reschedule · a moment after the message's expiry is rejected", async () => {
+test("reschedule · a time after the message's expiry is rejected", async () => {
   const { id } = await send("ignore", { ...OLD, expires_at: new Date(Date.now() + 3_600_000) });
-  await rejected(send("reschedule", { ...OLD, delay: "2 hours" }), "SM_EXPIRES_AT");
+  await assertRejected(send("reschedule", { ...OLD, delay: "2 hours" }), "SM_EXPIRES_AT");
   assert.equal((await rowOf(id)).scheduled_at, null);
 });
 
 for (const mode of ["reschedule", "debounce"]) {
-  test(`${mode} · a wait for a retry is not cut short, but may grow`, async () => {
+  test(`${mode} · the delay of a retry is not shortened, but may grow`, async () => {
     const { id } = await send("ignore", OLD);
     await finish({ outcome: "failed", error: "no", delay_ms: 3_600_000 });
     const { available_at } = await rowOf(id);
@@ -120,7 +121,7 @@ for (const mode of ["reschedule", "debounce"]) {
     assert.equal(await minutesUntil((await send(mode, { ...OLD, delay: "2 hours" })).available_at), 120);
   });
 
-  test(`${mode} · a message moved to now wakes, one moved to later does not`, async () => {
+  test(`${mode} · a message moved to now sends a wake-up, one moved to later does not`, async () => {
     await send("ignore", { ...OLD, delay: "1 hour" });
     const rungBy = (fields: Fields) =>
       project().sql.begin(async (transaction) => {
@@ -133,7 +134,7 @@ for (const mode of ["reschedule", "debounce"]) {
   });
 }
 
-test("throttle · one message a window, whatever the payloads say", async () => {
+test("throttle · one message per window, whatever the payloads are", async () => {
   const { sql } = project();
   const first = await send("throttle", { ...OLD, idempotency_window: "1 hour" });
   const again = await send("throttle", { ...NEW, idempotency_window: "1 minute", delay: "1 hour", priority: 1 });
@@ -146,7 +147,7 @@ test("throttle · one message a window, whatever the payloads say", async () => 
   assert.deepEqual([next.duplicate, (await rowOf(next.id)).body], [false, { version: 2 }]);
 });
 
-test("throttle · a message that takes longer than the window holds its key until it is finished", async () => {
+test("throttle · a message that takes longer than the window keeps its key until it is finished", async () => {
   const { sql } = project();
   const { id } = await send("throttle", { ...OLD, idempotency_window: "1 minute" });
   await setClock(sql, "1 hour");
@@ -155,7 +156,7 @@ test("throttle · a message that takes longer than the window holds its key unti
   assert.equal((await send("throttle", NEW)).duplicate, false);
 });
 
-test("debounce · a burst makes one message, with the last payload, so long after the last call", async () => {
+test("debounce · a burst makes one message, with the last payload, the delay after the last call", async () => {
   const { sql } = project();
   const first = await send("debounce", { payload: { n: 0 }, delay: "10 minutes" });
   assert.deepEqual([first.duplicate, await minutesUntil(first.available_at)], [false, 10]);
@@ -170,7 +171,7 @@ test("debounce · a burst makes one message, with the last payload, so long afte
   assert.deepEqual((await claim(sql)).map(({ id, body, priority }) => [id, body, priority]), [[first.id, { n: 3 }, 3]]);
 });
 
-test("debounce · without a delay it waits for the window, of the call, the transport or a day; a moment wins", async () => {
+test("debounce · without a delay it waits for the window of call or transport; a time wins", async () => {
   const { sql } = project();
   assert.equal(await minutesUntil((await send("debounce", OLD)).available_at), 1440);
   await sql`update messenger_transports set config = '{"idempotency_window": "2 hours"}' where name = 'supabase'`;
@@ -180,7 +181,7 @@ test("debounce · without a delay it waits for the window, of the call, the tran
   assert.deepEqual((await send("debounce", { ...OLD, available_at: moment })).available_at, moment);
 });
 
-test("debounce · a call while the message runs stores a new one, and the old one runs on without the key", async () => {
+test("debounce · a call while the message runs stores a new one, the old one loses the key", async () => {
   const { sql } = project();
   const old = await send("debounce", { ...OLD, delay: "0" });
   const [{ fence }] = await claim(sql);
@@ -195,7 +196,7 @@ test("debounce · a call while the message runs stores a new one, and the old on
   assert.equal(await stored(), 2);
 });
 
-test("debounce · a call after the message finished stores a new one, window or not", async () => {
+test("debounce · a call after the message finished stores a new one, within its window or not", async () => {
   const { sql } = project();
   const { id } = await send("debounce", { ...OLD, delay: "0" });
   await finish();
@@ -207,7 +208,7 @@ test("debounce · a call after the message finished stores a new one, window or 
   assert.equal((await send("debounce", NEW)).duplicate, false);
 });
 
-test("debounce · a call beside an open dead letter stores a new one, and the dead letter cannot bring the key back", async () => {
+test("debounce · a call beside an open dead letter stores a new one, which keeps the key", async () => {
   const { id } = await send("debounce", { ...OLD, delay: "0", max_retries: 0 });
   await finish({ outcome: "failed", error: "no" });
   const next = await send("debounce", NEW);
@@ -220,10 +221,10 @@ for (const mode of [...CHANGING, "throttle"]) {
     test(`${mode} · another ${what} is rejected, while the message is pending and while it runs`, async () => {
       const { id } = await send("ignore", OLD);
       const before = await rowOf(id);
-      await rejected(send(mode, { ...OLD, ...fields, delay: "1 hour" }), "SM_IDEMPOTENCY_MISMATCH", 409);
+      await assertRejected(send(mode, { ...OLD, ...fields, delay: "1 hour" }), "SM_IDEMPOTENCY_MISMATCH", 409);
       assert.deepEqual(await rowOf(id), before);
       await claim(project().sql);
-      await rejected(send(mode, { ...OLD, ...fields, delay: "1 hour" }), "SM_IDEMPOTENCY_MISMATCH", 409);
+      await assertRejected(send(mode, { ...OLD, ...fields, delay: "1 hour" }), "SM_IDEMPOTENCY_MISMATCH", 409);
       assert.equal(await stored(), 1);
     });
   }
@@ -231,7 +232,7 @@ for (const mode of [...CHANGING, "throttle"]) {
 
 for (const mode of ["replace", "reschedule"]) {
   const fields = mode === "replace" ? NEW : OLD;
-  test(`${mode} · a running, finished, dead or forgotten message is named and not changed, until its window is over`, async () => {
+  test(`${mode} · a running, finished, dead or deleted message is not changed within its window`, async () => {
     const { sql } = project();
     const unchanged = async (status: string) => {
       const before = await rowOf(id);
@@ -255,12 +256,12 @@ for (const mode of ["replace", "reschedule"]) {
     ({ id } = await send(mode, OLD));
     await finish();
     await unchanged("completed");
-    assert.equal((await send("ignore", OLD)).id, id, "the key still stands for the payload that was sent");
+    assert.equal((await send("ignore", OLD)).id, id, "the key still belongs to the payload that was sent");
   });
 }
 
 for (const mode of CHANGING) {
-  test(`${mode} · a message past its expiry is not brought back, whether or not anybody has noticed`, async () => {
+  test(`${mode} · a message past its expiry is not restored, whether a claim has found it or not`, async () => {
     const { sql } = project();
     const { id } = await send("ignore", { ...OLD, expires_at: new Date(Date.now() + 60_000) });
     await setClock(sql, "2 minutes");

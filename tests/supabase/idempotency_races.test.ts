@@ -1,18 +1,18 @@
-// One key, many sessions at once: one message, one winner, no deadlock, and a loser never answers a row that was rolled back.
+// One key in many concurrent sessions: one message, no deadlock, and no result with the id of a rolled back row.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { call, claim, dispatch, setClock, settle } from "./bus.ts";
-import { errorOf } from "./raises.ts";
-import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
+import { errorOf } from "./assert_rejected.ts";
+import { limitLockWaits, pidOf, untilBlocked } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
-Deno.test.beforeAll(() => limitWaiting(project().sql));
+Deno.test.beforeAll(() => limitLockWaits(project().sql));
 Deno.test.beforeEach(() => empty(project().sql));
 
 const KEY = { idempotency_key: "once" };
 const ids = async () => (await project().sql`select id from messenger_messages order by id`).map(({ id }) => id);
 
-test("race · the second waits for the first and answers its id", async () => {
+test("race · the second dispatch waits for the first and returns its id", async () => {
   await using first = session(project());
   await using second = session(project());
   const pid = await pidOf(second);
@@ -26,7 +26,7 @@ test("race · the second waits for the first and answers its id", async () => {
   assert.deepEqual(await ids(), [won.id]);
 });
 
-test("race · when the first rolls back, the one that waited is stored", async () => {
+test("race · when the first dispatch rolls back, the waiting one is stored", async () => {
   await using first = session(project());
   await using second = session(project());
   const pid = await pidOf(second);
@@ -40,7 +40,7 @@ test("race · when the first rolls back, the one that waited is stored", async (
   assert.deepEqual(await ids(), [stored.id]);
 });
 
-test("race · of three, the third waits for whichever wins", async () => {
+test("race · of three, the third waits until one is stored", async () => {
   await using first = session(project());
   await using second = session(project());
   await using third = session(project());
@@ -56,7 +56,7 @@ test("race · of three, the third waits for whichever wins", async () => {
   assert.equal(replies[0].id, replies[1].id);
 });
 
-test("race · other keys and keyless messages wait for nobody", async () => {
+test("race · other keys and keyless messages do not wait", async () => {
   await using first = session(project());
   const { sql } = project();
   await first`begin`;
@@ -66,7 +66,7 @@ test("race · other keys and keyless messages wait for nobody", async () => {
   await first`rollback`;
 });
 
-test("race · of a hundred dispatches on ten connections one is stored, and exactly one hears so", async () => {
+test("race · of a hundred dispatches on ten connections one is stored and reported as new", async () => {
   const sessions = Array.from({ length: 10 }, () => session(project()));
   try {
     const replies = await Promise.all(sessions.flatMap((sql) => Array.from({ length: 10 }, () => dispatch(sql, KEY))));
@@ -78,13 +78,13 @@ test("race · of a hundred dispatches on ten connections one is stored, and exac
   }
 });
 
-test("race · with winners that roll back at random, every answer that committed names the one row", async () => {
+test("race · with random rollbacks, every committed reply has the id of the one stored row", async () => {
   const sessions = Array.from({ length: 10 }, () => session(project()));
   try {
     const replies = await Promise.all(sessions.map(async (sql, n) => {
       await sql`begin`;
       const reply = await dispatch(sql, KEY);
-      // A duplicate that commits names a row that committed; every third winner goes away.
+      // A duplicate that commits names a row that committed; every third first dispatch rolls back.
       if (n % 3 === 0) return await sql`rollback`.then(() => null);
       return await sql`commit`.then(() => reply);
     }));
@@ -97,7 +97,7 @@ test("race · with winners that roll back at random, every answer that committed
   }
 });
 
-test("race · a key whose window passed is taken over by one of many", async () => {
+test("race · an expired key is taken over by one of many", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql, { ...KEY, idempotency_window: "1 minute" });
   const [{ fence }] = await claim(sql);
@@ -126,7 +126,7 @@ test("race · of two that both saw the key free, one takes it over", async () =>
   await using first = session(project());
   await using second = session(project());
   const pids = [await pidOf(first), await pidOf(second)];
-  // A row lock stops nobody from reading that the key is free; it stops both where they take it.
+  // A row lock does not block the read of a free key; it blocks both where they take it.
   await gate`begin`;
   await gate`select from messenger.idempotency_keys for update`;
   const waiting = [dispatch(first, KEY), dispatch(second, KEY)];
@@ -138,7 +138,7 @@ test("race · of two that both saw the key free, one takes it over", async () =>
   assert.equal((await ids()).length, 2);
 });
 
-test("race · a takeover that rolls back leaves the key to the one that waited", async () => {
+test("race · a takeover that rolls back leaves the key to the waiting one", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql, { ...KEY, idempotency_window: "1 minute" });
   const [{ fence }] = await claim(sql);
@@ -157,7 +157,7 @@ test("race · a takeover that rolls back leaves the key to the one that waited",
   assert.equal((await dispatch(sql, KEY)).id, won.id);
 });
 
-test("race · the clock prunes a spent key while it is taken over: the dispatch waits and is stored", async () => {
+test("race · an expired key is pruned while it is taken over: the dispatch waits and is stored", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql, { ...KEY, idempotency_window: "1 minute" });
   const [{ fence }] = await claim(sql);
@@ -193,7 +193,7 @@ test("race · two batches with their keys in opposite order do not deadlock", as
   assert.equal((await ids()).length, 1000);
 });
 
-test("race · two batches wait for the first key they share, not crosswise", async () => {
+test("race · two batches wait for the first key they share, without a deadlock", async () => {
   await using holder = session(project());
   await using first = session(project());
   await using second = session(project());
@@ -212,7 +212,7 @@ test("race · two batches wait for the first key they share, not crosswise", asy
   assert.equal((await ids()).length, 3);
 });
 
-test("race · under repeatable read the loser is told to try again, never given a second message", async () => {
+test("race · under repeatable read the waiting one is rejected as retryable, never stored twice", async () => {
   await using first = session(project());
   await using second = session(project());
   await second`begin isolation level repeatable read`;

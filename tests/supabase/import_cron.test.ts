@@ -1,9 +1,9 @@
-// messenger_import_cron: what it proposes for a job of pg_cron runs, fires, and does what the job did.
+// messenger_import_cron: its proposal for a job of pg_cron runs, fires, and has the effect of the job.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, call, setClock } from "./bus.ts";
-import { rejected } from "./raises.ts";
+import { call, callValue, setClock } from "./bus.ts";
+import { assertRejected } from "./assert_rejected.ts";
 
 const project = useProject({ testClock: true });
 
@@ -15,7 +15,7 @@ Deno.test.beforeEach(async () => {
   await sql`create table public.ledger (what text, at timestamptz default now())`;
 });
 
-/** pg_cron's table, changed behind its back: older versions reject schedules that newer ones take. */
+/** pg_cron's table, changed directly: older versions reject schedules that newer ones accept. */
 async function rewrite(statement: string): Promise<void> {
   await using admin = session(project(), "supabase_admin");
   await admin.unsafe(statement);
@@ -31,7 +31,7 @@ async function job(name: string | null, schedule: string, command: string): Prom
   return Number(jobid);
 }
 
-const propose = (jobid: number) => ask(project().sql, "messenger_import_cron", { jobid });
+const propose = (jobid: number) => callValue(project().sql, "messenger_import_cron", { jobid });
 
 const COMMANDS: [what: string, name: string | null, command: string][] = [
   ["a plain statement", "nightly", "insert into ledger (what) values ('done')"],
@@ -64,14 +64,15 @@ const COMMANDS: [what: string, name: string | null, command: string][] = [
     "create temp table t as select 'done' as what; insert into ledger (what) select what from t; drop table t",
   ],
   ["a DO block", "block", "do $$ begin insert into public.ledger (what) values ('done'); end $$"],
-  ["a name that would break out", `x'); drop table ledger; --`, "insert into ledger (what) values ('done')"],
-  ["a name of signs only", "***", "insert into ledger (what) values ('done')"],
+  ["a name with an injection", `x'); drop table ledger; --`, "insert into ledger (what) values ('done')"],
+  ["a name of punctuation only", "***", "insert into ledger (what) values ('done')"],
   ["no name", null, "insert into ledger (what) values ('done')"],
 ];
 for (const [what, name, command] of COMMANDS) {
   test(`import · ${what}: the proposed script runs, the schedule fires once, the job is gone`, async () => {
     const { sql } = project();
-    await sql`create or replace function public.note_done(what text) returns void language sql as 'insert into public.ledger (what) values (what)'`;
+    await sql`create or replace function public.note_done(what text) returns void
+      language sql as 'insert into public.ledger (what) values (what)'`;
     const id = await job(name, "*/5 * * * *", command);
     const proposal = await propose(id);
     assert.equal((await sql`select from cron.job`).length, 1, "asking changes nothing");
@@ -104,7 +105,7 @@ const DIALECTS: [schedule: string, ours: unknown][] = [
   ["@daily", { cron: "@daily" }],
 ];
 for (const [schedule, ours] of DIALECTS) {
-  test(`import · pg_cron's ${schedule.trim()} is ours as ${JSON.stringify(ours)}`, async () => {
+  test(`import · pg_cron's ${schedule.trim()} becomes ${JSON.stringify(ours)}`, async () => {
     const id = await job("dialect", "* * * * *", "select 1");
     await rewrite(`update cron.job set schedule = '${schedule}' where jobid = ${id}`);
     const proposal = await propose(id);
@@ -138,7 +139,7 @@ for (
   ]
 ) {
   test(`import · ${JSON.stringify(command)} cannot run inside a function: rejected with the reason`, async () => {
-    const message = await rejected(propose(await job("x", "0 3 * * *", command)), "SM_CONFLICT", 409);
+    const message = await assertRejected(propose(await job("x", "0 3 * * *", command)), "SM_CONFLICT", 409);
     assert.match(message, /cannot run inside a function/);
   });
 }
@@ -154,12 +155,12 @@ for (
     "end_of_day()",
   ]
 ) {
-  test(`import · ${JSON.stringify(command)} is no reason to reject`, async () => {
+  test(`import · ${JSON.stringify(command)} is accepted`, async () => {
     await propose(await job("x", "0 3 * * *", command));
   });
 }
 
-test("import · what would be better as a message type, or may fail inside a transaction, is noted", async () => {
+test("import · commands better as a message type, or failing in a transaction, have a note", async () => {
   const http = await propose(
     await job("calls", "0 3 * * *", "select net.http_post('https://x.supabase.co/functions/v1/y')"),
   );
@@ -169,7 +170,7 @@ test("import · what would be better as a message type, or may fail inside a tra
   }
 });
 
-test("import · two jobs of similar names share neither type nor handler", async () => {
+test("import · two jobs with similar names share neither type nor handler", async () => {
   const { sql } = project();
   const ids = [
     await job("send mails", "0 3 * * *", "select 1"),
@@ -189,11 +190,11 @@ test("import · two jobs of similar names share neither type nor handler", async
   assert.equal(new Set(handlers.map(({ sql_handler }) => sql_handler)).size, 4);
 });
 
-test("import · a stepped day field beside a restricted one means both in pg_cron: refused, where the bus would mean either", async () => {
+test("import · a stepped day field beside a restricted one is rejected: pg_cron needs both", async () => {
   const id = await job("days", "* * * * *", "select 1");
   for (const schedule of ["0 0 */2 * 1", "0 0 1 * */2", "0 0 */2 * */3"]) {
     await rewrite(`update cron.job set schedule = '${schedule}' where jobid = ${id}`);
-    assert.match(await rejected(propose(id), "SM_CRON"), /match both day fields/);
+    assert.match(await assertRejected(propose(id), "SM_CRON"), /match both day fields/);
   }
   for (const schedule of ["0 0 */2 * *", "0 0 * * */2", "0 0 */1 * mon", "0 0 13 * fri"]) {
     await rewrite(`update cron.job set schedule = '${schedule}' where jobid = ${id}`);
@@ -201,7 +202,7 @@ test("import · a stepped day field beside a restricted one means both in pg_cro
   }
 });
 
-test("import · a job that is switched off is proposed as a schedule that rests", async () => {
+test("import · an inactive job is proposed as a paused schedule", async () => {
   const { sql } = project();
   const id = await job("off", "0 3 * * *", "select 1");
   await rewrite(`update cron.job set active = false where jobid = ${id}`);
@@ -213,29 +214,33 @@ test("import · a job that is switched off is proposed as a schedule that rests"
   assert.equal(enabled, false);
 });
 
-test("import · rejects jobs that are not there, the clock's own, and moments that never come", async () => {
+test("import · rejects missing jobs, the ticker's own, and times that never come", async () => {
   const { sql } = project();
-  await rejected(propose(999_999), "SM_NOT_FOUND", 404);
+  await assertRejected(propose(999_999), "SM_NOT_FOUND", 404);
   await call(sql, "messenger_start");
   const [{ jobid }] = await sql`select jobid from cron.job where jobname = 'symphony-clock'`;
-  await rejected(propose(Number(jobid)), "SM_CONFLICT", 409);
+  await assertRejected(propose(Number(jobid)), "SM_CONFLICT", 409);
   await call(sql, "messenger_stop");
   const id = await job("odd", "* * * * *", "select 1");
   for (const [schedule, code] of [["@reboot", "SM_CRON"], ["0 0 31 2 *", "SM_CRON_NEVER"]]) {
     await rewrite(`update cron.job set schedule = '${schedule}' where jobid = ${id}`);
-    await rejected(propose(id), code);
+    await assertRejected(propose(id), code);
   }
 });
 
-test("import · a job is shown to a caller who may act as the role it runs as, and to nobody else", async () => {
+test("import · a job is shown to members of the role it runs as, and to no other caller", async () => {
   const { sql } = project();
   const id = await job("x", "0 3 * * *", "select 'a password'");
-  await rejected(asRole(sql, "service_role", (own) => own`select messenger_import_cron(${id})`), "SM_NOT_FOUND", 404);
+  await assertRejected(
+    asRole(sql, "service_role", (own) => own`select messenger_import_cron(${id})`),
+    "SM_NOT_FOUND",
+    404,
+  );
   await rewrite(`update cron.job set username = 'service_role' where jobid = ${id}`);
   await asRole(sql, "service_role", (own) => own`select messenger_import_cron(${id})`);
   await propose(id);
   await rewrite(`update cron.job set username = 'supabase_admin' where jobid = ${id}`);
-  await rejected(propose(id), "SM_NOT_FOUND", 404);
+  await assertRejected(propose(id), "SM_NOT_FOUND", 404);
 });
 
 test("import · users may not call it", async () => {

@@ -1,8 +1,9 @@
-// InvalidPayload: a user's message with a payload that its type does not take ends without a dead letter and outside the error rate.
+// InvalidPayload: a user's message with a payload that does not fit its type ends without a dead letter and outside the
+// error rate.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, call, claim, deadLetterOf, dispatch, messageOf, type Row, settle } from "./bus.ts";
+import { call, callValue, claim, deadLetterOf, dispatch, messageOf, type Row, settle } from "./bus.ts";
 
 const project = useProject();
 const ada = crypto.randomUUID();
@@ -51,7 +52,7 @@ test("a user's invalid payload · the message ends at once, without a dead lette
   assert.match(reason.remedy, /dispatch a new message/);
 });
 
-test("a user's invalid payload · even one that is called retryable is final, and reported again it is already recorded", async () => {
+test("a user's invalid payload · is final even if reported as retryable; a repetition is 'already'", async () => {
   const { sql } = project();
   await wish();
   const [row] = await claim(sql);
@@ -68,15 +69,15 @@ test("a user's invalid payload · a thousand of them leave health and the error 
   const rows = await claim(sql, { batch: 1000 });
   assert.equal(rows.length, 1000);
   await settle(sql, rows.map((row) => invalid(row)));
-  await ask(sql, "messenger_tick");
-  const { checks } = await ask(sql, "messenger_health");
+  await callValue(sql, "messenger_tick");
+  const { checks } = await callValue(sql, "messenger_health");
   for (const name of ["dead_letters", "error_rate"]) {
     assert.equal(checks.find((check: Row) => check.name === name).status, "healthy", name);
   }
   assert.deepEqual(await audit(), []);
 });
 
-test("a service's invalid payload · is a dead letter as before: somebody has to look at it", async () => {
+test("a service's invalid payload · is a dead letter, because it needs a decision", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql, { type: "Wish" });
   const [row] = await claim(sql);
@@ -85,7 +86,7 @@ test("a service's invalid payload · is a dead letter as before: somebody has to
   assert.deepEqual(await audit(), []);
 });
 
-test("a user's other failure · is a dead letter as before", async () => {
+test("a user's other failure · is a dead letter", async () => {
   const { sql } = project();
   const { id } = await wish();
   const [row] = await claim(sql);

@@ -1,13 +1,14 @@
-// Keys held by open transactions: calls through the API give up soon, so that a project's API goes on; direct SQL waits.
+// Keys held by open transactions: calls through the API end soon, so that a project's API stays available; direct SQL
+// waits.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { call, dispatch } from "./bus.ts";
-import { rejected } from "./raises.ts";
-import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
+import { assertRejected } from "./assert_rejected.ts";
+import { limitLockWaits, pidOf, untilBlocked } from "./until_blocked.ts";
 
 const project = useProject();
-Deno.test.beforeAll(() => limitWaiting(project().sql));
+Deno.test.beforeAll(() => limitLockWaits(project().sql));
 Deno.test.beforeEach(() => empty(project().sql));
 
 const KEYS = [{ idempotency_key: "k" }, { ordering_key: "k" }, { idempotency_key: "k", idempotency_mode: "debounce" }];
@@ -15,7 +16,7 @@ const KEYS = [{ idempotency_key: "k" }, { ordering_key: "k" }, { idempotency_key
 for (const fields of KEYS) {
   const name = Object.entries(fields).map(([key, value]) => `${key} ${value}`).join(", ");
 
-  test(`keys · ten calls through the API that want ${name} of an open transaction get 503 soon, and nothing is stored`, async () => {
+  test(`keys · ten API calls that need ${name} of an open transaction get 503, nothing is stored`, async () => {
     const { sql, url, secretKey } = project();
     await using other = session(project());
     await other`begin`;
@@ -34,7 +35,7 @@ for (const fields of KEYS) {
     assert.equal((await asRole(sql, "service_role", (tx) => dispatch(tx, fields))).duplicate, false);
   });
 
-  test(`keys · direct SQL that wants ${name} of an open transaction waits for its end`, async () => {
+  test(`keys · direct SQL that needs ${name} of an open transaction waits for its end`, async () => {
     const { sql } = project();
     await using other = session(project());
     await using waiter = session(project());
@@ -49,7 +50,7 @@ for (const fields of KEYS) {
   });
 }
 
-test("keys · a batch through the API says which call to send again, and has stored none of it", async () => {
+test("keys · a batch through the API names the call to repeat, and has stored none of it", async () => {
   const { sql } = project();
   await using other = session(project());
   await other`begin`;
@@ -57,13 +58,13 @@ test("keys · a batch through the API says which call to send again, and has sto
   const messages = ["a", "b", "c"].map((idempotency_key) => ({ type: "Greeting", idempotency_key }));
   for (const atomic of [true, false]) {
     const batch = asRole(sql, "service_role", (tx) => call(tx, "messenger_dispatch_batch", { messages, atomic }));
-    assert.match(await rejected(batch, "SM_UNAVAILABLE", 503), /^an open transaction holds a key of this call/);
+    assert.match(await assertRejected(batch, "SM_UNAVAILABLE", 503), /^an open transaction holds a key of this call/);
   }
   await other`rollback`;
   assert.equal((await sql`select from messenger_messages`).length, 0);
 });
 
-test("keys · a user whose own dispatch is still open gets 503 too", async () => {
+test("keys · a user whose own dispatch is still open gets 503, too", async () => {
   const { sql } = project();
   const user = crypto.randomUUID();
   await call(sql, "messenger_register", { types: [{ type: "Greeting", dispatchable_by: "user" }] });
@@ -73,12 +74,12 @@ test("keys · a user whose own dispatch is still open gets 503 too", async () =>
   await other`begin`;
   await other`select set_config('request.jwt.claims', ${JSON.stringify({ sub: user })}, true)`;
   await call(other, "messenger_user_dispatch", { type: "Greeting" });
-  await rejected(send(), "SM_UNAVAILABLE", 503);
+  await assertRejected(send(), "SM_UNAVAILABLE", 503);
   await other`rollback`;
   assert.equal((await send()).length, 1);
 });
 
-test("keys · a project's own lock_timeout is what it was after a call that found its key free", async () => {
+test("keys · a project's own lock_timeout is unchanged after a call that found its key free", async () => {
   const { sql } = project();
   const after = await asRole(sql, "service_role", async (tx) => {
     await tx`set local lock_timeout = '7 s'`;

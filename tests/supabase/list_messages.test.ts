@@ -1,16 +1,17 @@
-// messenger_list_messages and messenger_get_message: filters, pages while messages come and go, the bound of a look, and what callers send.
+// messenger_list_messages and messenger_get_message: filters, pages while messages come and go, the limit of a scan,
+// and bad input.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, call, claim, dispatch, dispatchMany, type Row, setClock, settle } from "./bus.ts";
-import { forgeCursor, INJECTIONS, walk } from "./pages.ts";
-import { rejected } from "./raises.ts";
+import { call, callValue, claim, dispatch, dispatchMany, type Row, setClock, settle } from "./bus.ts";
+import { forgeCursor, INJECTIONS, readAllPages } from "./pages.ts";
+import { assertRejected } from "./assert_rejected.ts";
 
 const project = useProject({ testClock: true, isolation: "read committed" });
 Deno.test.beforeEach(() => empty(project().sql));
 
 type Filter = Record<string, unknown>;
-const list = (args: Row = {}): Promise<Row> => ask(project().sql, "messenger_list_messages", args);
+const list = (args: Row = {}): Promise<Row> => callValue(project().sql, "messenger_list_messages", args);
 const idsOf = ({ messages }: Row): string[] => messages.map(({ id }: Row) => id);
 const found = async (filter: Filter) => idsOf(await list({ filter }));
 const hour = (n: number) => `2031-01-01T${String(n).padStart(2, "0")}:00:00Z`;
@@ -23,7 +24,7 @@ async function dispatchAs(user: string, fields: Row): Promise<string> {
   return (await asRole(sql, "authenticated", (tx) => call(tx, "messenger_user_dispatch", send), user))[0].id;
 }
 
-test("list_messages · each filter finds what it names and nothing else", async () => {
+test("list_messages · each filter selects exactly the matching messages", async () => {
   const { sql } = project();
   await call(sql, "messenger_put_transport", { name: "mail" });
   const user = crypto.randomUUID();
@@ -69,14 +70,14 @@ test("list_messages · each filter finds what it names and nothing else", async 
   }
 });
 
-test("list_messages · from belongs to the range, to does not, and both may lie anywhere", async () => {
+test("list_messages · from is inclusive, to is exclusive, and both may be any time", async () => {
   const { sql } = project();
   const ids: string[] = [];
   for (const hours of [0, 1, 2]) {
     await setClock(sql, `${(Date.parse(hour(hours)) - Date.now()) / 1000} seconds`);
     ids.unshift((await dispatch(sql)).id);
   }
-  // To the moment, for the bounds; within the minute's room that an id has.
+  // To the microsecond, for the limits; within the minute of tolerance that an id has.
   await sql`update messenger_messages set created_at = date_trunc('minute', created_at + interval '30 seconds')`;
   assert.deepEqual(await found({ from: hour(1) }), ids.slice(0, 2));
   assert.deepEqual(await found({ to: hour(1) }), ids.slice(2));
@@ -90,7 +91,7 @@ test("list_messages · from belongs to the range, to does not, and both may lie 
   assert.deepEqual(await found({ from: "9999-12-31T23:59:59Z" }), []);
 });
 
-test("list_messages · the same key of several senders finds all of theirs, and one sender's where it is named", async () => {
+test("list_messages · a key of several senders finds all messages, or those of one sender", async () => {
   const { sql } = project();
   const users = [crypto.randomUUID(), crypto.randomUUID()];
   const ids = [(await dispatch(sql, { idempotency_key: "same" })).id];
@@ -99,18 +100,18 @@ test("list_messages · the same key of several senders finds all of theirs, and 
   assert.deepEqual(await found({ idempotency_key: "same", created_by: users[0] }), [ids[1]]);
 });
 
-test("list_messages · a message that waits for its predecessor is blocked and has no moment", async () => {
+test("list_messages · a message that waits for its predecessor is blocked and has no time", async () => {
   const { sql } = project();
   const first = (await dispatch(sql, { ordering_key: "ada" })).id;
   const second = (await dispatch(sql, { ordering_key: "ada" })).id;
   const { messages } = await list({ filter: { ordering_key: "ada" } });
   assert.deepEqual(messages.map(({ id, blocked }: Row) => [id, blocked]), [[second, true], [first, false]]);
   assert.deepEqual([messages[0].available_at, typeof messages[1].available_at], [null, "string"]);
-  const whole = await ask(sql, "messenger_get_message", { id: second });
+  const whole = await callValue(sql, "messenger_get_message", { id: second });
   assert.deepEqual([whole.blocked, whole.available_at, whole.attempts, whole.dead_letters], [true, null, [], []]);
 });
 
-test("list_messages · a list shows neither bodies nor long errors", async () => {
+test("list_messages · a list has neither bodies nor long errors", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql, { payload: { secret: "hush" }, headers: { a: "hush" }, metadata: { b: "hush" } });
   const [{ fence }] = await claim(sql);
@@ -118,12 +119,12 @@ test("list_messages · a list shows neither bodies nor long errors", async () =>
   const page = await list();
   assert.ok(!JSON.stringify(page).includes("hush"));
   assert.equal(page.messages[0].last_error.length, 200);
-  assert.equal((await ask(sql, "messenger_get_message", { id })).body.secret, "hush");
-  assert.equal(await ask(sql, "messenger_get_message", { id: crypto.randomUUID() }), null);
+  assert.equal((await callValue(sql, "messenger_get_message", { id })).body.secret, "hush");
+  assert.equal(await callValue(sql, "messenger_get_message", { id: crypto.randomUUID() }), null);
 });
 
 for (const filter of [{}, { type: "Greeting" }, { status: "pending" }, { status: "completed" }]) {
-  test(`list_messages · pages of ${JSON.stringify(filter)} give nothing twice and leave nothing out while messages come, finish and go`, async () => {
+  test(`list_messages · pages of ${JSON.stringify(filter)} repeat and omit nothing during changes`, async () => {
     const { sql } = project();
     const ids = await dispatchMany(sql, 40);
     const finish = async (count: number) => {
@@ -132,12 +133,12 @@ for (const filter of [{}, { type: "Greeting" }, { status: "pending" }, { status:
     };
     if ("status" in filter && filter.status === "completed") await finish(40);
     const removed: string[] = [];
-    const seen = await walk(
+    const seen = await readAllPages(
       (cursor) => list({ filter, cursor, max: 7 }),
       "messages",
       async (page) => {
         await dispatchMany(sql, 3);
-        // The oldest finish, the next oldest go.
+        // The oldest finish, the next oldest are deleted.
         if (page === 1 && !("status" in filter)) await finish(2);
         if (page === 2) {
           const gone = ids.slice(3, 5);
@@ -165,17 +166,18 @@ async function fill(count: number) {
   const { sql } = project();
   await sql`
     insert into messenger_messages (id, message_type, queue_name, status, processed_at, created_at)
-    select (messenger.id_prefix(t) || lpad(to_hex(messenger.id_random()), 16, '0'))::uuid, 'Filler', 'filler', 'completed', t, t
+    select (messenger.id_prefix(t) || lpad(to_hex(messenger.id_random()), 16, '0'))::uuid, 'Filler', 'filler',
+      'completed', t, t
     from (select messenger.now() + n * interval '1 ms' as t from generate_series(1, ${count}::int) n) x`;
   await sql`analyze messenger_messages`;
 }
 
-test("list_messages · a look ends after 20,000 messages, says how far back it came, and goes on from there", async () => {
+test("list_messages · a scan ends after 20,000 messages and continues from its position", async () => {
   const { sql } = project();
   const rare = (await dispatch(sql, { type: "Rare" })).id;
   await fill(45_000);
   const searched: string[] = [];
-  const seen = await walk(
+  const seen = await readAllPages(
     (cursor) => list({ filter: { type: "Rare" }, cursor }),
     "messages",
     (_, page) => Promise.resolve(void (page.searched_to && searched.push(page.searched_to))),
@@ -187,7 +189,7 @@ test("list_messages · a look ends after 20,000 messages, says how far back it c
   assert.deepEqual([first.messages, first.next_cursor !== null], [[], true]);
 });
 
-test("list_messages · a message is found by its id, and by a key that is held, however many are younger", async () => {
+test("list_messages · a message is found by its id, and by a key in use, however many are younger", async () => {
   const { sql } = project();
   const user = crypto.randomUUID();
   const old = (await dispatch(sql, { idempotency_key: "order-1" })).id;
@@ -198,9 +200,12 @@ test("list_messages · a message is found by its id, and by a key that is held, 
   assert.deepEqual(await found({ to: (await list({ filter: { id: old } })).messages[0].created_at }), []);
   const first = await list({ filter: { idempotency_key: "order-1" } });
   assert.deepEqual([idsOf(first), first.searched_to !== null], [[old], true]);
-  const pages = await walk((cursor) => list({ filter: { idempotency_key: "order-1" }, cursor, max: 1 }), "messages");
+  const pages = await readAllPages(
+    (cursor) => list({ filter: { idempotency_key: "order-1" }, cursor, max: 1 }),
+    "messages",
+  );
   assert.deepEqual(pages.map(({ id }) => id).sort(), [old, theirs].sort());
-  // The key is forgotten between two pages: what was shown is not shown again.
+  // The key is deleted between two pages: listed messages are not listed again.
   await sql`delete from messenger.idempotency_keys`;
   const next = await list({ filter: { idempotency_key: "order-1" }, cursor: first.next_cursor });
   assert.deepEqual(idsOf(next), [theirs]);
@@ -214,11 +219,11 @@ test("list_messages · totals above 10,000 are estimated", async () => {
   assert.deepEqual([few.total, few.estimated], [1, false]);
 });
 
-const REFUSED: [what: string, args: Row, code: string][] = [
+const REJECTED: [what: string, args: Row, code: string][] = [
   ["a filter that is a list", { filter: [] }, "SM_FILTER"],
-  ["a key it does not know", { filter: { colour: "red" } }, "SM_UNKNOWN_FIELD"],
+  ["an unknown key", { filter: { colour: "red" } }, "SM_UNKNOWN_FIELD"],
   ["a key in another spelling", { filter: { errorClass: "x" } }, "SM_UNKNOWN_FIELD"],
-  ["a status that is none", { filter: { status: "lost" } }, "SM_FILTER"],
+  ["an unknown status", { filter: { status: "lost" } }, "SM_FILTER"],
   ["a number for type", { filter: { type: 5 } }, "SM_FILTER"],
   ["null for queue", { filter: { queue: null } }, "SM_FILTER"],
   ["a word for id", { filter: { id: "five" } }, "SM_FILTER"],
@@ -229,13 +234,13 @@ const REFUSED: [what: string, args: Row, code: string][] = [
   ["pages of nothing", { max: 0 }, "SM_BATCH"],
   ["pages of 1001", { max: 1001 }, "SM_BATCH"],
 ];
-for (const [what, args, code] of REFUSED) {
+for (const [what, args, code] of REJECTED) {
   test(`list_messages · rejects ${what}`, async () => {
-    await rejected(list(args), code);
+    await assertRejected(list(args), code);
   });
 }
 
-test("list_messages · cursors that are garbled, of another list or filter, or written by hand are rejected", async () => {
+test("list_messages · cursors that are malformed, of another list or filter, or forged are rejected", async () => {
   const { sql } = project();
   await dispatchMany(sql, 3);
   const good = (await list({ max: 1 })).next_cursor;
@@ -243,7 +248,7 @@ test("list_messages · cursors that are garbled, of another list or filter, or w
   for (const n of [1, 2]) {
     await call(sql, "messenger_schedule", { name: `s${n}`, type: "A", schedule: { cron: "@daily" } });
   }
-  const foreign = (await ask(sql, "messenger_list_schedules", { max: 1 })).next_cursor;
+  const foreign = (await callValue(sql, "messenger_list_schedules", { max: 1 })).next_cursor;
   const forged = [null, 5, "x", [], [null], ["x"], [good], {}, [[]], [crypto.randomUUID(), null]];
   const cursors = [
     ...["", "=", "garbled", "é", "null", "bnVsbA", good.slice(0, -9), `${good}x`, good + good, "A".repeat(100_000)],
@@ -251,8 +256,8 @@ test("list_messages · cursors that are garbled, of another list or filter, or w
     ...[other, foreign],
     ...await Promise.all(forged.map((place) => forgeCursor(sql, "messages", {}, place))),
   ];
-  for (const cursor of cursors) await rejected(list({ cursor, max: 1 }), "SM_FILTER");
-  await rejected(list({ cursor: good, filter: { type: "Greeting" } }), "SM_FILTER");
+  for (const cursor of cursors) await assertRejected(list({ cursor, max: 1 }), "SM_FILTER");
+  await assertRejected(list({ cursor: good, filter: { type: "Greeting" } }), "SM_FILTER");
   assert.equal((await list({ cursor: good, max: 1 })).messages.length, 1);
 });
 
@@ -265,18 +270,18 @@ test("list_messages · texts that look like SQL are only texts", async () => {
       assert.deepEqual([page.messages, page.total], [[], 0], `${key}: ${text}`);
     }
     for (const key of ["status", "id", "created_by", "from"]) {
-      await rejected(list({ filter: { [key]: text } }), "SM_FILTER");
+      await assertRejected(list({ filter: { [key]: text } }), "SM_FILTER");
     }
-    await rejected(list({ filter: { [text]: "x" } }), "SM_UNKNOWN_FIELD");
+    await assertRejected(list({ filter: { [text]: "x" } }), "SM_UNKNOWN_FIELD");
   }
   assert.equal((await sql`select from messenger_messages`).length, 1);
 });
 
-test("list_messages · service_role may ask, users may not", async () => {
+test("list_messages · service_role may call it, users may not", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql);
   const requested = (role: "service_role" | "authenticated" | "anon", name: string, args: Row) =>
-    asRole(sql, role, (tx) => ask(tx, name, args), crypto.randomUUID());
+    asRole(sql, role, (tx) => callValue(tx, name, args), crypto.randomUUID());
   assert.equal((await requested("service_role", "messenger_list_messages", {})).messages.length, 1);
   assert.equal((await requested("service_role", "messenger_get_message", { id })).id, id);
   for (const role of ["authenticated", "anon"] as const) {

@@ -1,21 +1,21 @@
-// messenger_list_queues and messenger_list_workers: what waits where, and who asks for it.
+// messenger_list_queues and messenger_list_workers: the messages of each queue, and the workers that poll it.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, call, claim, dispatch, dispatchMany, type Row, setClock, settle } from "./bus.ts";
+import { call, callValue, claim, dispatch, dispatchMany, type Row, setClock, settle } from "./bus.ts";
 
 const project = useProject({ testClock: true, isolation: "read committed" });
 Deno.test.beforeEach(async () => {
   await empty(project().sql);
-  // Awake is who asked within twice this; the machine may be slow.
+  // A worker is active if it has polled within twice this time; the machine may be slow.
   await project().sql`update messenger.settings set poll_interval = '1 minute'`;
 });
 
-const queues = async (): Promise<Row[]> => (await ask(project().sql, "messenger_list_queues")).queues;
-const workers = async (): Promise<Row[]> => (await ask(project().sql, "messenger_list_workers")).workers;
+const queues = async (): Promise<Row[]> => (await callValue(project().sql, "messenger_list_queues")).queues;
+const workers = async (): Promise<Row[]> => (await callValue(project().sql, "messenger_list_workers")).workers;
 const figures = (queue: Row) => [queue.pending, queue.due, queue.delayed, queue.blocked, queue.processing];
 
-test("list_queues · where nothing waits and nothing is paused there is no queue", async () => {
+test("list_queues · a queue without messages that is not paused is not listed", async () => {
   const { sql } = project();
   assert.deepEqual([await queues(), await workers()], [[], []]);
   await dispatch(sql);
@@ -24,7 +24,7 @@ test("list_queues · where nothing waits and nothing is paused there is no queue
   assert.deepEqual(await queues(), []);
 });
 
-test("list_queues · due, delayed, blocked and running messages are told apart, and pending is what does not run", async () => {
+test("list_queues · due, delayed, blocked, pending and running messages are counted separately", async () => {
   const { sql } = project();
   await dispatch(sql);
   await claim(sql);
@@ -50,7 +50,7 @@ test("list_queues · queues of one name on two transports are two, in order of b
   );
 });
 
-test("list_queues · a paused queue is listed though it is empty, and gone once it is resumed", async () => {
+test("list_queues · a paused queue is listed though it is empty, and not after it is resumed", async () => {
   const { sql } = project();
   await call(sql, "messenger_pause", { transport: "supabase", queue: "resting" });
   const [queue] = await queues();
@@ -60,7 +60,7 @@ test("list_queues · a paused queue is listed though it is empty, and gone once 
   assert.deepEqual(await queues(), []);
 });
 
-test("list_queues · the oldest due message is looked for in every priority, among those that wait", async () => {
+test("list_queues · the oldest due message is searched in every priority, among the waiting ones", async () => {
   const { sql } = project();
   const running = await dispatch(sql, { priority: 9 });
   const [held] = await claim(sql);
@@ -75,9 +75,10 @@ test("list_queues · the oldest due message is looked for in every priority, amo
   assert.equal(oldest_due_at, at);
 });
 
-test("list_queues · above 10,000 figures are estimated and fit together, those of small queues stay exact", async () => {
+test("list_queues · above 10,000 figures are estimated and consistent, those of small queues stay exact", async () => {
   const { sql } = project();
-  await sql`insert into messenger_messages (message_type, queue_name) select 'Filler', 'big' from generate_series(1, 12000) n`;
+  await sql`insert into messenger_messages (message_type, queue_name) select 'Filler', 'big'
+    from generate_series(1, 12000) n`;
   await dispatchMany(sql, 3, { queue: "small" });
   await claim(sql, { queues: ["big"], batch: 5 });
   await sql`analyze messenger_messages`;
@@ -88,14 +89,15 @@ test("list_queues · above 10,000 figures are estimated and fit together, those 
   assert.deepEqual([small.estimated, ...figures(small)], [false, 3, 3, 0, 0, 0]);
 });
 
-test("list_queues · at 10,000 figures are exact still", async () => {
+test("list_queues · at 10,000 figures are still exact", async () => {
   const { sql } = project();
-  await sql`insert into messenger_messages (message_type, queue_name) select 'Filler', 'big' from generate_series(1, 10000) n`;
+  await sql`insert into messenger_messages (message_type, queue_name) select 'Filler', 'big'
+    from generate_series(1, 10000) n`;
   const [{ pending, estimated }] = await queues();
   assert.deepEqual([pending, estimated], [10_000, false]);
 });
 
-test("list_queues · a worker counts for the queues it asks for, as long as it asks", async () => {
+test("list_queues · a worker counts for the queues it polls, as long as it polls", async () => {
   const { sql } = project();
   await dispatchMany(sql, 1, { queue: "a", delay: "1 hour" });
   await dispatchMany(sql, 1, { queue: "b", delay: "1 hour" });
@@ -114,7 +116,7 @@ test("list_queues · a worker counts for the queues it asks for, as long as it a
   assert.deepEqual(await workers(), []);
 });
 
-test("list_workers · each with what it is processing", async () => {
+test("list_workers · each with the messages it is processing", async () => {
   const { sql } = project();
   await dispatchMany(sql, 5);
   await claim(sql, { worker: "ada", batch: 2 });
@@ -125,13 +127,13 @@ test("list_workers · each with what it is processing", async () => {
   ]]);
 });
 
-test("list_queues · service_role may ask, users may not", async () => {
+test("list_queues · service_role may call it, users may not", async () => {
   const { sql } = project();
   await dispatch(sql);
   for (const name of ["messenger_list_queues", "messenger_list_workers"]) {
-    assert.ok(await asRole(sql, "service_role", (tx) => ask(tx, name)));
+    assert.ok(await asRole(sql, "service_role", (tx) => callValue(tx, name)));
     for (const role of ["authenticated", "anon"] as const) {
-      await assert.rejects(asRole(sql, role, (tx) => ask(tx, name), crypto.randomUUID()), /permission denied/);
+      await assert.rejects(asRole(sql, role, (tx) => callValue(tx, name), crypto.randomUUID()), /permission denied/);
     }
   }
 });

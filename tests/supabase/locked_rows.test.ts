@@ -1,10 +1,10 @@
-// Rows that other transactions have locked: no call of a worker waits for one, and what is left out is sent again.
+// Rows that other transactions have locked: no call of a worker waits for one, and omitted outcomes are sent again.
 import assert from "node:assert/strict";
 import type { Sql } from "postgres";
 import { empty, session, test, useProject } from "../project.ts";
-import { ask, call, claim, dispatch, dispatchMany, dispatchPair, held, messageOf, settle } from "./bus.ts";
+import { call, callValue, claim, dispatch, dispatchAndClaim, dispatchMany, dispatchPair, messageOf, settle } from "./bus.ts";
 import { effects, makeEffects } from "./effects.ts";
-import { rejected } from "./raises.ts";
+import { assertRejected } from "./assert_rejected.ts";
 import { pidOf, untilBlocked } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
@@ -23,10 +23,10 @@ async function whileLocked(id: string, strength: "update" | "key share", work: (
 const completions = (rows: { id: string; fence: string }[]) =>
   rows.map(({ id, fence }) => ({ id, fence, outcome: "completed" }));
 
-/** How the messages of these outcomes came out, in their order. */
+/** The results of these outcomes, in their order. */
 const outcomesOf = (rows: { outcome: string }[]) => rows.map(({ outcome }) => outcome);
 
-test("foreign keys · a row that one has locked is claimed, kept alive, failed, claimed again and completed", async () => {
+test("foreign keys · a row that one has locked is claimed, extended, failed, claimed again and completed", async () => {
   const { id } = await dispatch(project().sql, { max_retries: 3 });
   await whileLocked(id, "key share", async (sql) => {
     const [{ fence }] = await claim(sql);
@@ -40,12 +40,12 @@ test("foreign keys · a row that one has locked is claimed, kept alive, failed, 
 
 test("foreign keys · the tick rescues and expires rows that one has locked", async () => {
   const { sql } = project();
-  const { id: lost } = await held(sql);
+  const { id: lost } = await dispatchAndClaim(sql);
   const { id: expired } = await dispatch(sql, { expires_at: new Date(Date.now() + 60_000) });
   await sql`select messenger.set_clock('2 minutes')`;
   await whileLocked(lost, "key share", () =>
     whileLocked(expired, "key share", async () => {
-      const { rescued, failed } = await ask(sql, "messenger_tick");
+      const { rescued, failed } = await callValue(sql, "messenger_tick");
       assert.deepEqual([rescued, failed], [1, 1]);
     }));
 });
@@ -66,7 +66,7 @@ test("retention 0 · a message whose row a foreign key has locked is completed, 
   assert.equal(pruned, 2, "each is counted once");
 });
 
-test("settle · of a batch the rows that nobody holds are recorded, failures and the last of a key among them", async () => {
+test("settle · the unlocked rows of a batch are recorded, failures and the last of a key among them", async () => {
   const { sql } = project();
   const [first, next] = await dispatchPair(sql, { ordering_key: "k" });
   const ids = await dispatchMany(sql, 3);
@@ -80,7 +80,7 @@ test("settle · of a batch the rows that nobody holds are recorded, failures and
     }));
     const byId = new Map((await settle(sql, outcomes)).map(({ id, outcome }) => [id, outcome]));
     assert.deepEqual([first.id, ...ids].map((id) => byId.get(id)), ["completed", "completed", "locked", "retry"]);
-    assert.deepEqual((await claim(sql)).map(({ id }) => id), [next.id], "the next of the key is let go");
+    assert.deepEqual((await claim(sql)).map(({ id }) => id), [next.id], "the next of the key is unblocked");
   });
   const left = rows.filter(({ id }) => id === ids[1]);
   assert.deepEqual(outcomesOf(await settle(sql, completions(left))), ["completed"]);
@@ -88,9 +88,9 @@ test("settle · of a batch the rows that nobody holds are recorded, failures and
   assert.equal(broken, 0);
 });
 
-test("settle · waits a moment for a row, because a claim of another worker may have locked it for that long", async () => {
+test("settle · waits for a row briefly, because a claim of another worker may lock it for that long", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await using other = session(project());
   await using worker = session(project());
   await worker`set messenger.settle_wait = '5 s'`;
@@ -103,7 +103,7 @@ test("settle · waits a moment for a row, because a claim of another worker may 
   assert.deepEqual(outcomesOf(await settling), ["completed"]);
 });
 
-test("exchange · what is locked is in the reply, and the next messages come all the same", async () => {
+test("exchange · locked outcomes are in the reply, and the next messages are claimed all the same", async () => {
   const { sql } = project();
   const ids = await dispatchMany(sql, 3);
   const rows = await claim(sql, { batch: 2 });
@@ -117,22 +117,22 @@ test("exchange · what is locked is in the reply, and the next messages come all
 
 test("single calls · fail, snooze and release report a locked row, and nothing has changed", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   const before = await messageOf(sql, id);
   await whileLocked(id, "update", async () => {
-    assert.equal(await ask(sql, "messenger_complete", { id, fence }), "locked");
+    assert.equal(await callValue(sql, "messenger_complete", { id, fence }), "locked");
     assert.equal((await call(sql, "messenger_fail", { id, fence, error: "e" }))[0].outcome, "locked");
-    assert.equal(await ask(sql, "messenger_snooze", { id, fence, delay: "1 s" }), "locked");
-    assert.equal(await ask(sql, "messenger_release", { id, fence }), "locked");
+    assert.equal(await callValue(sql, "messenger_snooze", { id, fence, delay: "1 s" }), "locked");
+    assert.equal(await callValue(sql, "messenger_release", { id, fence }), "locked");
   });
   assert.deepEqual(await messageOf(sql, id), before);
 });
 
-test("strict completion · on a locked row raises, so that the handler's own writes are undone with it", async () => {
+test("strict completion · on a locked row raises an error, which rolls the handler's writes back", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await whileLocked(id, "update", async () => {
-    await rejected(
+    await assertRejected(
       sql.begin(async (tx) => {
         await tx`insert into public.effects (args) values ('{"n": 1}')`;
         await call(tx, "messenger_complete", { id, fence, strict: true });
@@ -140,7 +140,7 @@ test("strict completion · on a locked row raises, so that the handler's own wri
       "SM_UNAVAILABLE",
       503,
     );
-    await rejected(
+    await assertRejected(
       call(sql, "messenger_complete_with", { id, fence, function_name: "take_effect" }),
       "SM_UNAVAILABLE",
       503,
@@ -150,11 +150,11 @@ test("strict completion · on a locked row raises, so that the handler's own wri
   assert.equal((await call(sql, "messenger_complete_with", { id, fence, function_name: "take_effect" })).length, 1);
 });
 
-test("claim · a second session of the same worker name, in an open transaction, keeps nobody waiting", async () => {
+test("claim · a second session of the same worker name, in an open transaction, blocks no claim", async () => {
   const { sql } = project();
   const ids = await dispatchMany(sql, 3);
   await using other = session(project());
-  assert.equal((await claim(sql, { batch: 1 })).length, 1, "the name is known");
+  assert.equal((await claim(sql, { batch: 1 })).length, 1, "the name is stored");
   await sql`select messenger.set_clock('1 second')`;
   await other`begin`;
   await claim(other, { batch: 1 });
@@ -164,7 +164,7 @@ test("claim · a second session of the same worker name, in an open transaction,
   await other`rollback`;
 });
 
-test("claim · the first poll of a worker name that another session is storing waits for nobody", async () => {
+test("claim · the first poll of a worker name that another session is storing does not wait", async () => {
   const { sql } = project();
   const ids = await dispatchMany(sql, 2);
   await using other = session(project());

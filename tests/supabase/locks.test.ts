@@ -1,14 +1,14 @@
-// Locks of the bus are rows of its own: whoever has no rights on schema messenger cannot hold one, and whoever holds one is not waited for.
+// Locks of the bus are rows: roles without rights on schema messenger cannot hold one, and no call waits for one.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, call, claim, dispatch, settle } from "./bus.ts";
-import { errorOf } from "./raises.ts";
-import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
+import { call, callValue, claim, dispatch, settle } from "./bus.ts";
+import { errorOf } from "./assert_rejected.ts";
+import { limitLockWaits, pidOf, untilBlocked } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true, isolation: "read committed" });
 
-Deno.test.beforeAll(() => limitWaiting(project().sql));
+Deno.test.beforeAll(() => limitLockWaits(project().sql));
 Deno.test.beforeEach(async () => {
   await empty(project().sql);
   await project().sql`truncate messenger.locks`;
@@ -20,7 +20,7 @@ const tryLock = async (sql: { unsafe: (text: string) => PromiseLike<Record<strin
 const keys = async () =>
   (await project().sql`select ordering_key from messenger.ordering_keys order by 1`).map((row) => row.ordering_key);
 
-test("lock · one transaction has it, others are told at once, and it ends with the transaction", async () => {
+test("lock · one transaction has it, others are rejected at once, and it ends with the transaction", async () => {
   await using first = session(project());
   await using second = session(project());
   for (const round of ["first row ever", "row is there"]) {
@@ -41,13 +41,13 @@ test("lock · a tick while another transaction rolls up does all the rest and do
   assert.equal(await tryLock(holder), true);
   await sql`select messenger_start('http://127.0.0.1:1/functions/v1'), messenger_stop()`;
   await dispatch(sql);
-  await ask(sql, "messenger_tick");
+  await callValue(sql, "messenger_tick");
   const [{ last_tick_at }] = await sql`select last_tick_at from messenger.clock`;
   assert.notEqual(last_tick_at, null);
   await holder.unsafe("rollback");
 });
 
-test("lock · roles without rights on the schema can neither lock the rows nor hold the bus up by advisory locks", async () => {
+test("lock · roles without rights on the schema can neither lock the rows nor block the bus", async () => {
   const { sql } = project();
   await tryLock(sql);
   await dispatch(sql, { ordering_key: "k" });
@@ -66,7 +66,7 @@ test("lock · roles without rights on the schema can neither lock the rows nor h
       await own`select pg_advisory_xact_lock(hashtextextended(${key}, 0))`;
     }
     await dispatch(sql, { ordering_key: "k" });
-    await ask(sql, "messenger_tick");
+    await callValue(sql, "messenger_tick");
     await own.unsafe("savepoint s");
     for (const table of ["locks", "ordering_keys", "wakeup_locks", "senders"]) {
       assert.equal((await errorOf(own.unsafe(`select * from messenger.${table} for update`))).code, "42501");
@@ -78,7 +78,7 @@ test("lock · roles without rights on the schema can neither lock the rows nor h
   }
 });
 
-test("lock · pg_net's queue, held by any role of the project, costs a dispatch and a tick their wake-up and nothing else", async () => {
+test("lock · if any role locks pg_net's queue, a dispatch and a tick lose their wake-up and nothing else", async () => {
   const { sql } = project();
   await sql`select messenger_start('http://127.0.0.1:1/functions/v1'), messenger_stop()`;
   await using anybody = session(project());
@@ -86,13 +86,13 @@ test("lock · pg_net's queue, held by any role of the project, costs a dispatch 
   await anybody.unsafe("set local role anon");
   await anybody.unsafe("lock table net.http_request_queue in access exclusive mode");
   assert.equal((await dispatch(sql)).status, "pending");
-  assert.equal((await ask(sql, "messenger_tick")).woken, 0);
+  assert.equal((await callValue(sql, "messenger_tick")).woken, 0);
   await anybody.unsafe("rollback");
   assert.equal((await dispatch(sql)).status, "pending");
   assert.equal((await sql`select from net.http_request_queue`).length, 1);
 });
 
-test("lock · Realtime's table, held by a signed-in user, costs the sender a notice and nobody an outcome", async () => {
+test("lock · if a user locks Realtime's table, the sender loses a notice, and no outcome is lost", async () => {
   const { sql } = project();
   await using admin = session(project(), "supabase_admin");
   await admin.unsafe(`
@@ -115,7 +115,7 @@ test("lock · Realtime's table, held by a signed-in user, costs the sender a not
     await anybody.unsafe("begin");
     await anybody.unsafe("set local role authenticated");
     await anybody.unsafe("lock table realtime.messages in access exclusive mode");
-    assert.equal(await ask(sql, "messenger_complete", { id, fence }), "completed");
+    assert.equal(await callValue(sql, "messenger_complete", { id, fence }), "completed");
     await anybody.unsafe("rollback");
   } finally {
     await admin.unsafe("drop schema realtime cascade");
@@ -125,7 +125,8 @@ test("lock · Realtime's table, held by a signed-in user, costs the sender a not
 test("ordering keys · two thousand in one transaction take no more locks than one", async () => {
   const { sql } = project();
   await sql.begin(async (tx) => {
-    await tx`select count(d.id) from generate_series(1, 2000) n cross join lateral messenger_dispatch('Letter', ordering_key => 'customer-' || n) d`;
+    await tx`select count(d.id) from generate_series(1, 2000) n cross
+      join lateral messenger_dispatch('Letter', ordering_key => 'customer-' || n) d`;
     const [{ locks }] = await tx`select count(*)::int as locks from pg_locks where pid = pg_backend_pid()`;
     assert(locks < 100, `${locks} locks`);
     throw new Error("undo");
@@ -141,7 +142,7 @@ test("ordering keys · two keys never wait for each other, whatever their hash",
   await first.unsafe("rollback");
 });
 
-test("ordering keys · batches that name the same keys in opposite orders do not deadlock", async () => {
+test("ordering keys · batches with the same keys in opposite orders do not deadlock", async () => {
   const { sql } = project();
   await using first = session(project());
   await using second = session(project());
@@ -160,7 +161,7 @@ test("ordering keys · batches that name the same keys in opposite orders do not
   await second.unsafe("commit");
 });
 
-test("ordering keys · are pruned an hour later once nothing of theirs is unfinished, and not while a dispatch holds them", async () => {
+test("ordering keys · are pruned an hour after their last unfinished message, unless they are held", async () => {
   const { sql } = project();
   for (const ordering_key of ["held", "used", "idle"]) await dispatch(sql, { ordering_key });
   const rows = await claim(sql, { batch: 10 });
@@ -180,14 +181,14 @@ test("ordering keys · are pruned an hour later once nothing of theirs is unfini
   assert.deepEqual(await keys(), ["used"]);
   const [{ later }] =
     await sql`select check_at > messenger.now() + interval '90 minutes' as later from messenger.ordering_keys`;
-  assert.equal(later, true, "a key in use is looked at again an hour later");
+  assert.equal(later, true, "a key in use is checked again an hour later");
 });
 
-test("wake-ups · the rows that share them are made by the tick and pruned a day later", async () => {
+test("wake-ups · the rows for sharing them are made by the tick and pruned a day later", async () => {
   const { sql } = project();
   await sql`select messenger_start('http://127.0.0.1:1/functions/v1'), messenger_stop()`;
   await dispatch(sql);
-  await ask(sql, "messenger_tick");
+  await callValue(sql, "messenger_tick");
   const rows = async () =>
     (await sql`select transport_name || '/' || queue_name as queue from messenger.wakeup_locks`).map(({ queue }) =>
       queue

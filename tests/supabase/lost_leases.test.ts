@@ -1,23 +1,24 @@
-// Leases that run out: the message comes back, alone, counted, and ends in the dead letters when it keeps costing workers.
+// Expired leases: the message is handed out again, alone and counted, and becomes a dead letter if it keeps killing
+// workers.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
-import { claim, deadLetterOf, dispatch, dispatchMany, held, messageOf, setClock, settle } from "./bus.ts";
+import { claim, deadLetterOf, dispatch, dispatchAndClaim, dispatchMany, messageOf, setClock, settle } from "./bus.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
 
 const ids = (rows: { id: string }[]) => rows.map(({ id }) => id);
 
-test("claim · a message whose lease runs is nobody else's", async () => {
+test("claim · a message with a running lease is not handed out again", async () => {
   const { sql } = project();
-  await held(sql);
+  await dispatchAndClaim(sql);
   await setClock(sql, "59 seconds");
   assert.deepEqual(await claim(sql, { worker: "bob" }), []);
 });
 
-test("claim · a message whose lease ran out is handed out alone", async () => {
+test("claim · a message whose lease has expired is handed out alone", async () => {
   const { sql } = project();
-  const { id } = await held(sql);
+  const { id } = await dispatchAndClaim(sql);
   const next = await dispatch(sql);
   await setClock(sql, "61 seconds");
   const rows = await claim(sql, { worker: "bob" });
@@ -30,7 +31,7 @@ test("claim · a message whose lease ran out is handed out alone", async () => {
 
 test("claim · the lost delivery is an attempt with the worker that lost it", async () => {
   const { sql } = project();
-  const { id } = await held(sql);
+  const { id } = await dispatchAndClaim(sql);
   await setClock(sql, "2 minutes");
   await claim(sql, { worker: "bob" });
   const [attempt] = await sql`select * from messenger.attempts`;
@@ -58,12 +59,12 @@ test("prefix · rows before a suspect are handed out without it; the next claim 
   assert.deepEqual(ids(await claim(sql)), after);
 });
 
-test("prefix · a suspect found after rows of another queue waits for a claim of its own", async () => {
+test("prefix · a suspect found after rows of another queue waits for a separate claim", async () => {
   const { sql } = project();
-  // Queues are visited in random order: ten times, so that the suspect's comes second at least once.
+  // Queues are scanned in random order: ten times, so that the suspect's is second at least once.
   for (let time = 0; time < 10; time++) {
     await empty(sql);
-    await held(sql, { queue: "a" });
+    await dispatchAndClaim(sql, { queue: "a" });
     await setClock(sql, "61 seconds");
     await dispatchMany(sql, 3, { queue: "b" });
     const claims = [await claim(sql), await claim(sql)];
@@ -86,9 +87,9 @@ test("prefix · two suspects take two claims", async () => {
   assert.deepEqual(await claim(sql), []);
 });
 
-test("suspect · stays alone through snooze of nothing but an ordinary outcome: a release keeps it, a failure clears it", async () => {
+test("suspect · is cleared by ordinary outcomes only: a release keeps it, a failure clears it", async () => {
   const { sql } = project();
-  const { id } = await held(sql);
+  const { id } = await dispatchAndClaim(sql);
   await setClock(sql, "61 seconds");
   const [second] = await claim(sql);
   await settle(sql, [{ id, fence: second.fence, outcome: "released" }]);
@@ -102,7 +103,7 @@ test("suspect · stays alone through snooze of nothing but an ordinary outcome: 
 
 test("suspect · a snooze is an ordinary outcome", async () => {
   const { sql } = project();
-  const { id } = await held(sql);
+  const { id } = await dispatchAndClaim(sql);
   await setClock(sql, "61 seconds");
   const [{ fence }] = await claim(sql);
   await settle(sql, [{ id, fence, outcome: "snoozed", delay_ms: 0 }]);
@@ -110,9 +111,9 @@ test("suspect · a snooze is an ordinary outcome", async () => {
   assert.deepEqual([row.id, row.solo], [id, false]);
 });
 
-test("exhausted · a message that has cost its last delivery is moved to the dead letters by the claim, with every attempt", async () => {
+test("exhausted · a message without deliveries left becomes a dead letter with every attempt", async () => {
   const { sql } = project();
-  const { id } = await held(sql, {
+  const { id } = await dispatchAndClaim(sql, {
     max_retries: 2,
     payload: { a: 1 },
     headers: { h: 1 },
@@ -156,7 +157,7 @@ test("exhausted · a message that has cost its last delivery is moved to the dea
   assert.equal((await sql`select from messenger.attempts`).length, 0);
 });
 
-test("exhausted · a poison message that kills every worker takes nobody with it", async () => {
+test("exhausted · a poison message that kills every worker does not affect other messages", async () => {
   const { sql } = project();
   const poison = await dispatch(sql, { max_retries: 1 });
   const neighbours = await dispatchMany(sql, 9);
@@ -172,31 +173,31 @@ test("exhausted · a poison message that kills every worker takes nobody with it
     }
   }
   assert.deepEqual([...done].toSorted(), neighbours.toSorted());
-  const [{ dead_letters }] = await sql`select array_agg(message_id) as dead_letters from messenger_failed_messages`;
-  assert.deepEqual(dead_letters, [poison.id]);
+  const [{ ids }] = await sql`select array_agg(message_id) as ids from messenger_failed_messages`;
+  assert.deepEqual(ids, [poison.id]);
   const [{ most }] = await sql`select max(retry_count) as most from messenger_messages where status = 'completed'`;
   assert.equal(most, 1);
 });
 
-test("exhausted · a lease lost on a message with max_retries 0 is its end", async () => {
+test("exhausted · with max_retries 0 a lost lease ends the message", async () => {
   const { sql } = project();
-  const { id } = await held(sql, { max_retries: 0 });
+  const { id } = await dispatchAndClaim(sql, { max_retries: 0 });
   await setClock(sql, "61 seconds");
   assert.deepEqual(await claim(sql), []);
   assert.equal((await deadLetterOf(sql, id)).attempts.length, 1);
 });
 
-test("expired · a running message past its expiry whose lease ran out fails as Expired, not as a dead letter", async () => {
+test("expired · a running message past its expiry and lease fails as Expired, not as a dead letter", async () => {
   const { sql } = project();
-  const { id } = await held(sql, { expires_at: new Date(Date.now() + 30_000) });
+  const { id } = await dispatchAndClaim(sql, { expires_at: new Date(Date.now() + 30_000) });
   await setClock(sql, "61 seconds");
   assert.deepEqual(await claim(sql), []);
   assert.deepEqual([(await messageOf(sql, id)).error_class, await deadLetterOf(sql, id)], ["Expired", undefined]);
 });
 
-test("types · a lost message is given only to a worker that knows its type", async () => {
+test("types · a lost message is given only to a worker with its type", async () => {
   const { sql } = project();
-  const { id } = await held(sql, { type: "A" });
+  const { id } = await dispatchAndClaim(sql, { type: "A" });
   await setClock(sql, "61 seconds");
   assert.deepEqual(await claim(sql, { types: ["B"] }), []);
   assert.deepEqual(ids(await claim(sql, { types: ["A"] })), [id]);

@@ -1,4 +1,4 @@
-// The manifest is what the migration makes, and messenger_verify names whatever differs from it.
+// The manifest matches the migration, and messenger_verify names every difference from it.
 import assert from "node:assert/strict";
 import { migrationPath } from "../../supabase/build/release.ts";
 import { readSchemas } from "../../supabase/build/schemas.ts";
@@ -17,7 +17,7 @@ async function expected(): Promise<unknown[]> {
   return rows.map(([kind, object, definition]) => ({ kind, object, definition }));
 }
 
-test("manifest · the file is what the migration makes, whatever the default privileges", async () => {
+test("manifest · the file matches the migration, whatever the default privileges", async () => {
   const rows = await expected();
   assert.ok(rows.length > 300);
   for (const { sql } of [project(), newer()]) assert.deepEqual([...await sql.unsafe(CATALOG)], rows);
@@ -43,7 +43,7 @@ test("manifest · the schemas, applied file by file, make the same catalog", asy
   assert.deepEqual([...await sql.unsafe(CATALOG)], await expected());
 });
 
-test("verify · a fresh installation differs in nothing", async () => {
+test("verify · a fresh installation has no differences", async () => {
   const { sql } = project();
   const catalog = await sql`select kind, object, state, detail from messenger_verify() where kind <> 'operation'`;
   assert.deepEqual([...catalog], [{
@@ -54,7 +54,7 @@ test("verify · a fresh installation differs in nothing", async () => {
   }]);
 });
 
-test("verify · operation is ok once the clock ticks and the wake-ups have a URL", async () => {
+test("verify · operation is ok when the ticker runs and the wake-ups have a URL", async () => {
   const { sql } = project();
   const states = async () =>
     Object.fromEntries(
@@ -175,8 +175,8 @@ const drifts: { fault: string; kind: string; object: string; state: string }[] =
     state: "different",
   },
   {
-    fault:
-      "create or replace function messenger.now() returns timestamptz language plpgsql volatile parallel safe set search_path = pg_catalog, pg_temp as 'begin return pg_catalog.now(); end'",
+    fault: "create or replace function messenger.now() returns timestamptz language plpgsql volatile parallel safe " +
+      "set search_path = pg_catalog, pg_temp as 'begin return pg_catalog.now(); end'",
     kind: "function",
     object: "messenger.now()",
     state: "different",

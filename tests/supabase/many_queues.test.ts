@@ -1,14 +1,14 @@
-// Thousands of queues, one per tenant for example: a claim and a tick look at those with something due, not at each.
+// Thousands of queues, one per tenant for example: a claim and a tick read those with due messages, not each.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
-import { ask, call, claim, dispatch, messageOf, settle } from "./bus.ts";
+import { call, callValue, claim, dispatch, messageOf, settle } from "./bus.ts";
 
 const project = useProject({ testClock: true });
 const QUEUES = 1000;
 
 Deno.test.beforeEach(() => empty(project().sql));
 
-/** One message per queue, which is due so far from now. */
+/** One message per queue, due after the given time. */
 async function fill(due: string, queues = QUEUES) {
   const { sql } = project();
   await sql`
@@ -17,7 +17,7 @@ async function fill(due: string, queues = QUEUES) {
   await sql`analyze messenger_messages`;
 }
 
-/** Pages that a call reads: what it costs, on any machine. */
+/** Pages that a call reads: its cost on any machine. */
 async function pagesRead(call: string): Promise<number> {
   await using own = session(project());
   await own.unsafe(call);
@@ -34,18 +34,18 @@ test("queues · beside a thousand with messages for tomorrow, an idle claim and 
   assert(ticked < 3_000, `${ticked} pages`);
 });
 
-test("queues · the one message that is due among a thousand queues is claimed at once, and woken for", async () => {
+test("queues · the one due message among a thousand queues is claimed at once, and causes a wake-up", async () => {
   const { sql } = project();
   await fill("1 day");
   const { id } = await dispatch(sql, { type: "Letter", queue: "tenant-500" });
   await sql`select messenger_start('http://127.0.0.1:1/functions/v1'), messenger_stop()`;
   await call(sql, "messenger_register", { types: [{ type: "Letter" }] });
-  assert.equal((await ask(sql, "messenger_tick")).woken, 1);
+  assert.equal((await callValue(sql, "messenger_tick")).woken, 1);
   await using worker = session(project());
   assert.deepEqual((await claim(worker)).map((row) => row.id), [id]);
 });
 
-test("queues · each of a thousand with something due has its turn, whatever the others hold", async () => {
+test("queues · each of a thousand with due messages is served, whatever the others contain", async () => {
   const { sql } = project();
   await fill("0 s");
   await sql`
@@ -68,14 +68,14 @@ test("queues · a lost lease and an expired message in one of a thousand are fou
   await claim(sql, { types: ["Lost"], lease: "1 second" });
   const expired = await dispatch(sql, { type: "Old", queue: "tenant-900", expires_at: new Date(Date.now() + 1_000) });
   await sql`select messenger.set_clock('5 seconds')`;
-  for (let n = 0; n < 3; n++) await ask(sql, "messenger_tick");
+  for (let n = 0; n < 3; n++) await callValue(sql, "messenger_tick");
   assert.deepEqual(
     [(await messageOf(sql, lost.id)).status, (await messageOf(sql, expired.id)).error_class],
     ["pending", "Expired"],
   );
 });
 
-test("queues · paused ones and those of a disabled transport give nothing, however many there are", async () => {
+test("queues · paused ones and those of a disabled transport return nothing, however many there are", async () => {
   const { sql } = project();
   await fill("0 s", 100);
   await sql`insert into messenger.queues (transport_name, queue_name, paused_at)

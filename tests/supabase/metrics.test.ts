@@ -1,28 +1,28 @@
-// messenger_metrics: every dispatch and every end of a delivery counted once, in the window it happened in.
+// messenger_metrics: every dispatch and every end of a delivery is counted once, in its window.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, call, claim, dispatch, dispatchMany, held, type Row, setClock, settle } from "./bus.ts";
-import { rejected } from "./raises.ts";
+import { call, callValue, claim, dispatch, dispatchAndClaim, dispatchMany, type Row, setClock, settle } from "./bus.ts";
+import { assertRejected } from "./assert_rejected.ts";
 
 const project = useProject({ testClock: true });
 
 Deno.test.beforeEach(() => empty(project().sql));
 
-const metrics = (args: Record<string, unknown> = {}) => ask(project().sql, "messenger_metrics", args);
+const metrics = (args: Record<string, unknown> = {}) => callValue(project().sql, "messenger_metrics", args);
 const tick = () => call(project().sql, "messenger_tick");
 const totals = (m: Row) => [m.totalDispatched, m.totalProcessed, m.totalSucceeded, m.totalFailed, m.totalRetried];
 
-/** Completes what is due, each delivery having taken so long. */
+/** Completes due messages, with this duration of each delivery. */
 async function complete(durations: number[]): Promise<void> {
   const { sql } = project();
   for (const duration_ms of durations) {
-    const { id, fence } = await held(sql);
+    const { id, fence } = await dispatchAndClaim(sql);
     await settle(sql, [{ id, fence, outcome: "completed", duration_ms }]);
   }
 }
 
-test("metrics · an empty bus has zeros, and nothing where there is nothing to say", async () => {
+test("metrics · an empty bus has zeros, and nulls for figures without data", async () => {
   const m = await metrics();
   assert.deepEqual(totals(m), [0, 0, 0, 0, 0]);
   assert.deepEqual(
@@ -40,10 +40,10 @@ test("metrics · an empty bus has zeros, and nothing where there is nothing to s
   assert.ok(m.series.length >= 60 && m.series.every((point: Row) => point.dispatched === 0));
 });
 
-test("metrics · the whole life is counted, before the clock has rolled up and after it the same", async () => {
+test("metrics · the whole life is counted, with the same figures before and after the roll-up", async () => {
   const { sql } = project();
   await complete([10, 20]);
-  const retried = await held(sql, { type: "Other" });
+  const retried = await dispatchAndClaim(sql, { type: "Other" });
   await settle(sql, [{
     id: retried.id,
     fence: retried.fence,
@@ -52,7 +52,7 @@ test("metrics · the whole life is counted, before the clock has rolled up and a
     error_class: "Timeout",
     duration_ms: 40,
   }]);
-  const dead = await held(sql, { type: "Other" });
+  const dead = await dispatchAndClaim(sql, { type: "Other" });
   await settle(sql, [{
     id: dead.id,
     fence: dead.fence,
@@ -62,10 +62,10 @@ test("metrics · the whole life is counted, before the clock has rolled up and a
     retryable: false,
     duration_ms: 80,
   }]);
-  for (const folded of [false, true]) {
-    if (folded) await tick();
+  for (const rolledUp of [false, true]) {
+    if (rolledUp) await tick();
     const m = await metrics();
-    assert.deepEqual(totals(m), [4, 3, 2, 1, 1], `rolled up: ${folded}`);
+    assert.deepEqual(totals(m), [4, 3, 2, 1, 1], `rolled up: ${rolledUp}`);
     assert.deepEqual([m.successRate, m.failureRate, m.averageProcessingTime], [0.6667, 0.3333, 37.5]);
     const { Greeting, Other } = m.byMessageType;
     assert.deepEqual([Greeting.succeeded, Greeting.failed, Greeting.averageProcessingTime], [2, 0, 15]);
@@ -83,7 +83,7 @@ test("metrics · the whole life is counted, before the clock has rolled up and a
   assert.equal(open, 0, "the tick rolls up all");
 });
 
-test("metrics · a batch of several types is told apart", async () => {
+test("metrics · the types of a batch are counted separately", async () => {
   const { sql } = project();
   for (const type of ["A", "B"]) await dispatchMany(sql, 3, { type });
   const rows = await claim(sql);
@@ -92,7 +92,7 @@ test("metrics · a batch of several types is told apart", async () => {
   assert.deepEqual([A.succeeded, B.succeeded, A.dispatched, B.dispatched], [3, 3, 3, 3]);
 });
 
-test("metrics · what a transport deletes at once is counted too", async () => {
+test("metrics · messages that a transport deletes at once are counted, too", async () => {
   const { sql } = project();
   await sql`update messenger_transports set config = '{"retention": "0"}' where name = 'supabase'`;
   await complete([5]);
@@ -101,7 +101,7 @@ test("metrics · what a transport deletes at once is counted too", async () => {
 
 test("metrics · a lost lease is a retried delivery, and the last one a dead message", async () => {
   const { sql } = project();
-  await held(sql, { max_retries: 1 }, { lease: "1 second" });
+  await dispatchAndClaim(sql, { max_retries: 1 }, { lease: "1 second" });
   await setClock(sql, "10 seconds");
   await tick();
   assert.deepEqual(totals(await metrics()), [1, 0, 0, 0, 1]);
@@ -113,11 +113,11 @@ test("metrics · a lost lease is a retried delivery, and the last one a dead mes
   assert.deepEqual(m.errors.map((e: Row) => [e.errorClass, e.count]), [["LeaseExpired", 2]]);
 });
 
-test("metrics · snoozed, released, expired and cancelled messages count in neither", async () => {
+test("metrics · snoozed, released, expired and cancelled messages count as neither", async () => {
   const { sql } = project();
-  const snoozed = await held(sql);
+  const snoozed = await dispatchAndClaim(sql);
   await settle(sql, [{ id: snoozed.id, fence: snoozed.fence, outcome: "snoozed", delay_ms: 1e6 }]);
-  const released = await held(sql);
+  const released = await dispatchAndClaim(sql);
   await settle(sql, [{ id: released.id, fence: released.fence, outcome: "released" }]);
   await call(sql, "messenger_cancel", { id: released.id });
   await sql`select * from messenger_dispatch('Greeting', expires_at => messenger.now() + interval '1 second')`;
@@ -126,9 +126,9 @@ test("metrics · snoozed, released, expired and cancelled messages count in neit
   assert.deepEqual(totals(await metrics()), [3, 0, 0, 0, 0]);
 });
 
-test("metrics · a outcome that does not count is not counted: repeated, late, rolled back", async () => {
+test("metrics · an outcome that is repeated, late or rolled back is not counted", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   const result = [{ id, fence, outcome: "completed" }];
   await sql.begin(async (transaction) => {
     await settle(transaction, result);
@@ -152,11 +152,12 @@ test("metrics · a dispatch that is rolled back, rejected or a duplicate is not 
   assert.equal((await metrics()).totalDispatched, 3);
 });
 
-test("metrics · a window holds its own minutes and no others", async () => {
+test("metrics · a window has exactly its own minutes", async () => {
   const { sql } = project();
   await sql`
     insert into messenger.metrics (step_seconds, at, transport_name, message_type, completed)
-    select 60, date_trunc('day', now(), 'UTC') + n * interval '1 minute', 'supabase', 'A', 1 from generate_series(600, 659) n
+    select 60, date_trunc('day', now(), 'UTC') + n * interval '1 minute', 'supabase', 'A', 1
+      from generate_series(600, 659) n
     union all select 3600, date_trunc('day', now(), 'UTC') + interval '10 hours', 'supabase', 'A', 60`;
   const today = new Date().toISOString().slice(0, 10);
   const of = async (from_time: string, to_time: string) => (await metrics({ from_time, to_time })).totalSucceeded;
@@ -180,12 +181,12 @@ for (
   ] as [string, Record<string, unknown>][]
 ) {
   test(`metrics · rejects ${what}`, async () => {
-    await rejected(metrics(args), "SM_FILTER");
+    await assertRejected(metrics(args), "SM_FILTER");
   });
 }
 
 test("metrics · rejects a window without end", async () => {
-  await rejected(project().sql`select messenger_metrics(to_time => 'infinity')`, "SM_FILTER");
+  await assertRejected(project().sql`select messenger_metrics(to_time => 'infinity')`, "SM_FILTER");
 });
 
 test("metrics · percentiles are within a fifth of the true ones", async () => {
@@ -215,35 +216,36 @@ test("metrics · percentiles are within a fifth of the true ones", async () => {
   assert.ok(Math.abs(m.averageProcessingTime - durations.reduce((a, b) => a + b) / 900) < 0.01);
 });
 
-test("metrics · a worker may say any duration, it is kept within bounds", async () => {
+test("metrics · a worker may send any duration; it is limited to the allowed range", async () => {
   await complete([-5, 1e300, 0]);
   const m = await metrics();
   assert.ok(m.p50ProcessingTime >= 0 && m.averageProcessingTime <= 1e9, JSON.stringify(m));
 });
 
-test("counters · never fall, whatever is pruned", async () => {
+test("counters · never decrease, whatever is pruned", async () => {
   const { sql } = project();
   await complete([10]);
   await tick();
   await setClock(sql, "200 days");
   await tick();
   await tick();
-  const { counters: [counter], dead_letters } = await ask(sql, "messenger_counters");
+  const { counters: [counter], dead_letters } = await callValue(sql, "messenger_counters");
   assert.deepEqual([counter.completed, counter.dispatched, counter.deliveries, dead_letters], [1, 1, 1, 0]);
   assert.deepEqual(counter.duration_ms_buckets.at(-1).count, 1);
   assert.deepEqual(counter.duration_ms_buckets[0], { le: 1, count: 0 });
 });
 
-test("health · the error rate: of twenty deliveries a fifth may fail, then it is degraded, above a half unhealthy", async () => {
+test("health · the error rate: a fifth of twenty deliveries is healthy, above a half unhealthy", async () => {
   const { sql } = project();
-  const rate = async () => (await ask(sql, "messenger_health")).checks.find((row: Row) => row.name === "error_rate");
+  const rate = async () =>
+    (await callValue(sql, "messenger_health")).checks.find((row: Row) => row.name === "error_rate");
   const end = async (count: number, outcome: string) => {
     await dispatchMany(sql, count);
     const rows = await claim(sql, { batch: count });
     await settle(sql, rows.map(({ id, fence }) => ({ id, fence, outcome, error: "e", retryable: false })));
   };
   await end(15, "failed");
-  assert.equal((await rate()).status, "healthy", "fifteen are too few to tell");
+  assert.equal((await rate()).status, "healthy", "fifteen are too few for a rate");
   await end(60, "completed");
   assert.deepEqual([(await rate()).status, (await rate()).figures], ["healthy", { ended: 75, failed: 15, share: 0.2 }]);
   await end(5, "failed");
@@ -254,7 +256,7 @@ test("health · the error rate: of twenty deliveries a fifth may fail, then it i
   assert.equal((await rate()).status, "healthy");
 });
 
-test("metrics · services may ask, users may not", async () => {
+test("metrics · services may call it, users may not", async () => {
   const { sql } = project();
   await asRole(sql, "service_role", (own) => own`select messenger_metrics(), messenger_counters()`);
   for (const name of ["messenger_metrics", "messenger_counters"]) {

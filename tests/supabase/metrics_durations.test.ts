@@ -1,8 +1,8 @@
-// Percentiles out of the histogram against exact ones: at most 19 percent, or a millisecond, off.
+// Percentiles of the histogram against exact ones: at most 19 percent, or a millisecond, off.
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { empty, test, useProject } from "../project.ts";
-import { ask } from "./bus.ts";
+import { callValue } from "./bus.ts";
 
 const project = useProject();
 Deno.test.beforeEach(() => empty(project().sql));
@@ -24,7 +24,7 @@ async function measure(durations: number[]): Promise<number[]> {
       values (now(), 'supabase', 'Greeting', 'completed', ${part.length}, ${part}::real[])`;
   }
   if (durations.length % 2) await sql`select messenger.roll_up()`;
-  const reply = await ask(sql, "messenger_metrics");
+  const reply = await callValue(sql, "messenger_metrics");
   const mean = durations.reduce((a, b) => a + b, 0) / durations.length;
   assert(
     Math.abs(reply.averageProcessingTime - mean) <= 0.001 + mean * 1e-5,
@@ -59,7 +59,7 @@ test("percentiles · within the bound for any durations", async () => {
   );
 });
 
-test("percentiles · of thousands as handlers are: most fast, a long tail", async () => {
+test("percentiles · of thousands of typical handlers: most fast, a long tail", async () => {
   let seed = 7;
   const random = () => (seed = (seed * 48_271) % 2_147_483_647) / 2_147_483_647;
   const durations = Array.from(
@@ -78,7 +78,8 @@ test("percentiles · each limit falls into its own bucket", async () => {
     const at = async (ms: number) => {
       await sql`truncate messenger.measurements`;
       const [row] = await sql`select array_position(s.durations, 1) - 1 as bucket from messenger.summarize(array[row(
-        1, now(), 'supabase', 'T', 'completed', 1, array[${ms}::real], 0, null, null, null)::messenger.measurements]) s`;
+        1, now(), 'supabase', 'T', 'completed', 1, array[${ms}::real], 0, null, null,
+        null)::messenger.measurements]) s`;
       return row.bucket;
     };
     if (b % 4 === 0) assert.equal(await at(ms), b);
@@ -86,7 +87,7 @@ test("percentiles · each limit falls into its own bucket", async () => {
   }
 });
 
-test("percentiles · beyond 13 hours they say 13 hours", async () => {
+test("percentiles · above 13 hours are reported as 13 hours", async () => {
   const [p50] = await measure([1e8]);
   assert.equal(p50, Number((2 ** 25.5).toFixed(3)));
 });

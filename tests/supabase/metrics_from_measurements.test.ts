@@ -1,19 +1,21 @@
-// Folding measurements into metrics: each counts once, whoever rolls up and whatever dies, and a held snapshot does not make it slow.
+// Rolling up measurements into metrics: each counts once, whatever session rolls up or is killed, and a held snapshot
+// does not make it slow.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
-import { ask, claim, dispatch, dispatchMany, held, type Row, setClock, settle } from "./bus.ts";
-import { limitWaiting, pidOf } from "./until_blocked.ts";
+import { callValue, claim, dispatch, dispatchAndClaim, dispatchMany, type Row, setClock, settle } from "./bus.ts";
+import { limitLockWaits, pidOf } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
-Deno.test.beforeAll(() => limitWaiting(project().sql));
+Deno.test.beforeAll(() => limitLockWaits(project().sql));
 Deno.test.beforeEach(() => empty(project().sql));
 
 const rollUp = async (sql = project().sql) => (await sql`select messenger.roll_up()::int as rows`)[0].rows;
-const tick = () => ask(project().sql, "messenger_tick");
-const metrics = (args: Record<string, unknown> = {}) => ask(project().sql, "messenger_metrics", args);
+const tick = () => callValue(project().sql, "messenger_tick");
+const metrics = (args: Record<string, unknown> = {}) => callValue(project().sql, "messenger_metrics", args);
 const figures = async (step: number): Promise<Row[]> => [
   ...await project()
-    .sql`select at, message_type, dispatched::int, completed::int from messenger.metrics where step_seconds = ${step} order by at, message_type`,
+    .sql`select at, message_type, dispatched::int, completed::int from messenger.metrics where step_seconds = ${step}
+      order by at, message_type`,
 ];
 
 async function complete(count: number, type = "Greeting") {
@@ -22,7 +24,7 @@ async function complete(count: number, type = "Greeting") {
   await settle(project().sql, rows.map(({ id, fence }) => ({ id, fence, outcome: "completed", duration_ms: 7 })));
 }
 
-test("roll-up · the tick takes what was measured and adds it to its minute, its hour and all time", async () => {
+test("roll-up · the tick adds new measurements to their minute, their hour and all time", async () => {
   const { sql } = project();
   await complete(3);
   await tick();
@@ -41,10 +43,11 @@ test("roll-up · the tick takes what was measured and adds it to its minute, its
   ]);
 });
 
-test("roll-up · measurements of many minutes and types in one roll-up, each in its place", async () => {
+test("roll-up · measurements of many minutes and types in one roll-up, each in its row", async () => {
   const { sql } = project();
   await sql`insert into messenger.measurements (at, transport_name, message_type, kind, message_count, durations)
-    select '2026-03-01 00:00:30+00'::timestamptz + n * interval '1 minute', 'supabase', 'T' || n % 2, 'completed', 2, array[n, 1000] from generate_series(0, 179) n`;
+    select '2026-03-01 00:00:30+00'::timestamptz + n * interval '1 minute', 'supabase', 'T' || n % 2, 'completed', 2,
+      array[n, 1000] from generate_series(0, 179) n`;
   assert.equal(await rollUp(), 180);
   const [minutes, hours, ever] = [await figures(60), await figures(3600), await figures(0)];
   assert.deepEqual([minutes.length, hours.length, ever.length], [180, 6, 2]);
@@ -60,7 +63,7 @@ test("roll-up · measurements of many minutes and types in one roll-up, each in 
   assert.equal(durations.map(Number).reduce((a: number, b: number) => a + b), 180);
 });
 
-test("roll-up · ten at once, while work goes on: each measurement counts once", async () => {
+test("roll-up · ten concurrent ones during work: each measurement counts once", async () => {
   const { sql } = project();
   await using stack = new AsyncDisposableStack();
   const folders = Array.from({ length: 10 }, () => stack.use(session(project())));
@@ -86,7 +89,7 @@ test("roll-up · ten at once, while work goes on: each measurement counts once",
   assert(rolledUp >= 100 && completed > 100);
 });
 
-test("roll-up · only one rolls up: a tick at the same time leaves new measurements to a later one, and has no trouble", async () => {
+test("roll-up · only one runs at a time: a concurrent tick leaves new measurements to a later one", async () => {
   const { sql } = project();
   const left = async () => (await sql`select from messenger.measurements`).length;
   await dispatch(sql);
@@ -96,14 +99,14 @@ test("roll-up · only one rolls up: a tick at the same time leaves new measureme
     await dispatch(sql);
     assert.equal((await tick()).errors, undefined);
     assert.deepEqual([...await sql`select step, error from messenger.set_aside`], [], "it met no locked row");
-    assert.equal(await left(), 2, "those of the first are not gone before it commits");
+    assert.equal(await left(), 2, "those of the first are not deleted before it commits");
   });
   await tick();
   assert.equal(await left(), 0);
   assert.deepEqual((await figures(0)).map(({ dispatched }) => dispatched), [2]);
 });
 
-test("roll-up · one that is killed in mid-transaction loses nothing and counts nothing twice", async () => {
+test("roll-up · one that is killed during its transaction loses nothing and counts nothing twice", async () => {
   await complete(4);
   const roller = session(project());
   const pid = await pidOf(roller);
@@ -121,7 +124,7 @@ test("roll-up · one that is killed in mid-transaction loses nothing and counts 
   assert.equal((await metrics()).totalSucceeded, 4);
 });
 
-test("roll-up · a transaction that commits after a roll-up is counted by the next, in the minute it happened", async () => {
+test("roll-up · a transaction that commits after a roll-up is counted by the next, in its own minute", async () => {
   await using late = session(project());
   await late.begin(async (tx) => {
     await dispatch(tx);
@@ -135,7 +138,7 @@ test("roll-up · a transaction that commits after a roll-up is counted by the ne
   assert(minutes.every(({ at }) => at.getTime() < Date.now() + 60_000));
 });
 
-test("roll-up · under a held snapshot it reads the end of the table and a part of the rest, not all that was ever there", async () => {
+test("roll-up · under a held snapshot it reads the end of the table and a part of the rest", async () => {
   const { sql } = project();
   await using holder = session(project());
   await using roller = session(project());
@@ -149,14 +152,14 @@ test("roll-up · under a held snapshot it reads the end of the table and a part 
       rolledUp += await rollUp(roller);
     }
     const [{ blocks }] = await sql`select pg_relation_size('messenger.measurements') / 8192 as blocks`;
-    assert(Number(blocks) > 100, `${blocks} blocks, or the test shows nothing`);
+    assert(Number(blocks) > 100, `${blocks} blocks, or the test proves nothing`);
     const read = await blocksReadBy(roller);
     assert(read > 0 && read < 60, `${read} of ${blocks} blocks`);
     assert.equal(rolledUp, 12_000);
   });
 });
 
-test("roll-up · what lies before the end, because its transaction committed late, is found in turns", async () => {
+test("roll-up · rows before the end, of transactions that committed late, are found in turns", async () => {
   const { sql } = project();
   await using holder = session(project());
   await using late = session(project());
@@ -184,13 +187,13 @@ test("roll-up · what lies before the end, because its transaction committed lat
   ]]);
 });
 
-/** Blocks of the measurements that the next roll-up of this session looks at. */
+/** Blocks of the measurements that the next roll-up of this session reads. */
 async function blocksReadBy(roller: ReturnType<typeof session>): Promise<number> {
   const read = async () => {
     await roller`select pg_stat_force_next_flush()`;
     await roller`select pg_stat_clear_snapshot()`;
-    const [row] =
-      await roller`select heap_blks_read + heap_blks_hit as blocks from pg_statio_all_tables where relid = 'messenger.measurements'::regclass`;
+    const [row] = await roller`select heap_blks_read + heap_blks_hit as blocks from pg_statio_all_tables
+        where relid = 'messenger.measurements'::regclass`;
     return Number(row.blocks);
   };
   await read();
@@ -200,10 +203,10 @@ async function blocksReadBy(roller: ReturnType<typeof session>): Promise<number>
   return await read() - before;
 }
 
-test("pruning · minutes go after two days, hours after 90, days after 400, in chunks; all time's figures stay", async () => {
+test("pruning · minutes go after two days, hours after 90, days after 400; all-time figures stay", async () => {
   const { sql } = project();
   await complete(3);
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await settle(sql, [{ id, fence, outcome: "failed", error: "e" }]);
   await tick();
   const steps = async (table: string) =>
@@ -230,11 +233,12 @@ test("pruning · minutes go after two days, hours after 90, days after 400, in c
   assert.deepEqual((await figures(0)).map(({ completed }) => completed), [3]);
 });
 
-test("bounds · types after the first 500, and error classes after the first 99 of a minute, count together", async () => {
+test("limits · types after the first 500, and error classes after 99 per minute, share a row", async () => {
   const { sql } = project();
   const measure = (from: number, to: number) =>
     sql`insert into messenger.measurements (at, transport_name, message_type, kind, message_count, error_class, error)
-      select '2026-03-01 00:00:30+00', 'supabase', 'T' || n, 'dead', 1, 'E' || n, 'text ' || n from generate_series(${from}::int, ${to}::int) n`;
+      select '2026-03-01 00:00:30+00', 'supabase', 'T' || n, 'dead', 1, 'E' || n, 'text ' || n
+        from generate_series(${from}::int, ${to}::int) n`;
   await measure(1, 300);
   await rollUp();
   await measure(250, 900);

@@ -1,14 +1,26 @@
-// messenger_metrics: what is counted, through the whole life of messages.
+// messenger_metrics: the counted events through the whole life of messages.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, type Asker, call, claim, dispatch, dispatchMany, held, type Row, setClock, settle } from "./bus.ts";
+import {
+  call,
+  callValue,
+  claim,
+  dispatch,
+  dispatchAndClaim,
+  dispatchMany,
+  type Row,
+  setClock,
+  settle,
+  type SqlClient,
+} from "./bus.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
 
-const metrics = (args: Record<string, unknown> = {}, sql: Asker = project().sql) => ask(sql, "messenger_metrics", args);
-const tick = () => ask(project().sql, "messenger_tick");
+const metrics = (args: Record<string, unknown> = {}, sql: SqlClient = project().sql) =>
+  callValue(sql, "messenger_metrics", args);
+const tick = () => callValue(project().sql, "messenger_tick");
 const counts = (of: Row) => [
   of.dispatched ?? of.totalDispatched,
   of.processed ?? of.totalProcessed,
@@ -17,18 +29,18 @@ const counts = (of: Row) => [
   of.retried ?? of.totalRetried,
 ];
 
-/** Before and after the roll-up the figures are the same; answers them. */
+/** The figures, which must be the same before and after the roll-up. */
 async function measured(args: Record<string, unknown> = {}): Promise<Row> {
   const before = await metrics(args);
   const [{ rows }] = await project().sql`select count(*)::int as rows from messenger.measurements`;
-  assert(rows > 0, "nothing is left to roll-up");
+  assert(rows > 0, "nothing is left to roll up");
   await project().sql`select messenger.roll_up()`;
   const after = await metrics(args);
   assert.deepEqual({ ...after, to: before.to }, before);
   return after;
 }
 
-test("metrics · nothing happened: zeros, and no rates, durations and errors", async () => {
+test("metrics · without messages: zeros, and no rates, durations and errors", async () => {
   const reply = await metrics();
   assert.deepEqual(counts(reply), [0, 0, 0, 0, 0]);
   for (
@@ -83,11 +95,11 @@ test("metrics · a message deleted on completion counts like one that is kept", 
   assert.deepEqual([counts(reply), counts(reply.byMessageType.Other)], [[4, 4, 4, 0, 0], [1, 1, 1, 0, 0]]);
 });
 
-test("metrics · snoozed, released, stale and repeated outcomes count as nothing", async () => {
+test("metrics · snoozed, released, stale and repeated outcomes are not counted", async () => {
   const { sql } = project();
-  const a = await held(sql);
+  const a = await dispatchAndClaim(sql);
   await call(sql, "messenger_snooze", { id: a.id, fence: a.fence, delay: "1 hour" });
-  const b = await held(sql);
+  const b = await dispatchAndClaim(sql);
   await call(sql, "messenger_release", { id: b.id, fence: b.fence });
   const [again] = await claim(sql);
   const result = { id: again.id, fence: again.fence, outcome: "completed" };
@@ -99,13 +111,13 @@ test("metrics · snoozed, released, stale and repeated outcomes count as nothing
 test("metrics · expired and cancelled messages count as neither, waiting, running or lost", async () => {
   const { sql } = project();
   await call(sql, "messenger_cancel", { id: (await dispatch(sql)).id });
-  const running = await held(sql);
+  const running = await dispatchAndClaim(sql);
   await call(sql, "messenger_cancel", { id: running.id });
   await settle(sql, [{ id: running.id, fence: running.fence, outcome: "failed", error: "stopped" }]);
-  const lost = await held(sql);
+  const lost = await dispatchAndClaim(sql);
   await call(sql, "messenger_cancel", { id: lost.id });
   const expires_at = new Date(Date.now() + 30_000);
-  await held(sql, { expires_at });
+  await dispatchAndClaim(sql, { expires_at });
   await dispatch(sql, { expires_at });
   await setClock(sql, "61 seconds");
   await tick();
@@ -115,7 +127,7 @@ test("metrics · expired and cancelled messages count as neither, waiting, runni
 
 test("metrics · a lost lease is a retry, the last one is dead; neither has a duration nor a wait", async () => {
   const { sql } = project();
-  await held(sql, { max_retries: 1 });
+  await dispatchAndClaim(sql, { max_retries: 1 });
   await setClock(sql, "61 seconds");
   const [taken] = await claim(sql);
   assert.equal(taken.solo, true);
@@ -132,9 +144,9 @@ test("metrics · a lost lease is a retry, the last one is dead; neither has a du
   ]]);
 });
 
-test("metrics · a lease that the tick finds lost is one retry, handing it out again none", async () => {
+test("metrics · a lost lease that the tick finds is one retry, handing it out again none", async () => {
   const { sql } = project();
-  await held(sql);
+  await dispatchAndClaim(sql);
   await setClock(sql, "61 seconds");
   await tick();
   const [taken] = await claim(sql);
@@ -142,7 +154,7 @@ test("metrics · a lease that the tick finds lost is one retry, handing it out a
   assert.deepEqual(counts(await metrics()), [1, 0, 0, 0, 1]);
 });
 
-test("metrics · durations are the outcomes', else from claim to outcome; waits begin when a message is due", async () => {
+test("metrics · durations are the outcomes', else from claim to outcome; waits begin when due", async () => {
   const { sql } = project();
   await dispatch(sql, { delay: "10 seconds" });
   await setClock(sql, "14 seconds");
@@ -155,16 +167,16 @@ test("metrics · durations are the outcomes', else from claim to outcome; waits 
     `${reply.averageProcessingTime}`,
   );
   assert(reply.averageWait > 3000 && reply.averageWait < 5500, `${reply.averageWait}`);
-  const next = await held(sql, { type: "Other" });
+  const next = await dispatchAndClaim(sql, { type: "Other" });
   await settle(sql, [{ id: next.id, fence: next.fence, outcome: "failed", error: "e", duration_ms: 700 }]);
   assert.equal((await metrics()).byMessageType.Other.averageProcessingTime, 700);
 });
 
-test("metrics · a duration no handler can have had spoils nothing", async () => {
+test("metrics · an impossible duration of a handler affects no figure", async () => {
   const { sql } = project();
   const rows = [];
   for (const duration_ms of ["NaN", -5, "Infinity", 1e30, 10]) {
-    const { id, fence } = await held(sql);
+    const { id, fence } = await dispatchAndClaim(sql);
     rows.push({ id, fence, outcome: "completed", duration_ms });
   }
   await settle(sql, rows);
@@ -187,7 +199,7 @@ test("metrics · a dispatch that was rolled back, or repeated with its key, is n
   assert.equal((await metrics()).totalDispatched, 4);
 });
 
-test("metrics · the ten commonest errors, with the newest text of each, cut", async () => {
+test("metrics · the ten most frequent errors, with the newest text of each, shortened", async () => {
   const { sql } = project();
   for (let n = 1; n <= 12; n++) {
     await dispatchMany(sql, n);
@@ -204,7 +216,7 @@ test("metrics · the ten commonest errors, with the newest text of each, cut", a
       })),
     );
   }
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await settle(sql, [{ id, fence, outcome: "failed", error: "the newest", error_class: "E12", retryable: false }]);
   const { errors } = await measured();
   assert.deepEqual(errors.map((e: Row) => [e.errorClass, e.count]), [
@@ -231,7 +243,7 @@ test("error rate · deliveries of the last five minutes, lost leases among them"
   assert.deepEqual(await rate(), { ended: 1, failed: 1 });
 });
 
-test("metrics · service_role may ask, users and callers may not; a read-only transaction may", async () => {
+test("metrics · service_role may call it, users may not; a read-only transaction may", async () => {
   const { sql } = project();
   await dispatch(sql);
   assert.equal((await asRole(sql, "service_role", (tx) => metrics({}, tx))).totalDispatched, 1);

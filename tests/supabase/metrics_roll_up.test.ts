@@ -1,15 +1,16 @@
-// Five minutes and days: rolled up once they are over, so that any window is read from few rows and has the same figures as before.
+// Five minutes and days: rolled up after their end, so that any window is read from few rows with the same figures as
+// before.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
-import { ask, call, dispatch, held, type Row, setClock, settle } from "./bus.ts";
-import { limitWaiting } from "./until_blocked.ts";
+import { call, callValue, dispatch, dispatchAndClaim, type Row, setClock, settle } from "./bus.ts";
+import { limitLockWaits } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
-Deno.test.beforeAll(() => limitWaiting(project().sql));
+Deno.test.beforeAll(() => limitLockWaits(project().sql));
 Deno.test.beforeEach(() => empty(project().sql));
 
-const tick = () => ask(project().sql, "messenger_tick");
-const metrics = (args: Record<string, unknown> = {}) => ask(project().sql, "messenger_metrics", args);
+const tick = () => callValue(project().sql, "messenger_tick");
+const metrics = (args: Record<string, unknown> = {}) => callValue(project().sql, "messenger_metrics", args);
 const rowsOf = async (step: number) => [
   ...await project().sql`
     select at, message_type, dispatched::int, completed::int, dead::int from messenger.metrics
@@ -27,7 +28,7 @@ async function rollUp(): Promise<void> {
   }
 }
 
-/** So many days of two types, each minute another figure, as minutes and hours of release 0.1.0. */
+/** The given number of days of two types, each minute with another figure, as minutes and hours of release 0.1.0. */
 async function fill(days: number): Promise<void> {
   await project().sql`
     with minute as (
@@ -42,7 +43,8 @@ async function fill(days: number): Promise<void> {
       insert into messenger.metric_errors (step_seconds, at, message_type, error_class, error_count, error, last_at)
       select step, at, 'T' || t, 'E', count, 'e', at from stepped
     )
-    insert into messenger.metrics (step_seconds, at, transport_name, message_type, completed, dead, duration_ms, durations, wait_count, waited_ms)
+    insert into messenger.metrics (step_seconds, at, transport_name, message_type, completed, dead, duration_ms,
+      durations, wait_count, waited_ms)
     select step, at, 'supabase', 'T' || t, count, t, 3 * count, durations, count, 5 * count from stepped`;
 }
 
@@ -74,7 +76,7 @@ test("roll-up · any window has the same figures before and after, whole or with
   assert(before.every(({ totalProcessed, errors }) => totalProcessed > 0 && errors.length === 2));
 });
 
-test("roll-up · what is measured late counts in the five minutes and the day that are rolled up", async () => {
+test("roll-up · late measurements count in the five minutes and the day that are rolled up", async () => {
   const { sql } = project();
   await dispatch(sql);
   await tick();
@@ -97,7 +99,7 @@ test("roll-up · a failed delivery that is measured late is among the errors of 
   const { sql } = project();
   await dispatch(sql);
   await tick();
-  const { id, fence } = await held(sql, { type: "Late" }, { types: ["Late"] });
+  const { id, fence } = await dispatchAndClaim(sql, { type: "Late" }, { types: ["Late"] });
   await using late = session(project());
   await late.begin(async (tx) => {
     await settle(tx, [{ id, fence, outcome: "failed", error: "e", error_class: "TooLate", retryable: false }]);
@@ -134,13 +136,14 @@ test("roll-up · rows of release 0.1.0 get their histogram from the ticker, and 
   assert.deepEqual(await metrics({ minutes: 300, to_time }), before);
 });
 
-test("roll-up · a day that the project forbids to write costs no figure and no other step", async () => {
+test("roll-up · a day whose update the project rejects affects no figure and no other step", async () => {
   const { sql } = project();
   await fill(2);
   const before = (await metrics({ minutes: 30 * 1440 })).totalProcessed;
   await sql.unsafe(`
     create function public.no_days() returns trigger language plpgsql as $$ begin raise exception 'no days'; end $$;
-    create trigger no_days before insert on messenger.metrics for each row when (new.step_seconds = 86400) execute function public.no_days()`);
+    create trigger no_days before insert on messenger.metrics for each row when (new.step_seconds = 86400)
+      execute function public.no_days()`);
   try {
     await dispatch(sql);
     let errors: Row = {};
@@ -153,7 +156,7 @@ test("roll-up · a day that the project forbids to write costs no figure and no 
   }
 });
 
-test("roll-up · hours that are due to be pruned stay until their day is rolled up", async () => {
+test("roll-up · hours past their retention stay until their day is rolled up", async () => {
   const { sql } = project();
   await dispatch(sql);
   await tick();
@@ -174,21 +177,24 @@ test("roll-up · a day has at most a hundred errors, the most frequent by name",
     select 3600, date_trunc('day', messenger.now(), 'UTC') - interval '1 day', 'supabase', 'T', 1`;
   await sql`
     insert into messenger.metric_errors (step_seconds, at, message_type, error_class, error_count, error, last_at)
-    select 3600, date_trunc('day', messenger.now(), 'UTC') - (h || ' hours')::interval, 'T', 'E' || h || '/' || n, n, 'e', messenger.now()
+    select 3600, date_trunc('day', messenger.now(), 'UTC') - (h || ' hours')::interval, 'T', 'E' || h || '/' || n, n, 'e',
+      messenger.now()
     from generate_series(1, 3) h, generate_series(1, 99) n`;
   await rollUp();
   const rows = await sql`
-    select error_class, error_count::int as count from messenger.metric_errors where step_seconds = 86400 order by error_class`;
+    select error_class, error_count::int as count from messenger.metric_errors where step_seconds = 86400
+      order by error_class`;
   assert.equal(rows.length, 100);
   assert.equal(rows.reduce((sum, { count }) => sum + count, 0), 3 * 99 * 50);
   assert(rows[0].error_class === "(other)" && rows.some(({ error_class }) => error_class === "E3/99"));
 });
 
-test("roll-up · one that counts more than a bigint holds is capped and keeps no later one from it", async () => {
+test("roll-up · a sum above the range of bigint is capped and blocks no later one", async () => {
   const { sql } = project();
   await sql`
     insert into messenger.metrics (step_seconds, at, transport_name, message_type, dispatched)
-    select 3600, date_trunc('day', messenger.now(), 'UTC') - n * interval '1 hour', 'supabase', 'Huge', 9223372036854775807 from generate_series(1, 30) n`;
+    select 3600, date_trunc('day', messenger.now(), 'UTC') - n * interval '1 hour', 'supabase', 'Huge', 9223372036854775807
+      from generate_series(1, 30) n`;
   await rollUp();
   assert.equal((await sql`select from messenger.metrics where step_seconds = 86400`).length, 2);
 });
@@ -215,10 +221,13 @@ test("speed · no window up to a year is read from more than 400 rows per type",
 test("speed · windows of three hours, a day, two weeks and a year of 200 types take less than a second", async () => {
   const { sql } = project();
   await sql`
-    with h as materialized (select messenger.pack_histogram(array(select (b * 7) % 23 from generate_series(0, 50) b)) as histogram)
+    with h as materialized
+    (select messenger.pack_histogram(array(select (b * 7) % 23 from generate_series(0, 50) b)) as histogram)
     insert into messenger.metrics (step_seconds, at, transport_name, message_type, completed, histogram)
-    select s.step, date_bin(make_interval(secs => s.step), messenger.now(), '2000-01-01 00:00+00') - n * make_interval(secs => s.step), 'supabase', 'T' || t, 100, h.histogram
-    from (values (60, 180), (300, 290), (3600, 360), (86400, 366)) s(step, count), generate_series(1, s.count) n, generate_series(1, 200) t, h`;
+    select s.step, date_bin(make_interval(secs => s.step), messenger.now(), '2000-01-01 00:00+00') - n *
+      make_interval(secs => s.step), 'supabase', 'T' || t, 100, h.histogram
+    from (values (60, 180), (300, 290), (3600, 360), (86400, 366)) s(step, count), generate_series(1, s.count) n,
+      generate_series(1, 200) t, h`;
   await sql`analyze messenger.metrics`;
   for (const minutes of [175, 1440, 21_000, 525_600]) {
     const taken = [];

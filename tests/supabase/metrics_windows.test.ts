@@ -1,20 +1,20 @@
-// messenger_metrics: any window of time, in minutes and in hours, and what is none.
+// messenger_metrics: any window of time, in minutes and in hours, and invalid windows.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
-import { ask, held, type Row, setClock, settle } from "./bus.ts";
-import { errorOf } from "./raises.ts";
+import { callValue, dispatchAndClaim, type Row, setClock, settle } from "./bus.ts";
+import { errorOf } from "./assert_rejected.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
 
-const metrics = (args: Record<string, unknown> = {}) => ask(project().sql, "messenger_metrics", args);
+const metrics = (args: Record<string, unknown> = {}) => callValue(project().sql, "messenger_metrics", args);
 
 test("windows · any window: the last minutes, or from until to, in steps of at most 180", async () => {
   const { sql } = project();
   const days = [0, 1, 3];
   for (const day of days) {
     await setClock(sql, `${day} days`);
-    const { id, fence } = await held(sql);
+    const { id, fence } = await dispatchAndClaim(sql);
     await settle(sql, [{ id, fence, outcome: day === 1 ? "failed" : "completed", error: "e", retryable: false }]);
     await sql`select messenger.roll_up()`;
   }
@@ -41,9 +41,11 @@ test("windows · any window: the last minutes, or from until to, in steps of at 
 test("windows · a long window adds minutes at its edges to the full hours inside, each message once", async () => {
   const { sql } = project();
   await sql`insert into messenger.metrics (step_seconds, at, transport_name, message_type, completed)
-    select 60, at, 'supabase', 'Greeting', 1 from generate_series('2026-03-01 00:00+00', '2026-03-03 23:59+00', interval '1 minute') at
+    select 60, at, 'supabase', 'Greeting', 1
+      from generate_series('2026-03-01 00:00+00', '2026-03-03 23:59+00', interval '1 minute') at
     union all
-    select 3600, at, 'supabase', 'Greeting', 60 from generate_series('2026-03-01 00:00+00', '2026-03-03 23:00+00', interval '1 hour') at`;
+    select 3600, at, 'supabase', 'Greeting', 60
+      from generate_series('2026-03-01 00:00+00', '2026-03-03 23:00+00', interval '1 hour') at`;
   const processed = async (from_time: string, to_time: string) =>
     (await metrics({ from_time: `2026-03-${from_time}+00`, to_time: `2026-03-${to_time}+00` })).totalProcessed;
   const [{ skew }] = await sql`select ('2026-03-03 09:00+00'::timestamptz - now())::text as skew`;
@@ -57,7 +59,7 @@ test("windows · a long window adds minutes at its edges to the full hours insid
   assert.equal(await processed("01 10:07", "01 10:31"), 60);
 });
 
-test("windows · what is no window is rejected", async () => {
+test("windows · invalid windows are rejected", async () => {
   const now = new Date();
   const windows = [
     { minutes: 0 },

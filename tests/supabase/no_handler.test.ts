@@ -1,13 +1,13 @@
-// Types that nobody handles: health names them, and their messages wait, however long it takes.
+// Types without a handler: health names them, and their messages wait, however long it takes.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
-import { ask, call, claim, dispatch, dispatchMany, messageOf, type Row, setClock } from "./bus.ts";
+import { call, callValue, claim, dispatch, dispatchMany, messageOf, type Row, setClock } from "./bus.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
 
 async function noHandler(): Promise<Row> {
-  const { checks } = await ask(project().sql, "messenger_health");
+  const { checks } = await callValue(project().sql, "messenger_health");
   return checks.find((row: Row) => row.name === "no_handler");
 }
 
@@ -28,16 +28,16 @@ test("no_handler · a due type that no worker announces is named after ten secon
   const { status, detail, remedy } = await noHandler();
   assert.deepEqual([status, detail], ["degraded", 'no worker of the last minute handles "Lost", "Other.Lost"']);
   assert.match(remedy, /deploy a worker/);
-  assert.equal((await ask(sql, "messenger_health")).status, "unhealthy", "the clock never ticked here");
+  assert.equal((await callValue(sql, "messenger_health")).status, "unhealthy", "the clock never ticked here");
 });
 
-test("no_handler · a worker that announced the type within a minute counts, also one that names no types", async () => {
+test("no_handler · a worker that announced the type, or no types, within a minute counts", async () => {
   const { sql } = project();
   await dispatch(sql, { type: "Lost" });
   await setClock(sql, "1 hour");
   await claim(sql, { worker: "other", types: ["Else"] });
   assert.equal((await noHandler()).status, "degraded");
-  // Asked of an empty queue: the message itself stays.
+  // Polls an empty queue: the message itself stays.
   await sql`insert into messenger.workers values ('ada', null, null, array['Lost'], messenger.now(), messenger.now())`;
   assert.deepEqual(await noHandler(), HEALTHY);
   await setClock(sql, "1 hour 61 seconds");
@@ -54,11 +54,12 @@ test("no_handler · a worker of another transport or queue does not count", asyn
     ('ada', null, array['other'], array['Lost'], messenger.now(), messenger.now()),
     ('bob', 'sync', null, array['Lost'], messenger.now(), messenger.now())`;
   assert.equal((await noHandler()).status, "degraded");
-  await sql`insert into messenger.workers values ('eve', 'supabase', array['x', 'mine'], array['Lost'], messenger.now(), messenger.now())`;
+  await sql`insert into messenger.workers
+    values ('eve', 'supabase', array['x', 'mine'], array['Lost'], messenger.now(), messenger.now())`;
   assert.deepEqual(await noHandler(), HEALTHY);
 });
 
-test("no_handler · not for what is delayed, running or done", async () => {
+test("no_handler · not for delayed, running or finished messages", async () => {
   const { sql } = project();
   await dispatch(sql, { type: "Later", delay: "1 day" });
   await dispatch(sql, { type: "Running" });
@@ -67,17 +68,18 @@ test("no_handler · not for what is delayed, running or done", async () => {
   assert.deepEqual(await noHandler(), HEALTHY);
 });
 
-test("no_handler · a type that the clock handles in SQL has a handler", async () => {
+test("no_handler · a type with a handler in SQL has a handler", async () => {
   const { sql } = project();
   await sql.unsafe(`
-    create function public.handle_it(jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select '1'::jsonb $$;
+    create function public.handle_it(jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$
+      select '1'::jsonb $$;
     select messenger.set_sql_handler('Lost', 'handle_it')`);
   await dispatch(sql, { type: "Lost" });
   await setClock(sql, "1 hour");
   assert.deepEqual(await noHandler(), HEALTHY);
 });
 
-test("no_handler · found although a thousand messages that are handled stand before it", async () => {
+test("no_handler · found behind a thousand messages with a handler", async () => {
   const { sql } = project();
   await dispatchMany(sql, 1000, { type: "Handled", queue: "full" });
   await dispatch(sql, { type: "Lost", queue: "full", priority: 1 });
@@ -87,7 +89,7 @@ test("no_handler · found although a thousand messages that are handled stand be
   assert.equal((await noHandler()).detail, 'no worker of the last minute handles "Lost"');
 });
 
-test("no_handler · its messages are never lost: untouched by other workers and ticks, there when a handler comes", async () => {
+test("no_handler · its messages are never lost: they wait unchanged for a new handler", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql, { type: "Lost", priority: 10 });
   for (const hours of [1, 24, 24 * 30]) {

@@ -1,7 +1,8 @@
-// Ordering keys after dispatch: one in flight per key, in order, through every way a message can end or be put off.
+// Ordering keys after dispatch: one message in flight per key, in order, through every way in which a message can end
+// or be delayed.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
-import { ask, call, claim, dispatch, dispatchMany, messageOf, setClock, settle } from "./bus.ts";
+import { call, callValue, claim, dispatch, dispatchMany, messageOf, setClock, settle } from "./bus.ts";
 
 const project = useProject({ testClock: true, isolation: "read committed" });
 Deno.test.beforeEach(() => empty(project().sql));
@@ -20,7 +21,7 @@ const config = (value: Record<string, unknown>) =>
 const waits = async (id: string): Promise<boolean> =>
   (await project().sql`select available_at = 'infinity' as waits from messenger_messages where id = ${id}`)[0].waits;
 
-/** Claims the one message that must be due, and gives the outcome. */
+/** Claims the one message that must be due, and settles the outcome. */
 async function result(id: string, outcome: Record<string, unknown>): Promise<string> {
   const { sql } = project();
   const rows = await claim(sql);
@@ -28,7 +29,7 @@ async function result(id: string, outcome: Record<string, unknown>): Promise<str
   return (await settle(sql, [{ id, fence: rows[0].fence, ...outcome }]))[0].outcome;
 }
 
-test("order · of five messages of a key each is handed out when the one before has completed", async () => {
+test("order · each of five messages of a key is handed out when the one before has completed", async () => {
   const all = await dispatchMany(project().sql, 5, KEY);
   for (const id of all) {
     assert.equal(await result(id, { outcome: "completed" }), "completed");
@@ -36,7 +37,7 @@ test("order · of five messages of a key each is handed out when the one before 
   assert.deepEqual(await taken(), []);
 });
 
-test("order · also where completed messages are deleted at once", async () => {
+test("order · also if completed messages are deleted at once", async () => {
   await config({ retention: "0" });
   for (const id of await dispatchMany(project().sql, 3, KEY)) await result(id, { outcome: "completed" });
   assert.equal((await project().sql`select from messenger_messages`).length, 0);
@@ -61,7 +62,7 @@ test("order · other keys, other queues and messages without a key do not wait",
   assert.deepEqual((await taken()).toSorted(), [first, ...ids(free)].toSorted());
 });
 
-test("order · one settle of many keys lets each key's next go", async () => {
+test("order · one settle of many keys unblocks the next of each key", async () => {
   const { sql } = project();
   const keys = Array.from({ length: 20 }, (_, n) => `k${n}`);
   const firsts = await Promise.all(keys.map((ordering_key) => dispatch(sql, { ordering_key })));
@@ -79,7 +80,7 @@ for (
     ["a release", { outcome: "released" }, "0"],
   ] as const
 ) {
-  test(`order · ${what} keeps its place: the next one waits on`, async () => {
+  test(`order · ${what} keeps its position: the next one stays blocked`, async () => {
     const [first, second] = await dispatchMany(project().sql, 2, KEY);
     await result(first, outcome);
     assert.ok(await waits(second));
@@ -89,7 +90,7 @@ for (
   });
 }
 
-test("order · a lost lease keeps its place too", async () => {
+test("order · a lost lease keeps its position, too", async () => {
   const [first, second] = await dispatchMany(project().sql, 2, KEY);
   assert.deepEqual(await taken(), [first]);
   await setClock(project().sql, "2 minutes");
@@ -100,19 +101,19 @@ test("order · a lost lease keeps its place too", async () => {
 
 const ENDS: Record<string, (first: string) => Promise<unknown>> = {
   "a dead letter": (first) => result(first, { outcome: "failed", error: "e", retryable: false }),
-  "a cancelled message": (first) => ask(project().sql, "messenger_cancel", { id: first }),
-  "a message whose cancelling was requested": async (first) => {
+  "a cancelled message": (first) => callValue(project().sql, "messenger_cancel", { id: first }),
+  "a message with a cancel request": async (first) => {
     const [{ fence }] = await claim(project().sql);
-    await ask(project().sql, "messenger_cancel", { id: first });
+    await callValue(project().sql, "messenger_cancel", { id: first });
     await settle(project().sql, [{ id: first, fence, outcome: "failed", error: "e" }]);
   },
-  "an exhausted message met by a claim": async (first) => {
+  "an exhausted message found by a claim": async (first) => {
     await project().sql`update messenger_messages set max_retries = 0 where id = ${first}`;
     assert.deepEqual(await taken(), [first]);
     await setClock(project().sql, "2 minutes");
     await project().sql`select from messenger_claim('other', queues => array['default'], types => array['Greeting'])`;
   },
-  "an exhausted message met by the tick": async (first) => {
+  "an exhausted message found by the tick": async (first) => {
     await project().sql`update messenger_messages set max_retries = 0 where id = ${first}`;
     assert.deepEqual(await taken(), [first]);
     await setClock(project().sql, "2 minutes");
@@ -125,7 +126,7 @@ const ENDS: Record<string, (first: string) => Promise<unknown>> = {
   },
 };
 for (const [what, end] of Object.entries(ENDS)) {
-  test(`order · ${what} lets the next one go`, async () => {
+  test(`order · ${what} unblocks the next one`, async () => {
     const { sql } = project();
     const [first, second] = await dispatchMany(sql, 2, KEY);
     await end(first);
@@ -136,15 +137,15 @@ for (const [what, end] of Object.entries(ENDS)) {
   });
 }
 
-test("order · cancelling one that waits changes nothing for the others", async () => {
+test("order · cancelling a blocked one changes nothing for the others", async () => {
   const { sql } = project();
   const [first, second, third] = await dispatchMany(sql, 3, KEY);
-  assert.equal(await ask(sql, "messenger_cancel", { id: second }), "cancelled");
+  assert.equal(await callValue(sql, "messenger_cancel", { id: second }), "cancelled");
   await result(first, { outcome: "completed" });
   await result(third, { outcome: "completed" });
 });
 
-test("order · one that was delayed is let go to its own moment, not before", async () => {
+test("order · a delayed one is unblocked to its own time, not before", async () => {
   const { sql } = project();
   const { id: first } = await dispatch(sql, KEY);
   const { id: second } = await dispatch(sql, { ...KEY, delay: "1 hour" });
@@ -154,7 +155,7 @@ test("order · one that was delayed is let go to its own moment, not before", as
   assert.deepEqual(await taken(), [second]);
 });
 
-test("order · one that expired while it waited is passed over", async () => {
+test("order · one that expired while it was blocked is skipped", async () => {
   const { sql } = project();
   const { id: first } = await dispatch(sql, KEY);
   const { id: second } = await dispatch(sql, { ...KEY, expires_at: new Date(Date.now() + 60_000) });
@@ -168,7 +169,7 @@ test("order · one that expired while it waited is passed over", async () => {
   assert.equal((await messageOf(sql, second)).error_class, "Expired");
 });
 
-test("order · a wake-up wakes for what is let go", async () => {
+test("order · an unblocked message causes a wake-up", async () => {
   const { sql } = project();
   const [first] = await dispatchMany(sql, 2, KEY);
   const [{ fence }] = await claim(sql);
@@ -180,7 +181,7 @@ test("order · a wake-up wakes for what is let go", async () => {
   });
 });
 
-test("block · where the transport says so, a dead letter holds its key until it is resolved", async () => {
+test("block · with this policy of the transport, a dead letter blocks its key until it is resolved", async () => {
   const { sql } = project();
   await config({ ordering_dead_letter: "block" });
   const [first, second] = await dispatchMany(sql, 2, KEY);
@@ -205,7 +206,7 @@ test("block · a retried dead letter goes first, then its successors", async () 
   await result(second, { outcome: "completed" });
 });
 
-test("retry · a dead letter whose successors went on waits for the one in flight, and goes before the rest", async () => {
+test("retry · a dead letter whose successors continued waits for the one in flight, then goes first", async () => {
   const { sql } = project();
   const [first, second, third] = await dispatchMany(sql, 3, KEY);
   await result(first, { outcome: "failed", error: "e", retryable: false });
@@ -219,7 +220,7 @@ test("retry · a dead letter whose successors went on waits for the one in fligh
   await result(third, { outcome: "completed" });
 });
 
-test("race · one stored behind a predecessor that finishes meanwhile is let go by the tick", async () => {
+test("race · one stored behind a predecessor that finishes meanwhile is unblocked by the tick", async () => {
   const { sql } = project();
   const { id: first } = await dispatch(sql, KEY);
   const [{ fence }] = await claim(sql);
@@ -234,7 +235,7 @@ test("race · one stored behind a predecessor that finishes meanwhile is let go 
   assert.deepEqual(await taken(), [second]);
 });
 
-test("tick · walks the waiting keys in chunks and misses none", async () => {
+test("tick · scans the blocked keys in chunks and misses none", async () => {
   const { sql } = project();
   const keys = Array.from({ length: 25 }, (_, n) => `k${n}`);
   const all = await Promise.all(keys.map((ordering_key) => dispatch(sql, { ordering_key })));

@@ -1,14 +1,14 @@
-// Dispatch with an ordering key: who is first in line, who waits behind it, and that nobody else notices.
+// Dispatch with an ordering key: the first message, the blocked ones behind it, and no effect on others.
 import assert from "node:assert/strict";
 import type { Sql } from "postgres";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { type Asker, call, claim, dispatch, messageOf, settle } from "./bus.ts";
-import { errorOf } from "./raises.ts";
-import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
+import { call, claim, dispatch, messageOf, settle, type SqlClient } from "./bus.ts";
+import { errorOf } from "./assert_rejected.ts";
+import { limitLockWaits, pidOf, untilBlocked } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true, isolation: "read committed" });
-Deno.test.beforeAll(() => limitWaiting(project().sql));
+Deno.test.beforeAll(() => limitLockWaits(project().sql));
 Deno.test.beforeEach(() => empty(project().sql));
 Deno.test.afterEach(async () => {
   const wrong = (await call(project().sql, "messenger_audit")).filter(({ violations }) => violations !== "0");
@@ -16,16 +16,17 @@ Deno.test.afterEach(async () => {
 });
 
 type Fields = Record<string, unknown>;
-const send = (sql: Asker, fields: Fields = {}) => dispatch(sql, { ordering_key: "ada", ...fields });
-const batch = (sql: Asker, messages: Fields[]) =>
+const send = (sql: SqlClient, fields: Fields = {}) => dispatch(sql, { ordering_key: "ada", ...fields });
+const batch = (sql: SqlClient, messages: Fields[]) =>
   call(sql, "messenger_dispatch_batch", { messages: messages.map((fields) => ({ type: "Greeting", ...fields })) });
 const line = async () => [
   ...await project().sql`
-    select id, ordering_key, available_at = 'infinity' as blocked from messenger_messages where ordering_key is not null order by ordering_seq`,
+    select id, ordering_key, available_at = 'infinity' as blocked from messenger_messages where ordering_key is not null
+      order by ordering_seq`,
 ];
 const isBlocked = async (id: string) => (await line()).find((row) => row.id === id)?.blocked;
 
-test("order · the first is due, those behind it wait without a date, numbered as they were dispatched", async () => {
+test("order · the first is due, those behind it are blocked without a time, in dispatch order", async () => {
   const { sql } = project();
   const replies = [await send(sql), await send(sql), await send(sql)];
   assert.deepEqual((await line()).map(({ id, blocked }) => [id, blocked]), [
@@ -41,7 +42,7 @@ test("order · the first is due, those behind it wait without a date, numbered a
   assert.deepEqual((await claim(sql)).map(({ id }) => id), [replies[0].id]);
 });
 
-test("order · a blocked message keeps the moment it was asked for", async () => {
+test("order · a blocked message keeps the requested time", async () => {
   const { sql } = project();
   await send(sql);
   const moment = new Date("2090-01-01T00:00:00Z");
@@ -51,7 +52,7 @@ test("order · a blocked message keeps the moment it was asked for", async () =>
   assert.equal((await messageOf(sql, (await send(sql)).id)).scheduled_at, null);
 });
 
-test("order · a delayed first one keeps its moment and holds up the rest", async () => {
+test("order · a delayed first one keeps its time and blocks the rest", async () => {
   const { sql } = project();
   const moment = new Date("2090-01-01T00:00:00Z");
   assert.deepEqual((await send(sql, { available_at: moment })).available_at, moment);
@@ -59,7 +60,7 @@ test("order · a delayed first one keeps its moment and holds up the rest", asyn
   assert.deepEqual(await claim(sql), []);
 });
 
-test("order · a running message and one that waits for a retry hold up the next; a finished one does not", async () => {
+test("order · a running message and one that waits for a retry block the next; a finished one does not", async () => {
   const { sql } = project();
   const { id } = await send(sql, { max_retries: 1 });
   let [{ fence }] = await claim(sql);
@@ -78,7 +79,7 @@ for (
     ordering_dead_letter: "block",
   }]] as const
 ) {
-  test(`order · an open dead letter, where the transport's config is ${JSON.stringify(config)}: ${policy}`, async () => {
+  test(`order · an open dead letter, with the transport's config ${JSON.stringify(config)}: ${policy}`, async () => {
     const { sql } = project();
     await sql`update messenger_transports set config = ${sql.json(config)} where name = 'supabase'`;
     const { id } = await send(sql, { max_retries: 0 });
@@ -95,12 +96,12 @@ for (
   });
 }
 
-test("order · a policy that is neither block nor continue is not taken", async () => {
+test("order · a policy that is neither block nor continue is rejected", async () => {
   const work = project().sql`update messenger_transports set config = '{"ordering_dead_letter": "stop"}'`;
   assert.equal((await errorOf(work)).code, "23514");
 });
 
-test("order · other keys, queues and transports, and messages without a key, wait for nobody", async () => {
+test("order · other keys, queues and transports, and messages without a key, are not blocked", async () => {
   const { sql } = project();
   await using holder = session(project());
   await sql`insert into messenger_transports (name, type) values ('second', 'supabase')`;
@@ -111,7 +112,7 @@ test("order · other keys, queues and transports, and messages without a key, wa
   await holder`rollback`;
 });
 
-test("order · in a batch the first of each key goes first, and the others stand in the batch's order", async () => {
+test("order · in a batch the first of each key is due, and the others have the batch's order", async () => {
   const { sql } = project();
   const replies = await batch(sql, [
     { ordering_key: "b" },
@@ -137,13 +138,13 @@ test("order · in a batch the first of each key goes first, and the others stand
   assert.deepEqual((await messageOf(sql, replies[2].id)).ordering_seq, null);
 });
 
-test("order · a thousand on one key stand in line, and one is due", async () => {
+test("order · of a thousand on one key one is due", async () => {
   const replies = await batch(project().sql, Array.from({ length: 1000 }, () => ({ ordering_key: "ada" })));
   assert.deepEqual((await line()).map(({ id }) => id), replies.map(({ id }) => id));
   assert.equal(replies.filter(({ available_at }) => available_at !== null).length, 1);
 });
 
-test("order · a bad element of a batch that is not atomic takes no place", async () => {
+test("order · a bad element of a batch that is not atomic has no position", async () => {
   const { sql } = project();
   const messages = [{ type: "bad type", ordering_key: "ada" }, { type: "T", ordering_key: "ada" }];
   const replies = await call(sql, "messenger_dispatch_batch", { messages, atomic: false });
@@ -151,7 +152,7 @@ test("order · a bad element of a batch that is not atomic takes no place", asyn
 });
 
 for (const seen of ["an empty table", "the waiting messages"]) {
-  test(`order · one more costs a few rows' look, however many wait under other keys, where the planner has seen ${seen}`, async () => {
+  test(`order · one more reads a few rows, however many keys are blocked, if the planner saw ${seen}`, async () => {
     const { sql } = project();
     if (seen === "an empty table") await sql`analyze messenger_messages`;
     await using planned = session(project());
@@ -172,7 +173,7 @@ for (const seen of ["an empty table", "the waiting messages"]) {
 }
 
 for (const key of ["new", "that was used before"]) {
-  test(`race · with a key ${key}, the second session waits for the first's transaction, and stands behind its message`, async () => {
+  test(`race · with a key ${key}, the second session waits for the first's, and its message follows`, async () => {
     if (key !== "new") await call(project().sql, "messenger_cancel", { id: (await send(project().sql)).id });
     await using first = session(project());
     await using second = session(project());
@@ -188,7 +189,7 @@ for (const key of ["new", "that was used before"]) {
   });
 }
 
-test("race · when the first rolls back, the second is first in line", async () => {
+test("race · when the first rolls back, the second is first in order", async () => {
   await using first = session(project());
   await using second = session(project());
   const pid = await pidOf(second);
@@ -212,7 +213,7 @@ for (const level of ["repeatable read", "serializable"]) {
     await sender`commit`;
     assert.deepEqual([available_at, await isBlocked(id)], [null, true]);
     assert.notEqual(plain.available_at, null);
-    // The tick, which lets such a message go, has not come.
+    // The tick, which unblocks such a message, has not run.
     await project().sql`delete from messenger_messages`;
   });
 }
@@ -226,7 +227,7 @@ test("race · batches with their keys in opposite order do not deadlock, and eac
   assert.deepEqual([rows.length, rows.filter(({ blocked }) => !blocked).length], [2000, 200]);
 });
 
-test("race · batches wait for the first key they share, not crosswise", async () => {
+test("race · batches wait for the first key they share, without a deadlock", async () => {
   await using holder = session(project());
   const both: (Sql & AsyncDisposable)[] = [session(project()), session(project())];
   const pids = await Promise.all(both.map(pidOf));
@@ -243,7 +244,7 @@ test("race · batches wait for the first key they share, not crosswise", async (
   assert.equal((await line()).filter(({ blocked }) => !blocked).length, 3);
 });
 
-test("race · of fifty sessions on one key one message is due, and the rest stand in line", async () => {
+test("race · of fifty sessions on one key one message is due, and the rest are blocked in order", async () => {
   const sessions = Array.from({ length: 50 }, () => session(project()));
   try {
     await Promise.all(sessions.map((sql) => sql`select 1`));
@@ -257,7 +258,7 @@ test("race · of fifty sessions on one key one message is due, and the rest stan
   }
 });
 
-test("order · nobody is woken for a blocked message", async () => {
+test("order · a blocked message causes no wake-up", async () => {
   const { sql } = project();
   await send(sql);
   const woken = await asRole(sql, "service_role", async (transaction) => {

@@ -1,11 +1,12 @@
-// An ordering key and an idempotency key on one message: a duplicate takes no new place in the order, and a change keeps it.
+// An ordering key and an idempotency key on one message: a duplicate takes no new position in the order, and a change
+// keeps it.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { call, claim, dispatch, messageOf } from "./bus.ts";
-import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
+import { limitLockWaits, pidOf, untilBlocked } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true, isolation: "read committed" });
-Deno.test.beforeAll(() => limitWaiting(project().sql));
+Deno.test.beforeAll(() => limitLockWaits(project().sql));
 Deno.test.beforeEach(() => empty(project().sql));
 
 type Fields = Record<string, unknown>;
@@ -15,10 +16,11 @@ const batch = (messages: Fields[]) =>
   call(project().sql, "messenger_dispatch_batch", { messages: messages.map((fields) => ({ ...ORDERED, ...fields })) });
 const line = async () => [
   ...await project().sql`
-    select id, body, available_at = 'infinity' as blocked from messenger_messages where ordering_key is not null order by ordering_seq`,
+    select id, body, available_at = 'infinity' as blocked from messenger_messages where ordering_key is not null
+      order by ordering_seq`,
 ];
 
-test("keys · a duplicate takes no new place, and of a blocked message says that it has no date", async () => {
+test("keys · a duplicate takes no new position, and the result of a blocked message has no time", async () => {
   const { sql } = project();
   const head = await send({ idempotency_key: "first" });
   const next = await send({ idempotency_key: "second" });
@@ -38,7 +40,7 @@ test("keys · a duplicate takes no new place, and of a blocked message says that
   assert.equal((await messageOf(sql, both[1].id)).ordering_seq, "3");
 });
 
-test("keys · a blocked message that is replaced or moved stays where it stands", async () => {
+test("keys · a blocked message that is replaced or moved keeps its position", async () => {
   const { sql } = project();
   const moment = new Date("2090-01-01T00:00:00Z");
   await send();
@@ -60,7 +62,7 @@ test("keys · a blocked message that is replaced or moved stays where it stands"
   assert.deepEqual((await messageOf(sql, id)).body, { n: 2 });
 });
 
-test("keys · debounce beside a running ordered message stands in line behind it", async () => {
+test("keys · debounce beside a running ordered message stores one that is blocked by it", async () => {
   const { sql } = project();
   const fields = { idempotency_key: "once", idempotency_mode: "debounce", delay: "0" };
   const { id } = await send(fields);
@@ -77,7 +79,7 @@ const BATCHES: [what: string, messages: Fields[], line: number[]][] = [
   ["between", [{}, { ...REPEATED, payload: { n: 0 } }, {}, { ...REPEATED, payload: { n: 2 } }], [0, 1, 2]],
 ];
 for (const [what, messages, order] of BATCHES) {
-  test(`keys · in a batch a message on a repeated key keeps the place of its first element: ${what}`, async () => {
+  test(`keys · in a batch a message with a repeated key keeps the position of its first element: ${what}`, async () => {
     const replies = await batch(messages);
     const rows = await line();
     assert.deepEqual(rows.map(({ id }) => id), order.map((n) => replies[n].id));
@@ -91,7 +93,7 @@ for (const [what, messages, order] of BATCHES) {
   });
 }
 
-test("keys · a due message on a repeated key is woken for once it has its place", async () => {
+test("keys · a due message with a repeated key causes a wake-up when it has its position", async () => {
   const woken = await project().sql.begin(async (transaction) => {
     await call(transaction, "messenger_dispatch_batch", {
       messages: [{ ...ORDERED, ...REPEATED }, { ...ORDERED, ...REPEATED, payload: { n: 1 } }],
@@ -122,7 +124,7 @@ test("race · batches with both kinds of keys in opposite order do not deadlock"
   assert.deepEqual((await line()).map(({ blocked }) => blocked), keys.map(() => false));
 });
 
-test("race · a call that waited for one that rolled back takes a place of its own", async () => {
+test("race · a call that waited for one that rolled back takes its own position", async () => {
   const { sql } = project();
   await using first = session(project());
   await using second = session(project());

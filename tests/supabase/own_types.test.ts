@@ -1,11 +1,12 @@
-// The bus's own types, symphony.*: their messages are handled as the owner of the bus, so nobody else can make, change or claim to be one.
+// The bus's own types, symphony.*: their messages are handled as the owner of the bus, so no other role can create,
+// change or imitate one.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { call, claim, deadLetterOf, dispatch, held, messageOf, settle } from "./bus.ts";
+import { call, claim, deadLetterOf, dispatch, dispatchAndClaim, messageOf, settle } from "./bus.ts";
 import { effects, makeEffects } from "./effects.ts";
-import { completed, failed, on, tick } from "./events.ts";
-import { errorOf, rejected } from "./raises.ts";
+import { completed, failed, subscribe, tick } from "./events.ts";
+import { assertRejected, errorOf } from "./assert_rejected.ts";
 
 const project = useProject({ testClock: true });
 const forged = { event: "completed", message: { id: crypto.randomUUID() } };
@@ -19,19 +20,23 @@ Deno.test.beforeEach(async () => {
 const asService = <Result>(work: Parameters<typeof asRole<Result>>[2]) => asRole(project().sql, "service_role", work);
 
 for (const type of ["symphony.event", "symphony.webhook", "symphony.anything"]) {
-  test(`own types · ${type} cannot be dispatched, scheduled, or named in a batch, by service_role or by postgres`, async () => {
+  test(`own types · ${type} cannot be dispatched or scheduled, by service_role or by postgres`, async () => {
     const { sql } = project();
-    await rejected(dispatch(sql, { type }), "SM_TYPE_FORBIDDEN", 403);
-    await rejected(asService((tx) => dispatch(tx, { type })), "SM_TYPE_FORBIDDEN", 403);
-    await rejected(
+    await assertRejected(dispatch(sql, { type }), "SM_TYPE_FORBIDDEN", 403);
+    await assertRejected(asService((tx) => dispatch(tx, { type })), "SM_TYPE_FORBIDDEN", 403);
+    await assertRejected(
       asService((tx) => dispatch(tx, { type, idempotency_key: "k", idempotency_mode: "debounce", ordering_key: "o" })),
       "SM_TYPE_FORBIDDEN",
       403,
     );
     const schedule = { name: "forged", type, schedule: { interval: 1000 } };
-    await rejected(asService((tx) => call(tx, "messenger_schedule", schedule)), "SM_TYPE_FORBIDDEN", 403);
+    await assertRejected(asService((tx) => call(tx, "messenger_schedule", schedule)), "SM_TYPE_FORBIDDEN", 403);
     const messages = [{ type: "Letter" }, { type }];
-    await rejected(asService((tx) => call(tx, "messenger_dispatch_batch", { messages })), "SM_TYPE_FORBIDDEN", 403);
+    await assertRejected(
+      asService((tx) => call(tx, "messenger_dispatch_batch", { messages })),
+      "SM_TYPE_FORBIDDEN",
+      403,
+    );
     const replies = await call(sql, "messenger_dispatch_batch", { messages, atomic: false });
     assert.deepEqual(replies.map(({ error_code }) => error_code), [null, "SM_TYPE_FORBIDDEN"]);
     assert.deepEqual(
@@ -41,11 +46,12 @@ for (const type of ["symphony.event", "symphony.webhook", "symphony.anything"]) 
   });
 }
 
-test("own types · a schedule of one, written into the table, becomes no message and says why", async () => {
+test("own types · a schedule of one, inserted into the table, makes no message and records the reason", async () => {
   const { sql } = project();
   await call(sql, "messenger_schedule", { name: "s", type: "Letter", schedule: { interval: 1000 } });
   await asService((tx) =>
-    tx`update messenger_schedules set message_type = 'symphony.event', queue_name = 'events', next_run_at = now() - interval '1 s'`
+    tx`update messenger_schedules set message_type = 'symphony.event', queue_name = 'events',
+      next_run_at = now() - interval '1 s'`
   );
   await tick(sql);
   const [{ last_error }] = await sql`select last_error from messenger_schedules`;
@@ -53,7 +59,7 @@ test("own types · a schedule of one, written into the table, becomes no message
   assert.equal((await sql`select from messenger_messages`).length, 0);
 });
 
-test("own types · register ignores them, with everything that is said of them", async () => {
+test("own types · register ignores them with all their fields", async () => {
   const { sql } = project();
   const before = await sql`select * from messenger.message_types where type like 'symphony.%' order by type`;
   assert.deepEqual(before.map(({ type }) => type), ["symphony.event", "symphony.webhook"]);
@@ -70,10 +76,10 @@ test("own types · register ignores them, with everything that is said of them",
   );
 });
 
-test("own types · no other type takes one as its alias, or it would bring its own handler", async () => {
+test("own types · no other type can have one as its alias, which would bring its own handler", async () => {
   const { sql } = project();
   const types = [{ type: "Letter", aliases: ["Brief", "symphony.event"] }];
-  const message = await rejected(call(sql, "messenger_register", { types }), "SM_TYPE_FORBIDDEN", 403);
+  const message = await assertRejected(call(sql, "messenger_register", { types }), "SM_TYPE_FORBIDDEN", 403);
   assert.match(message, /aliases of Letter/);
   await call(sql, "messenger_register", { types: [{ type: "Letter" }] });
   const error = await errorOf(
@@ -84,7 +90,7 @@ test("own types · no other type takes one as its alias, or it would bring its o
 
 test("own types · an event forged in the table by service_role is rejected, new or by changing a message", async () => {
   const { sql } = project();
-  await on(sql, "completed");
+  await subscribe(sql, "completed");
   const [{ id: subscription }] = await sql`select id from messenger.subscriptions`;
   const body = { subscription, ...forged };
   const error = await errorOf(
@@ -100,7 +106,7 @@ test("own types · an event forged in the table by service_role is rejected, new
     asService((tx) => tx`update messenger_messages set message_type = 'symphony.event' where id = ${id}`),
   );
   assert.equal(changed.detail, "SM_TYPE_FORBIDDEN");
-  await settle(sql, [completed(await held(sql, {}, { types: ["Greeting"] }))]);
+  await settle(sql, [completed(await dispatchAndClaim(sql, {}, { types: ["Greeting"] }))]);
   const rewritten = await errorOf(
     asService((tx) => tx`update messenger_messages set body = ${tx.json(body)} where message_type = 'symphony.event'`),
   );
@@ -109,29 +115,30 @@ test("own types · an event forged in the table by service_role is rejected, new
   assert.equal((await effects(sql)).length, 1, "the genuine event alone");
 });
 
-test("own types · a dead letter of one is retried as it is, never with another payload", async () => {
+test("own types · a dead letter of one is retried unchanged, never with another payload", async () => {
   const { sql } = project();
-  await on(sql, "completed", null, "public.is_rejected");
+  await subscribe(sql, "completed", null, "public.is_rejected");
   await sql`update messenger.message_types set max_retries = 0 where type = 'symphony.event'`;
-  await settle(sql, [completed(await held(sql))]);
+  await settle(sql, [completed(await dispatchAndClaim(sql))]);
   await tick(sql);
   const [{ id, message_id }] = await sql`select id, message_id from messenger_failed_messages`;
   const edited = { ids: [id], payload: forged };
-  await rejected(asService((tx) => call(tx, "messenger_retry_failed", edited)), "SM_TYPE_FORBIDDEN", 403);
-  await rejected(call(sql, "messenger_retry_failed", edited), "SM_TYPE_FORBIDDEN", 403);
+  await assertRejected(asService((tx) => call(tx, "messenger_retry_failed", edited)), "SM_TYPE_FORBIDDEN", 403);
+  await assertRejected(call(sql, "messenger_retry_failed", edited), "SM_TYPE_FORBIDDEN", 403);
   assert.equal((await messageOf(sql, message_id)).status, "failed");
   const [{ outcome }] = await asService((tx) => call(tx, "messenger_retry_failed", { ids: [id] }));
   assert.deepEqual([outcome, (await messageOf(sql, message_id)).status], ["retried", "pending"]);
 });
 
-test("own types · a dead letter of one that service_role has made up, or whose message is gone, becomes no message", async () => {
+test("own types · a dead letter that is invented, or whose message is gone, makes no message", async () => {
   const { sql } = project();
-  await on(sql, "completed");
-  const other = await held(sql, { type: "Letter" });
+  await subscribe(sql, "completed");
+  const other = await dispatchAndClaim(sql, { type: "Letter" });
   await settle(sql, [failed(other, { retryable: false })]);
   const message_id = crypto.randomUUID();
   await asService((tx) =>
-    tx`insert into messenger_failed_messages (message_id, transport_name, queue_name, message_type, body, retry_count, max_retries, created_at)
+    tx`insert into messenger_failed_messages (message_id, transport_name, queue_name, message_type, body, retry_count,
+      max_retries, created_at)
        values (${message_id}, 'supabase', 'events', 'symphony.event', ${tx.json(forged)}, 0, 3, now())`
   );
   const replies = await asService((tx) => call(tx, "messenger_retry_failed", { filter: {} }));
@@ -145,7 +152,7 @@ test("own types · a dead letter of one that service_role has made up, or whose 
 
 test("own types · genuine events of messages that a worker of service_role settles still arrive", async () => {
   const { sql } = project();
-  for (const event of ["completed", "retried", "dead", "failed"]) await on(sql, event);
+  for (const event of ["completed", "retried", "dead", "failed"]) await subscribe(sql, event);
   await call(sql, "messenger_register", { types: [{ type: "Letter", retry: { max_retries: 1, delay_ms: 0 } }] });
   await dispatch(sql, { type: "Letter" });
   await dispatch(sql, { type: "Other" });

@@ -1,37 +1,43 @@
-// Ownership is never assumed from a name: the migration changes nothing that is not ours, the rollback removes nothing that is not.
+// A name never proves ownership: the migration changes no foreign object, the rollback removes none.
 import assert from "node:assert/strict";
 import type { Sql } from "postgres";
 import { session, test, useProject } from "../project.ts";
 import { dispatch } from "./bus.ts";
-import { errorOf } from "./raises.ts";
+import { errorOf } from "./assert_rejected.ts";
 import { install, installRelease, rollBack, upgradeFrom } from "./release.ts";
 
 const project = useProject({ migrate: false, defaultPrivileges: "revoked" });
 
-/** Names, owners, rights and definitions of everything in the two schemas, and their rows where they are tables of the project's. */
+/** Names, owners, rights and definitions of everything in the two schemas, and the rows of the project's tables. */
 async function listing(sql: Sql): Promise<string[]> {
   const rows = await sql`
-    select concat_ws(' ', 'schema', nspname, nspacl, obj_description(oid, 'pg_namespace')) as line from pg_namespace where nspname in ('public', 'messenger')
+    select concat_ws(' ', 'schema', nspname, nspacl, obj_description(oid, 'pg_namespace')) as line from pg_namespace
+      where nspname in ('public', 'messenger')
     union all
-    select concat_ws(' ', c.relkind, c.oid::regclass, c.relacl, c.relrowsecurity, obj_description(c.oid, 'pg_class')) from pg_class c
+    select concat_ws(' ', c.relkind, c.oid::regclass, c.relacl, c.relrowsecurity, obj_description(c.oid, 'pg_class'))
+      from pg_class c
     where c.relnamespace in (to_regnamespace('public'), to_regnamespace('messenger'))
     union all
-    select concat_ws(' ', p.oid::regprocedure, p.proacl, md5(p.prosrc), obj_description(p.oid, 'pg_proc')) from pg_proc p
+    select concat_ws(' ', p.oid::regprocedure, p.proacl, md5(p.prosrc), obj_description(p.oid, 'pg_proc'))
+      from pg_proc p
     where p.pronamespace in (to_regnamespace('public'), to_regnamespace('messenger'))
     union all
-    select concat_ws(' ', 'type', t.oid::regtype) from pg_type t where t.typnamespace in (to_regnamespace('public'), to_regnamespace('messenger'))
+    select concat_ws(' ', 'type', t.oid::regtype) from pg_type t
+      where t.typnamespace in (to_regnamespace('public'), to_regnamespace('messenger'))
     union all
-    select concat_ws(' ', 'constraint', k.conrelid::regclass, k.conname) from pg_constraint k where k.connamespace in (to_regnamespace('public'), to_regnamespace('messenger'))
+    select concat_ws(' ', 'constraint', k.conrelid::regclass, k.conname) from pg_constraint k
+      where k.connamespace in (to_regnamespace('public'), to_regnamespace('messenger'))
     order by 1`;
   // Without the quotes of quote_all_identifiers.
   return rows.map(({ line }) => line.replaceAll('"', ""));
 }
 
-/** What a project may have under a name of ours, and how it is named in the error. */
+/** Objects that a project may have under a name of ours, and their description in the error. */
 const FOREIGN: [what: string, create: string, named: string, drop: string][] = [
   [
     "Symfony's table",
-    "create table public.messenger_messages (id bigserial primary key, body text not null, headers text not null, queue_name varchar(190) not null)",
+    "create table public.messenger_messages (id bigserial primary key, body text not null, headers text not " +
+    "null, queue_name varchar(190) not null)",
     "table public.messenger_messages",
     "drop table public.messenger_messages",
   ],
@@ -73,7 +79,8 @@ const FOREIGN: [what: string, create: string, named: string, drop: string][] = [
   ],
   [
     "a function of the same signature",
-    "create function public.messenger_tick(batch int default 100) returns jsonb language sql as $$ select '1'::jsonb $$",
+    "create function public.messenger_tick(batch int default 100) returns jsonb language " +
+    "sql as $$ select '1'::jsonb $$",
     "function public.messenger_tick(integer)",
     "drop function public.messenger_tick(int)",
   ],
@@ -85,13 +92,14 @@ const FOREIGN: [what: string, create: string, named: string, drop: string][] = [
   ],
   [
     "a trigger function",
-    "create function public.update_messenger_messages_updated_at() returns trigger language plpgsql as 'begin return new; end'",
+    "create function public.update_messenger_messages_updated_at() returns trigger language " +
+    "plpgsql as 'begin return new; end'",
     "function public.update_messenger_messages_updated_at()",
     "drop function public.update_messenger_messages_updated_at()",
   ],
 ];
 for (const [what, create, named, drop] of FOREIGN) {
-  test(`migration · ${what} under a name of ours stops it before anything is changed, and the rollback leaves it alone`, async () => {
+  test(`migration · ${what} under a name of ours stops it, and the rollback does not remove it`, async () => {
     const { sql } = project();
     await sql.unsafe(create);
     try {
@@ -109,7 +117,7 @@ for (const [what, create, named, drop] of FOREIGN) {
   });
 }
 
-test("migration · a project's own schema messenger stops it, whether it says what it is or not", async () => {
+test("migration · a project's own schema messenger stops it, with or without a comment", async () => {
   const { sql } = project();
   for (const comment of [null, "Chats", "symphony messenger", "Made for Symphony Messenger"]) {
     await sql.unsafe(`
@@ -130,7 +138,7 @@ test("migration · a project's own schema messenger stops it, whether it says wh
   }
 });
 
-test("migration · each foreign object is named, not only the first", async () => {
+test("migration · every foreign object is named, not only the first", async () => {
   const { sql } = project();
   await sql.unsafe("create table public.messenger_messages (id int); create table public.messenger_schedules (id int)");
   try {
@@ -141,7 +149,7 @@ test("migration · each foreign object is named, not only the first", async () =
   }
 });
 
-test("upgrade · what the project made under a name that is new in this release stops it", async () => {
+test("upgrade · a project's object under a name that is new in this release stops it", async () => {
   const { sql } = project();
   await installRelease(sql, "0.1.0");
   await sql`create table messenger.senders (id int)`;
@@ -155,7 +163,7 @@ test("upgrade · what the project made under a name that is new in this release 
   }
 });
 
-test("migration · a restore that lost the comments is still recognized, and gets its marker back", async () => {
+test("migration · an installation restored without comments is recognised, and gets its marker back", async () => {
   const { sql } = project();
   await install(sql);
   await sql`comment on schema messenger is null`;
@@ -165,7 +173,7 @@ test("migration · a restore that lost the comments is still recognized, and get
   await rollBack(sql);
 });
 
-/** What of a project can hang on ours, and how the rollback names it. */
+/** Objects of a project that may depend on ours, and their description by the rollback. */
 const DEPENDENT: [what: string, create: string, named: RegExp, drop: string][] = [
   [
     "a foreign key",
@@ -205,7 +213,8 @@ const DEPENDENT: [what: string, create: string, named: RegExp, drop: string][] =
   ],
   [
     "a trigger of ours on another table",
-    "create table public.notes (updated_at timestamptz); create trigger t before update on public.notes for each row execute function public.update_messenger_messages_updated_at()",
+    "create table public.notes (updated_at timestamptz); create trigger t before update on public.notes for each " +
+    "row execute function public.update_messenger_messages_updated_at()",
     /trigger t on table public\.notes/,
     "drop table public.notes",
   ],
@@ -235,7 +244,7 @@ for (const [what, create, named, drop] of DEPENDENT) {
   });
 }
 
-test("rollback · what the project put into our schema stays there, and the schema with it", async () => {
+test("rollback · objects of the project in our schema stay, and the schema with them", async () => {
   const { sql } = project();
   await install(sql);
   await sql.unsafe(`
@@ -265,7 +274,7 @@ test("rollback · what the project put into our schema stays there, and the sche
   }
 });
 
-test("rollback · a job of the project's under the ticker's name stays", async () => {
+test("rollback · a job of the project under the ticker's name stays", async () => {
   const { sql } = project();
   await install(sql);
   await sql`select cron.schedule('symphony-clock', '0 0 1 1 *', 'select 1')`;
@@ -274,7 +283,7 @@ test("rollback · a job of the project's under the ticker's name stays", async (
   await sql`select cron.unschedule('symphony-clock')`;
 });
 
-test("rollback · an open transaction of the bus stops it with a sentence, and nothing is removed", async () => {
+test("rollback · an open transaction of the bus stops it with a message, and nothing is removed", async () => {
   const { sql } = project();
   await install(sql);
   await using writer = session(project());

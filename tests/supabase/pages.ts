@@ -1,9 +1,9 @@
-// What the tests of lists share: walking all pages, cursors written by hand, texts that try to be SQL.
+// Common parts of the list tests: reading all pages, forged cursors, texts that look like SQL.
 import type { Sql } from "postgres";
 import type { Row } from "./bus.ts";
 
-/** Asks page after page until there is none; between two pages, `meanwhile` may change what is there. */
-export async function walk(
+/** Reads page after page to the end; between two pages `meanwhile` may change the rows. */
+export async function readAllPages(
   ask: (cursor: string | null) => Promise<Row>,
   rows: string,
   meanwhile?: (page: number, reply: Row) => Promise<unknown>,
@@ -19,7 +19,7 @@ export async function walk(
   throw new Error("The pages do not end.");
 }
 
-/** A cursor as somebody would write it who read how they are made. */
+/** A cursor as a caller could forge it from its format. */
 export async function forgeCursor(sql: Sql, list: string, filter: Row, place: unknown): Promise<string> {
   const [{ md5 }] = await sql`select md5(${sql.json(filter)}::jsonb::text)`;
   return btoa(JSON.stringify({ list, filter: md5, place })).replaceAll("+", "-").replaceAll("/", "_").replaceAll(

@@ -1,20 +1,20 @@
-// messenger_pause and messenger_resume: nothing more is handed out; what runs may finish and what is dispatched waits.
+// messenger_pause and messenger_resume: no message is handed out; running ones may finish and dispatched ones wait.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, call, claim, dispatch, held, messageOf, setClock, settle } from "./bus.ts";
+import { call, callValue, claim, dispatch, dispatchAndClaim, messageOf, setClock, settle } from "./bus.ts";
 import { rememberQueues } from "./known_queues.ts";
-import { rejected } from "./raises.ts";
+import { assertRejected } from "./assert_rejected.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
 
 const pause = (queue: string, transport = "supabase"): Promise<boolean> =>
-  ask(project().sql, "messenger_pause", { transport, queue });
+  callValue(project().sql, "messenger_pause", { transport, queue });
 const resume = (queue: string, transport = "supabase"): Promise<boolean> =>
-  ask(project().sql, "messenger_resume", { transport, queue });
+  callValue(project().sql, "messenger_resume", { transport, queue });
 
-test("pause · nothing of the queue is handed out until it is resumed, other queues run on", async () => {
+test("pause · no message of the queue is handed out until it is resumed, other queues continue", async () => {
   const { sql } = project();
   const { id: paused } = await dispatch(sql, { queue: "mail" });
   const { id: other } = await dispatch(sql, { queue: "chat" });
@@ -25,7 +25,7 @@ test("pause · nothing of the queue is handed out until it is resumed, other que
   assert.deepEqual((await claim(sql)).map(({ id }) => id), [paused]);
 });
 
-test("pause · holds at once for a session that has just claimed from the queue", async () => {
+test("pause · applies at once to a session that has just claimed from the queue", async () => {
   await using sql = session(project());
   await dispatch(sql);
   await dispatch(sql);
@@ -37,7 +37,7 @@ test("pause · holds at once for a session that has just claimed from the queue"
   assert.equal((await claim(sql, { batch: 1 })).length, 1);
 });
 
-test("pause · a disabled transport holds at once too", async () => {
+test("pause · a disabled transport applies at once, too", async () => {
   await using sql = session(project());
   await dispatch(sql);
   await dispatch(sql);
@@ -47,18 +47,18 @@ test("pause · a disabled transport holds at once too", async () => {
   assert.deepEqual(await claim(sql, { batch: 1 }), []);
 });
 
-test("pause · what runs may finish, and what is dispatched is stored", async () => {
+test("pause · running messages may finish, and dispatched ones are stored", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await pause("default");
   const later = await dispatch(sql);
   assert.equal(later.status, "pending");
   assert.equal((await settle(sql, [{ id, fence, outcome: "completed" }]))[0].outcome, "completed");
 });
 
-test("pause · a lease that runs out meanwhile is counted, and the message waits", async () => {
+test("pause · a lease that expires meanwhile is counted, and the message waits", async () => {
   const { sql } = project();
-  const { id } = await held(sql);
+  const { id } = await dispatchAndClaim(sql);
   await pause("default");
   await setClock(sql, "2 minutes");
   await call(sql, "messenger_tick");
@@ -67,7 +67,7 @@ test("pause · a lease that runs out meanwhile is counted, and the message waits
   assert.deepEqual(await claim(sql), []);
 });
 
-test("pause · a dispatch wakes no wake-up for it", async () => {
+test("pause · a dispatch sends no wake-up for it", async () => {
   const { sql } = project();
   const woken = () =>
     sql.begin(async (tx) => {
@@ -80,7 +80,7 @@ test("pause · a dispatch wakes no wake-up for it", async () => {
   assert.equal(await woken(), "supabase/default");
 });
 
-test("pause · again and resuming what runs change nothing", async () => {
+test("pause · a repeated pause, and resuming a queue that is not paused, change nothing", async () => {
   const { sql } = project();
   assert.equal(await pause("default"), true);
   const [{ paused_at }] = await sql`select paused_at from messenger.queues`;
@@ -103,7 +103,7 @@ for (
   for (const verb of ["messenger_pause", "messenger_resume"]) {
     test(`rejected · ${verb} of ${what}`, async () => {
       const { sql } = project();
-      await rejected(call(sql, verb, args), code);
+      await assertRejected(call(sql, verb, args), code);
       assert.equal((await sql`select from messenger.queues`).length, 0);
     });
   }
@@ -113,7 +113,7 @@ test("pause · service_role may, users may not", async () => {
   const { sql } = project();
   const args = { transport: "supabase", queue: "default" };
   for (const role of ["anon", "authenticated"] as const) {
-    await assert.rejects(asRole(sql, role, (tx) => ask(tx, "messenger_pause", args)), { code: "42501" });
+    await assert.rejects(asRole(sql, role, (tx) => callValue(tx, "messenger_pause", args)), { code: "42501" });
   }
-  assert.equal(await asRole(sql, "service_role", (tx) => ask(tx, "messenger_pause", args)), true);
+  assert.equal(await asRole(sql, "service_role", (tx) => callValue(tx, "messenger_pause", args)), true);
 });

@@ -1,33 +1,40 @@
-// Closed by default, in both kinds of project: what the API's roles may do is what was granted by name, relation by relation, function by function.
+// Closed by default, in both kinds of project: the API's roles have exactly the explicitly granted rights, relation by
+// relation, function by function.
 import assert from "node:assert/strict";
 import type { Sql, TransactionSql } from "postgres";
 import { test, useProject } from "../project.ts";
 import { type ApiRole, asRole } from "./as_role.ts";
-import type { Asker } from "./bus.ts";
+import type { SqlClient } from "./bus.ts";
 
 const projects = { legacy: useProject(), revoked: useProject({ defaultPrivileges: "revoked" }) };
 
 const RELATIONS = `
-  select c.oid, case when s.nspname = 'messenger' then 'messenger.' else '' end || c.relname as name, c.relname, s.nspname as schema, c.relkind as kind, c.relrowsecurity as rls, coalesce(c.reloptions, '{}') as options
+  select c.oid, case when s.nspname = 'messenger' then 'messenger.' else '' end || c.relname as name, c.relname,
+    s.nspname as schema, c.relkind as kind, c.relrowsecurity as rls, coalesce(c.reloptions, '{}') as options
   from pg_class c join pg_namespace s on s.oid = c.relnamespace
-  where c.relkind in ('r', 'v', 'm', 'p', 'f', 'S') and (s.nspname = 'messenger' or s.nspname = 'public' and c.relname like 'messenger\\_%')`;
+  where c.relkind in ('r', 'v', 'm', 'p', 'f', 'S')
+    and (s.nspname = 'messenger' or s.nspname = 'public' and c.relname like 'messenger\\_%')`;
 const FUNCTIONS = `
-  select p.oid, s.nspname || '.' || p.proname as name, s.nspname as schema, p.prosecdef as definer, coalesce(p.proconfig, '{}') as config,
+  select p.oid, s.nspname || '.' || p.proname as name, s.nspname as schema, p.prosecdef as definer,
+    coalesce(p.proconfig, '{}') as config,
     pg_get_userbyid(p.proowner) as owner
   from pg_proc p join pg_namespace s on s.oid = p.pronamespace
-  where s.nspname = 'messenger' or s.nspname = 'public' and (p.proname like 'messenger\\_%' or p.proname like 'update\\_messenger\\_%')`;
+  where s.nspname = 'messenger' or s.nspname = 'public'
+    and (p.proname like 'messenger\\_%' or p.proname like 'update\\_messenger\\_%')`;
 const VERBS = ["select", "insert", "update", "delete", "truncate", "references", "trigger"];
 
-/** What a role holds on relations and columns, as `name verb` and `name.column verb`. */
-async function heldRights(sql: Asker, role: string): Promise<string[]> {
+/** Rights of a role on relations and columns, as `name verb` and `name.column verb`. */
+async function heldRights(sql: SqlClient, role: string): Promise<string[]> {
   const rows = await sql.unsafe(
     `
     select r.name || ' ' || v.verb as right from (${RELATIONS}) r, unnest($2::text[]) v(verb)
     where r.kind <> 'S' and has_table_privilege($1, r.oid, v.verb)
     union all
-    select r.name || '.' || a.attname || ' ' || v.verb from (${RELATIONS}) r join pg_attribute a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped,
+    select r.name || '.' || a.attname || ' ' || v.verb from (${RELATIONS}) r
+      join pg_attribute a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped,
       unnest(array['select', 'insert', 'update', 'references']) v(verb)
-    where r.kind <> 'S' and has_column_privilege($1, r.oid, a.attnum, v.verb) and not has_table_privilege($1, r.oid, v.verb)
+    where r.kind <> 'S' and has_column_privilege($1, r.oid, a.attnum, v.verb)
+      and not has_table_privilege($1, r.oid, v.verb)
     union all
     select r.name || ' ' || v.verb from (${RELATIONS}) r, unnest(array['usage', 'select', 'update']) v(verb)
     where r.kind = 'S' and has_sequence_privilege($1, r.oid, v.verb)
@@ -37,7 +44,7 @@ async function heldRights(sql: Asker, role: string): Promise<string[]> {
   return rows.map(({ right }) => right);
 }
 
-async function heldCalls(sql: Asker, role: string): Promise<string[]> {
+async function heldCalls(sql: SqlClient, role: string): Promise<string[]> {
   const rows = await sql.unsafe(
     `select f.name from (${FUNCTIONS}) f where has_function_privilege($1, f.oid, 'execute') order by 1`,
     [role],
@@ -57,7 +64,7 @@ const SENDERS_COLUMNS = [
 ];
 
 for (const [mode, project] of Object.entries(projects)) {
-  test(`${mode} · anon holds no right and may call nothing`, async () => {
+  test(`${mode} · anon has no rights and may call nothing`, async () => {
     const { sql } = project();
     assert.deepEqual([await heldRights(sql, "anon"), await heldCalls(sql, "anon")], [[], []]);
     const [{ usage }] = await sql`select has_schema_privilege('anon', 'messenger', 'usage') as usage`;
@@ -78,7 +85,7 @@ for (const [mode, project] of Object.entries(projects)) {
     assert.equal(create, false);
   });
 
-  test(`${mode} · service_role has the tables without truncate, references and trigger, and every public function`, async () => {
+  test(`${mode} · service_role has the tables without truncate and every public function`, async () => {
     const { sql } = project();
     const rights = await heldRights(sql, "service_role");
     assert.deepEqual(rights.filter((right) => /^\S+ (truncate|references|trigger)$|\.\w+ references$/.test(right)), []);
@@ -95,7 +102,7 @@ for (const [mode, project] of Object.entries(projects)) {
     assert(may.length > 20);
   });
 
-  test(`${mode} · each relation turns anon and authenticated away when they try`, async () => {
+  test(`${mode} · each relation rejects anon and authenticated`, async () => {
     const { sql } = project();
     const relations = await sql.unsafe(RELATIONS);
     assert(relations.length >= 15, `${relations.length} relations`);
@@ -112,7 +119,7 @@ for (const [mode, project] of Object.entries(projects)) {
     }
   });
 
-  test(`${mode} · row level security is on everywhere, and no policy lets callers in`, async () => {
+  test(`${mode} · row level security is on everywhere, and no policy admits callers`, async () => {
     const { sql } = project();
     const open = await sql.unsafe(`select name from (${RELATIONS}) r where kind in ('r', 'p') and not rls`);
     assert.deepEqual([...open], []);
@@ -135,13 +142,13 @@ for (const [mode, project] of Object.entries(projects)) {
     assert.equal(policies.length, tables.length);
   });
 
-  test(`${mode} · views ask with the rights of whoever looks`, async () => {
+  test(`${mode} · views have the rights of the caller`, async () => {
     const { sql } = project();
     const views = await sql.unsafe(`select name, options from (${RELATIONS}) r where kind = 'v' order by name`);
     assert.deepEqual(views.map(({ options }) => options), Array(3).fill(["security_invoker=true"]));
   });
 
-  test(`${mode} · every function pins its search_path; definers stand in schema messenger only and belong to postgres`, async () => {
+  test(`${mode} · every function sets its search_path; definers are in schema messenger only`, async () => {
     const { sql } = project();
     const functions = await sql.unsafe(FUNCTIONS);
     assert(functions.length > 50);
@@ -153,12 +160,13 @@ for (const [mode, project] of Object.entries(projects)) {
     assert(functions.some(({ definer }) => definer));
   });
 
-  test(`${mode} · a grant to PUBLIC or to a role would be seen by these tests`, async () => {
+  test(`${mode} · these tests detect a grant to PUBLIC or to a role`, async () => {
     const { sql } = project();
     const undo = new Error("undo");
     await sql.begin(async (tx) => {
       await tx.unsafe(
-        "grant select on messenger.clock to public; grant update (status) on messenger_messages to anon; grant execute on function messenger_tick(int) to public",
+        "grant select on messenger.clock to public; grant update (status) on messenger_messages to anon; grant " +
+          "execute on function messenger_tick(int) to public",
       );
       assert.deepEqual(await heldRights(tx, "anon"), ["messenger.clock select", "messenger_messages.status update"]);
       assert.deepEqual(await heldCalls(tx, "anon"), ["public.messenger_tick"]);

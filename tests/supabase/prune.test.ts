@@ -1,24 +1,34 @@
-// Pruning, by the tick: what is over and past its retention goes, counted; what anybody may still need stays.
+// Pruning by the tick: rows past their retention are deleted and counted; rows that may still be needed stay.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
-import { ask, call, claim, dispatch, dispatchMany, held, messageOf, setClock, settle } from "./bus.ts";
+import {
+  call,
+  callValue,
+  claim,
+  dispatch,
+  dispatchAndClaim,
+  dispatchMany,
+  messageOf,
+  setClock,
+  settle,
+} from "./bus.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
 
-const tick = (args: Record<string, unknown> = {}) => ask(project().sql, "messenger_tick", args);
+const tick = (args: Record<string, unknown> = {}) => callValue(project().sql, "messenger_tick", args);
 const stored = async () => (await project().sql`select from messenger_messages`).length;
 const counted = async () =>
   Number((await project().sql`select coalesce(sum(message_count), 0) as sum from messenger.pruned`)[0].sum);
 
 async function done(fields: Record<string, unknown> = {}) {
   const { sql } = project();
-  const { id, fence } = await held(sql, fields);
+  const { id, fence } = await dispatchAndClaim(sql, fields);
   await settle(sql, [{ id, fence, outcome: "completed" }]);
   return id;
 }
 
-test("messages · finished ones go after seven days, and are counted", async () => {
+test("messages · finished ones are deleted after seven days, and are counted", async () => {
   await done();
   await setClock(project().sql, "6 days 23 hours");
   assert.equal((await tick()).pruned, 0);
@@ -30,7 +40,8 @@ test("messages · finished ones go after seven days, and are counted", async () 
 
 test("messages · each transport has its retention", async () => {
   const { sql } = project();
-  await sql`insert into messenger_transports (name, type, config) values ('brief', 'supabase', '{"retention": "1 hour"}'), ('long', 'supabase', '{"retention": "90 days"}')`;
+  await sql`insert into messenger_transports (name, type, config)
+    values ('brief', 'supabase', '{"retention": "1 hour"}'), ('long', 'supabase', '{"retention": "90 days"}')`;
   const long = await done({ transport: "long" });
   const usual = await done();
   await done({ transport: "brief" });
@@ -43,7 +54,7 @@ test("messages · each transport has its retention", async () => {
   assert.equal(await counted(), 2);
 });
 
-test("messages · of a transport that is gone go too", async () => {
+test("messages · of a missing transport are deleted, too", async () => {
   const { sql } = project();
   await sql`insert into messenger_transports (name, type) values ('gone', 'supabase')`;
   await done({ transport: "gone" });
@@ -52,7 +63,7 @@ test("messages · of a transport that is gone go too", async () => {
   assert.equal((await tick()).pruned, 1);
 });
 
-test("messages · retention counts from the finish, not the dispatch", async () => {
+test("messages · the retention counts from the finish, not from the dispatch", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql);
   await setClock(sql, "20 days");
@@ -66,8 +77,8 @@ test("messages · retention counts from the finish, not the dispatch", async () 
 test("messages · unfinished ones and open dead letters are never touched", async () => {
   const { sql } = project();
   const later = await dispatch(sql, { delay: "5 years" });
-  const running = await held(sql, { queue: "run" });
-  const dead = await held(sql, { queue: "dead" });
+  const running = await dispatchAndClaim(sql, { queue: "run" });
+  const dead = await dispatchAndClaim(sql, { queue: "dead" });
   await settle(sql, [{ id: dead.id, fence: dead.fence, outcome: "failed", error: "e", retryable: false }]);
   await setClock(sql, "400 days");
   for (let n = 0; n < 3; n++) assert.equal((await tick()).pruned, 0);
@@ -79,7 +90,7 @@ test("messages · unfinished ones and open dead letters are never touched", asyn
   ]);
 });
 
-test("messages · expired ones go like finished ones", async () => {
+test("messages · expired ones are deleted like finished ones", async () => {
   const { sql } = project();
   await dispatch(sql, { expires_at: new Date(Date.now() + 1000) });
   await setClock(sql, "1 hour");
@@ -88,11 +99,12 @@ test("messages · expired ones go like finished ones", async () => {
   assert.equal((await tick()).pruned, 1);
 });
 
-test("dead letters · resolved ones go after thirty days or the transport's own time; the message with its retention", async () => {
+test("dead letters · resolved ones are deleted after thirty days or the transport's own time", async () => {
   const { sql } = project();
-  await sql`insert into messenger_transports (name, type, config) values ('brief', 'supabase', '{"failed_retention": "1 day"}')`;
+  await sql`insert into messenger_transports (name, type, config)
+    values ('brief', 'supabase', '{"failed_retention": "1 day"}')`;
   for (const transport of ["supabase", "brief"]) {
-    const { id, fence } = await held(sql, { transport });
+    const { id, fence } = await dispatchAndClaim(sql, { transport });
     await settle(sql, [{ id, fence, outcome: "failed", error: "e", retryable: false }]);
   }
   await sql`update messenger_failed_messages set resolved_at = messenger.now(), resolution = 'discarded'`;
@@ -111,9 +123,10 @@ test("dead letters · resolved ones go after thirty days or the transport's own 
 
 test("dead letters · the thirty days count from the resolution, not from the failure", async () => {
   const { sql } = project();
-  // The shortest time of all transports bounds the search for dead letters, so that it finds those of the others too early.
-  await sql`insert into messenger_transports (name, type, config) values ('brief', 'supabase', '{"failed_retention": "1 day"}')`;
-  const { id, fence } = await held(sql);
+  // The shortest time of all transports limits the search for dead letters, so it finds those of the others too early.
+  await sql`insert into messenger_transports (name, type, config)
+    values ('brief', 'supabase', '{"failed_retention": "1 day"}')`;
+  const { id, fence } = await dispatchAndClaim(sql);
   await settle(sql, [{ id, fence, outcome: "failed", error: "e", retryable: false }]);
   await setClock(sql, "100 days");
   await sql`update messenger_failed_messages set resolved_at = messenger.now(), resolution = 'discarded'`;
@@ -126,9 +139,9 @@ test("dead letters · the thirty days count from the resolution, not from the fa
   assert.equal(await deadLetters(), 0);
 });
 
-test("attempts · go with their message", async () => {
+test("attempts · are deleted with their message", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await settle(sql, [{ id, fence, outcome: "failed", error: "e", delay_ms: 0 }]);
   const [second] = await claim(sql);
   await settle(sql, [{ id, fence: second.fence, outcome: "completed" }]);
@@ -138,7 +151,7 @@ test("attempts · go with their message", async () => {
   assert.equal((await sql`select from messenger.attempts`).length, 0);
 });
 
-test("messages · more than a chunk that must stay do not hide one that goes", async () => {
+test("messages · more than a chunk that must stay do not hide one to delete", async () => {
   const { sql } = project();
   for (let n = 0; n < 2; n++) await dispatchMany(sql, 1000, { delay: "5 years" });
   await done();
@@ -148,7 +161,7 @@ test("messages · more than a chunk that must stay do not hide one that goes", a
   assert.deepEqual([pruned, await stored()], [1, 2000]);
 });
 
-test("messages · a walk of thousands ends with none left, all of them counted", async () => {
+test("messages · a scan of thousands ends with none left, all of them counted", async () => {
   const { sql } = project();
   await dispatchMany(sql, 1000);
   await dispatchMany(sql, 500);
@@ -162,10 +175,10 @@ test("messages · a walk of thousands ends with none left, all of them counted",
   assert.deepEqual([pruned, await stored(), await counted()], [1500, 0, 1500]);
 });
 
-test("keys · spent ones go; those of unfinished messages, open dead letters and running windows stay", async () => {
+test("keys · expired ones are deleted; those of unfinished messages and running windows stay", async () => {
   const { sql } = project();
   await dispatch(sql, { idempotency_key: "waiting", delay: "5 years" });
-  const dead = await held(sql, { idempotency_key: "dead" });
+  const dead = await dispatchAndClaim(sql, { idempotency_key: "dead" });
   await settle(sql, [{ id: dead.id, fence: dead.fence, outcome: "failed", error: "e", retryable: false }]);
   await done({ idempotency_key: "long", idempotency_window: "100 days" });
   await done({ idempotency_key: "spent" });
@@ -182,7 +195,7 @@ test("keys · spent ones go; those of unfinished messages, open dead letters and
   assert.deepEqual(await keys(), ["dead", "waiting"]);
 });
 
-test("keys · more than a chunk of expired ones that must stay do not hide those that are spent", async () => {
+test("keys · more than a chunk of expired ones that must stay do not hide those to delete", async () => {
   const { sql } = project();
   const messages = (prefix: string, fields: Record<string, unknown>) =>
     Array.from({ length: 250 }, (_, n) => ({ type: "Greeting", idempotency_key: `${prefix}${n}`, ...fields }));
@@ -196,7 +209,7 @@ test("keys · more than a chunk of expired ones that must stay do not hide those
   assert.deepEqual(left.map(({ kind }) => kind), ["waiti"]);
 });
 
-test("keys · one that is taken over while the clock looks at it stays, even with a window of zero", async () => {
+test("keys · one that is taken over while it is being pruned stays, even with a window of zero", async () => {
   const { sql } = project();
   const key = { idempotency_key: "k", idempotency_window: "0" };
   await done(key);
@@ -210,7 +223,7 @@ test("keys · one that is taken over while the clock looks at it stays, even wit
   assert.equal((await sql`select message_id from messenger.idempotency_keys`)[0].message_id, id);
 });
 
-test("backlog · of messages, dead letters and keys is pruned chunk by chunk, as long as there is time", async () => {
+test("backlog · of messages, dead letters and keys is pruned chunk by chunk, while there is time", async () => {
   const { sql } = project();
   for (let n = 0; n < 3; n++) {
     const ids = await dispatchMany(sql, 1000);
@@ -221,7 +234,8 @@ test("backlog · of messages, dead letters and keys is pruned chunk by chunk, as
       rows.map(({ id, fence }, at) => ({ id, fence, ...(at < 100 ? failed : { outcome: "completed" }) })),
     );
     await sql`
-      insert into messenger.idempotency_keys (scope, key, message_id, message_type, fingerprint, transport_name, queue_name, expires_at)
+      insert into messenger.idempotency_keys (scope, key, message_id, message_type, fingerprint, transport_name,
+        queue_name, expires_at)
       select 'service', id::text, id, 'Greeting', '', 'supabase', 'default', messenger.now() from unnest(${
       ids.slice(0, 100)
     }::uuid[]) id`;
@@ -230,7 +244,8 @@ test("backlog · of messages, dead letters and keys is pruned chunk by chunk, as
   await setClock(sql, "31 days");
   const sizes = async () =>
     (await sql`
-      select (select count(*)::int from messenger_messages) as messages, (select count(*)::int from messenger_failed_messages) as dead_letters,
+      select (select count(*)::int from messenger_messages) as messages,
+        (select count(*)::int from messenger_failed_messages) as dead_letters,
         (select count(*)::int from messenger.idempotency_keys) as keys`)[0];
   let ticks = 0;
   do await tick({ batch: 100 }); while (Object.values(await sizes()).some((size) => size > 0) && ++ticks < 30);
@@ -239,13 +254,14 @@ test("backlog · of messages, dead letters and keys is pruned chunk by chunk, as
 
 test("counts · are rolled up without losing any", async () => {
   const { sql } = project();
-  await sql`insert into messenger.pruned (transport_name, message_count) select 't' || n % 3, n from generate_series(1, 150) n`;
+  await sql`insert into messenger.pruned (transport_name, message_count) select 't' || n % 3, n
+    from generate_series(1, 150) n`;
   await tick();
   assert.equal((await sql`select from messenger.pruned`).length, 3);
   assert.equal(await counted(), 150 * 151 / 2);
 });
 
-test("workers · that have not asked for an hour are forgotten", async () => {
+test("workers · without a poll for an hour are deleted", async () => {
   const { sql } = project();
   await claim(sql, { worker: "old" });
   await setClock(sql, "61 minutes");

@@ -1,9 +1,9 @@
-// A month of steady traffic under the test clock: the tables grow until the retentions have passed and are level from then on.
-// SYMPHONY_TEST_MESSAGES_A_DAY makes it larger than the suite needs.
+// A month of steady traffic under the test clock: the tables grow until the retentions have passed and are level from
+// then on. SYMPHONY_TEST_MESSAGES_A_DAY makes it larger than the suite needs.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { call, claim, dispatch, type Row, setClock, settle } from "./bus.ts";
-import { assertSound } from "./dead.ts";
+import { assertSound } from "./make_dead_letters.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
@@ -13,15 +13,19 @@ const TICKS_A_DAY = 4 + 3 * Math.ceil(A_DAY / 1000);
 
 async function sizes(): Promise<Record<string, number>> {
   const [row] = await project().sql`
-    select (select count(*)::int from messenger_messages) as messages, (select count(*)::int from messenger.attempts) as attempts,
-      (select count(*)::int from messenger.idempotency_keys) as keys, (select count(*)::int from messenger_failed_messages) as dead_letters,
+    select (select count(*)::int from messenger_messages) as messages,
+      (select count(*)::int from messenger.attempts) as attempts,
+      (select count(*)::int from messenger.idempotency_keys) as keys,
+      (select count(*)::int from messenger_failed_messages) as dead_letters,
       (select count(*)::int from messenger.pruned) as counts, (select count(*)::int from messenger.workers) as workers,
-      (select count(*)::int from messenger.replays) as replays, (select count(*)::int from messenger.replayed) as replayed,
-      (select count(*)::int from messenger.rescue_cursors) as cursors, (select count(*)::int from messenger.clock) as clocks`;
+      (select count(*)::int from messenger.replays) as replays,
+      (select count(*)::int from messenger.replayed) as replayed,
+      (select count(*)::int from messenger.rescue_cursors) as cursors,
+      (select count(*)::int from messenger.clock) as clocks`;
   return { ...row };
 }
 
-/** One of ten messages fails once and is retried, one of fifty dies. */
+/** One of ten messages fails once and is retried, one of fifty becomes a dead letter. */
 function result({ id, fence, body, retry_count }: Row): Row {
   const failed = { id, fence, outcome: "failed", error: "no", delay_ms: 0 };
   if (body.n % 50 === 1) return { ...failed, retryable: false };
@@ -47,15 +51,15 @@ async function dayOfWork(day: number): Promise<void> {
   }
 }
 
-test("month · every table is level between the fifteenth day and the thirtieth, and nothing is lost on the way", async () => {
+test("month · every table is level between the fifteenth and the thirtieth day, nothing is lost", async () => {
   const { sql } = project();
-  // Of thirty days, so that the dead letters too come to be level within the month.
+  // Of thirty days, so that the dead letters are level within the month, too.
   await sql`update messenger_transports set config = '{"failed_retention": "10 days"}'`;
   const seen: Record<string, number>[] = [];
   for (let day = 0; day < 30; day++) {
     await setClock(sql, `${day} days`);
     await dayOfWork(day);
-    // Of the day's dead letters half are given up, the others go back slowly.
+    // Half of the day's dead letters are discarded, the others are retried slowly.
     await call(sql, "messenger_discard_failed", { filter: {}, max: Math.ceil(A_DAY / 100) });
     await call(sql, "messenger_retry_failed", { filter: {}, per_second: 1000 });
     for (let tick = 1; tick <= TICKS_A_DAY; tick++) {
@@ -66,7 +70,7 @@ test("month · every table is level between the fifteenth day and the thirtieth,
     seen.push(await sizes());
   }
   const [middle, end] = [seen[15], seen[29]];
-  // Counts are rolled up when there are more than a hundred.
+  // Counts are rolled up if there are more than a hundred.
   for (const [table, size] of Object.entries(end).filter(([table]) => table !== "counts")) {
     assert(size <= middle[table] * 1.1 + 2, `${table}: ${middle[table]} rows on day 15, ${size} on day 30`);
   }

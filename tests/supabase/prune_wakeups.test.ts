@@ -1,7 +1,7 @@
-// Pruning of pg_net's answers: ours are known by the ids that were noted when the wake-ups were woken.
+// Pruning of pg_net's responses: ours are known by the request ids that wake-ups record.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
-import { ask, call, dispatch } from "./bus.ts";
+import { call, callValue, dispatch } from "./bus.ts";
 
 const project = useProject();
 Deno.test.beforeEach(async () => {
@@ -9,19 +9,20 @@ Deno.test.beforeEach(async () => {
   await project().sql`truncate net._http_response`;
 });
 
-const tick = (args: Record<string, unknown> = {}) => ask(project().sql, "messenger_tick", args);
+const tick = (args: Record<string, unknown> = {}) => callValue(project().sql, "messenger_tick", args);
 
-/** Wakeups woken so long ago, answered at once, beside answers to others' requests with neighbouring ids. */
+/** Wake-ups of this age, with responses, beside responses to others' requests with neighbouring ids. */
 async function respondedWakeups(count: number, age: string) {
   const { sql } = project();
   await sql`
-    with bell as (
+    with wakeup as (
       insert into messenger.wakeups (request_id, at)
-      select nextval('net.http_request_queue_id_seq'), now() - ${age}::interval from generate_series(1, ${count}::int) returning *
+      select nextval('net.http_request_queue_id_seq'), now() - ${age}::interval from generate_series(1, ${count}::int)
+        returning *
     ),
-    other as (select nextval('net.http_request_queue_id_seq') as request_id, b.at from bell b)
+    other as (select nextval('net.http_request_queue_id_seq') as request_id, b.at from wakeup b)
     insert into net._http_response (id, status_code, content, created)
-    select b.request_id, 202, 'ours', b.at + interval '1 second' from bell b
+    select b.request_id, 202, 'ours', b.at + interval '1 second' from wakeup b
     union all
     select o.request_id, 200, 'theirs', o.at + interval '1 second' from other o`;
 }
@@ -31,7 +32,7 @@ const replies = async () => {
   return Object.fromEntries(rows.map(({ content, count }) => [content, count]));
 };
 
-test("wake-ups · pg_net's answers to our own go once they are an hour old, looked for once an hour; nobody else's ever", async () => {
+test("wake-ups · pg_net's responses to ours are deleted after an hour; others' never", async () => {
   const { sql } = project();
   await respondedWakeups(3, "90 minutes");
   await respondedWakeups(2, "10 minutes");
@@ -44,7 +45,7 @@ test("wake-ups · pg_net's answers to our own go once they are an hour old, look
   assert.equal((await sql`select from messenger.wakeups`).length, 2);
 });
 
-test("wake-ups · of a burst go in chunks", async () => {
+test("wake-ups · of a burst are deleted in chunks", async () => {
   await respondedWakeups(25, "5 hours");
   const left = [];
   for (let n = 0; n < 3; n++) {
@@ -55,7 +56,7 @@ test("wake-ups · of a burst go in chunks", async () => {
   assert.equal((await replies()).theirs, 25);
 });
 
-test("wake-ups · every call to the worker edge function is known by its id, also one that is woken by the clock", async () => {
+test("wake-ups · every call of the worker edge function is known by its id, also one by the ticker", async () => {
   const { sql } = project();
   await call(sql, "messenger_register", { types: [{ type: "Greeting" }] });
   await call(sql, "messenger_start", { functions_url: "https://example.test/functions/v1" });

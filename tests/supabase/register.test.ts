@@ -1,19 +1,19 @@
-// messenger_register: what code announces becomes the rows that SQL decides by.
+// messenger_register: the definitions of code become the rows that SQL uses.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, dispatch, setClock } from "./bus.ts";
-import { errorOf, rejected } from "./raises.ts";
+import { callValue, dispatch, setClock } from "./bus.ts";
+import { assertRejected, errorOf } from "./assert_rejected.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
 
-const register = (types: unknown[], sql = project().sql) => ask(sql, "messenger_register", { types });
+const register = (types: unknown[], sql = project().sql) => callValue(sql, "messenger_register", { types });
 const typeOf = async (type: string) =>
   (await project()
     .sql`select *, retry_multiplier::numeric as multiplier from messenger.message_types where type = ${type}`)[0];
 
-test("register · a type alone gets the default policy", async () => {
+test("register · a type alone has the default policy", async () => {
   assert.equal(await register([{ type: "Mail" }]), "1");
   const { registered_at: _, multiplier: __, ...row } = await typeOf("Mail");
   assert.deepEqual(row, {
@@ -33,7 +33,7 @@ test("register · a type alone gets the default policy", async () => {
   });
 });
 
-test("register · every field it is given is kept, by service_role", async () => {
+test("register · every given field is stored, by service_role", async () => {
   const retry = { max_retries: 7, delay_ms: 5, multiplier: 1.5, max_delay_ms: 70, jitter: 0 };
   const types = [{
     type: "Mail",
@@ -45,7 +45,7 @@ test("register · every field it is given is kept, by service_role", async () =>
     timeout_ms: 30000,
     aliases: ["Old.Mail"],
   }];
-  await asRole(project().sql, "service_role", (sql) => ask(sql, "messenger_register", { types }));
+  await asRole(project().sql, "service_role", (sql) => callValue(sql, "messenger_register", { types }));
   const row = await typeOf("Mail");
   assert.deepEqual([row.transport_name, row.queue_name, row.priority, row.dispatchable_by], ["post", "q", 9, "user"]);
   assert.deepEqual([
@@ -58,7 +58,7 @@ test("register · every field it is given is kept, by service_role", async () =>
   assert.deepEqual([row.timeout_ms, row.aliases], ["30000", ["Old.Mail"]]);
 });
 
-test("register · again, it replaces what was said before", async () => {
+test("register · repeated, it replaces the earlier definition", async () => {
   await register([{ type: "Mail", queue: "q", priority: 9, retry: { max_retries: 7 } }]);
   await register([{ type: "Mail", queue: "p" }]);
   const row = await typeOf("Mail");
@@ -95,7 +95,7 @@ test("register · a transport without a row becomes a database queue; one with a
   assert.equal((await dispatch(sql, { type: "A" })).transport, "post");
 });
 
-test("register · sql_handler is nobody's to set through it, and no service's at all", async () => {
+test("register · sql_handler cannot be set through it, by services least of all", async () => {
   const { sql } = project();
   await register([{ type: "Mail", sql_handler: "public.evil" }]);
   assert.equal((await typeOf("Mail")).sql_handler, null);
@@ -110,7 +110,7 @@ test("register · sql_handler is nobody's to set through it, and no service's at
   assert.equal((await typeOf("Mail")).sql_handler, "shop.handle");
 });
 
-test("register · what is no list of types is rejected and nothing is kept", async () => {
+test("register · input that is no list of types is rejected and nothing is stored", async () => {
   const { sql } = project();
   for (
     const types of [
@@ -125,14 +125,18 @@ test("register · what is no list of types is rejected and nothing is kept", asy
       '[{"type": "a b"}]',
     ]
   ) {
-    await rejected(sql.unsafe(`select messenger_register('${types}')`), "SM_TYPE");
+    await assertRejected(sql.unsafe(`select messenger_register('${types}')`), "SM_TYPE");
   }
-  await rejected(sql`select messenger_register(null)`, "SM_TYPE");
-  await rejected(
+  await assertRejected(sql`select messenger_register(null)`, "SM_TYPE");
+  await assertRejected(
     sql.unsafe(`select messenger_register('[{"type": "Good"}, {"type": "${"a".repeat(129)}"}]')`),
     "SM_TYPE",
   );
-  await rejected(register(Array.from({ length: 1001 }, (_, n) => ({ type: `T${n}` }))), "SM_BATCH_TOO_LARGE", 413);
+  await assertRejected(
+    register(Array.from({ length: 1001 }, (_, n) => ({ type: `T${n}` }))),
+    "SM_BATCH_TOO_LARGE",
+    413,
+  );
   assert.equal((await sql`select from messenger.message_types where type not like 'symphony.%'`).length, 0);
 });
 
@@ -166,17 +170,17 @@ const BAD: [fields: Record<string, unknown>, code: string, sentence: RegExp][] =
   [{ retry: { jitter: true } }, "SM_SETTING", /^Bad: retry\.jitter must/],
 ];
 
-test("register · values out of bounds are rejected by type and field, and nothing is kept", async () => {
+test("register · values out of range are rejected by type and field, and nothing is stored", async () => {
   const { sql } = project();
   for (const [fields, code, sentence] of BAD) {
-    assert.match(await rejected(register([{ type: "Good" }, { type: "Bad", ...fields }]), code), sentence);
+    assert.match(await assertRejected(register([{ type: "Good" }, { type: "Bad", ...fields }]), code), sentence);
   }
   const wild = sql`select messenger_register('[{"type": "Bad", "priority": 1e131071}]')`;
-  assert.match(await rejected(wild, "SM_PRIORITY"), /not a number outside the range of a double/);
+  assert.match(await assertRejected(wild, "SM_PRIORITY"), /not a number outside the range of a double/);
   assert.equal((await sql`select from messenger.message_types where type not like 'symphony.%'`).length, 0);
 });
 
-test("register · the bounds themselves are taken, whole numbers however they are written, and null is left out", async () => {
+test("register · the limits themselves are accepted, whole numbers in any format, and null means omitted", async () => {
   const { sql } = project();
   const most = { max_retries: 100, delay_ms: 86_400_000_000, multiplier: 100, max_delay_ms: 86_400_000_000, jitter: 1 };
   const least = { max_retries: 0, delay_ms: 0, multiplier: 1, max_delay_ms: 0, jitter: 0 };
@@ -186,7 +190,8 @@ test("register · the bounds themselves are taken, whole numbers however they ar
     retry: least,
     timeout_ms: 1,
   }]);
-  await sql`select messenger_register('[{"type": "Point", "priority": 5.0, "retry": {"max_retries": 2.0, "delay_ms": 1e3}, "timeout_ms": 7.00}]')`;
+  await sql`select messenger_register(
+    '[{"type": "Point", "priority": 5.0, "retry": {"max_retries": 2.0, "delay_ms": 1e3}, "timeout_ms": 7.00}]')`;
   await register([{ type: "Null", queue: null, priority: null, retry: null, timeout_ms: null, aliases: null }]);
   const rows =
     await sql`select type, priority, max_retries, retry_delay_ms::int8, timeout_ms::int8 from messenger.message_types
@@ -199,7 +204,7 @@ test("register · the bounds themselves are taken, whole numbers however they ar
   ]);
 });
 
-test("register · isolates that start together with lists in other orders do not deadlock", async () => {
+test("register · concurrent isolates with lists in other orders do not deadlock", async () => {
   await using first = session(project());
   await using second = session(project());
   const types = Array.from({ length: 100 }, (_, n) => ({ type: `T${n}`, transport: `t${n % 7}` }));

@@ -1,4 +1,4 @@
-// Releases as files: what a test installs, upgrades and removes.
+// Releases as files that a test installs, upgrades and removes.
 import type { Sql } from "postgres";
 import { migrationPath, rollbackPath, upgradePath, upgrades } from "../../supabase/build/release.ts";
 

@@ -1,16 +1,25 @@
-// Slow retries: spread over time, counted by the clock, stopped when they fail again, and then everything not handed out is as it was before.
+// Slow retries: spread over time, counted by the ticker, stopped when they fail again, after which everything not
+// handed out is as before.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
-import { ask, call, claim, dispatch, messageOf, type Row, secondsUntil, setClock, settle } from "./bus.ts";
-import { assertSound, dead, deadLettersOf, die, discard, manyDead, retry } from "./dead.ts";
-import { limitWaiting } from "./until_blocked.ts";
+import { call, callValue, claim, dispatch, messageOf, type Row, secondsUntil, setClock, settle } from "./bus.ts";
+import {
+  assertSound,
+  deadLettersOf,
+  discard,
+  failForGood,
+  makeDeadLetter,
+  makeDeadLetters,
+  retry,
+} from "./make_dead_letters.ts";
+import { limitLockWaits } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
-Deno.test.beforeAll(() => limitWaiting(project().sql));
+Deno.test.beforeAll(() => limitLockWaits(project().sql));
 Deno.test.beforeEach(() => empty(project().sql));
 Deno.test.afterEach(() => assertSound(project().sql));
 
-const tick = () => ask(project().sql, "messenger_tick");
+const tick = () => callValue(project().sql, "messenger_tick");
 const reports = async (): Promise<Row[]> => [...await project().sql`select * from messenger.replay_report()`];
 const figures = async () => {
   const [{ total, completed, dead, lapsed, returned, remaining }] = await reports();
@@ -18,19 +27,19 @@ const figures = async () => {
 };
 const NONE = { completed: 0, dead: 0, lapsed: 0, returned: 0 };
 
-/** Lets a worker take what is due and die of the first so many, completing the rest. */
+/** Makes a worker handle due messages: it fails the given number and completes the rest. */
 async function work(deadly: number, batch = 1000): Promise<Row[]> {
   const { sql } = project();
   const rows = await claim(sql, { batch });
-  for (const row of rows.slice(0, deadly)) await die(sql, row, { error: "again" });
+  for (const row of rows.slice(0, deadly)) await failForGood(sql, row, { error: "again" });
   const rest = rows.slice(deadly).map(({ id, fence }) => ({ id, fence, outcome: "completed" }));
   if (rest.length > 0) await settle(sql, rest);
   return rows;
 }
 
-test("rate · messages become available at so many a second, oldest first, the first at once", async () => {
+test("rate · messages become available at the given rate per second, oldest first, the first at once", async () => {
   const { sql } = project();
-  const ids = await manyDead(sql, 5);
+  const ids = await makeDeadLetters(sql, 5);
   const rows = await retry(sql, { filter: {}, per_second: 2 });
   assert.equal(rows.length, 5);
   const moments = await Promise.all(ids.map(async (id) => (await messageOf(sql, id)).available_at.getTime()));
@@ -43,7 +52,7 @@ test("rate · messages become available at so many a second, oldest first, the f
 
 test("rate · only slow retries of at least one message are replays", async () => {
   const { sql } = project();
-  const { deadLetter } = await dead(sql);
+  const { deadLetter } = await makeDeadLetter(sql);
   await retry(sql, { ids: [deadLetter] });
   await retry(sql, { ids: [deadLetter], per_second: 5 });
   assert.deepEqual(await reports(), []);
@@ -51,7 +60,7 @@ test("rate · only slow retries of at least one message are replays", async () =
 
 test("finish · a replay whose messages have ended is finished with its figures, and pruned after a week", async () => {
   const { sql } = project();
-  await manyDead(sql, 10);
+  await makeDeadLetters(sql, 10);
   await retry(sql, { filter: {}, per_second: 1000 });
   await setClock(sql, "1 second");
   await work(1, 6);
@@ -71,9 +80,9 @@ test("finish · a replay whose messages have ended is finished with its figures,
   assert.deepEqual([(await reports()).length, (await sql`select from messenger.replayed`).length], [0, 0]);
 });
 
-test("stop · more than a fifth of at least five: what was not handed out is a dead letter again, as it was", async () => {
+test("stop · more than a fifth of at least five failed: the others are dead letters again", async () => {
   const { sql } = project();
-  const ids = await manyDead(sql, 12);
+  const ids = await makeDeadLetters(sql, 12);
   const before = await Promise.all(ids.map((id) => messageOf(sql, id)));
   const [old] = await deadLettersOf(sql, ids[11]);
   await setClock(sql, "1 hour");
@@ -94,7 +103,7 @@ test("stop · more than a fifth of at least five: what was not handed out is a d
   const lasting = ({ processed_at, updated_at, available_at, ...rest }: Row) =>
     processed_at && updated_at && available_at && rest;
   for (const row of before.slice(6)) assert.deepEqual(lasting(await messageOf(sql, row.id)), lasting(row));
-  assert.deepEqual(await deadLettersOf(sql, ids[11]), [old], "the very same letter is open again");
+  assert.deepEqual(await deadLettersOf(sql, ids[11]), [old], "the very same dead letter is open again");
   await setClock(sql, "2 hours");
   assert.deepEqual((await claim(sql)).map(({ id }) => id), [running.id], "nothing else fires");
   await settle(sql, [{ id: running.id, fence: "3", outcome: "completed" }]);
@@ -105,7 +114,7 @@ test("stop · more than a fifth of at least five: what was not handed out is a d
 
 test("stop · a fifth is not more than a fifth", async () => {
   const { sql } = project();
-  await manyDead(sql, 10);
+  await makeDeadLetters(sql, 10);
   await retry(sql, { filter: {}, per_second: 1000 });
   await setClock(sql, "1 second");
   await work(1, 5);
@@ -113,9 +122,9 @@ test("stop · a fifth is not more than a fifth", async () => {
   assert.deepEqual([(await figures()).dead, (await reports())[0].stopped_at], [1, null]);
 });
 
-test("stop · four are too few to judge by", async () => {
+test("stop · four are too few for a decision", async () => {
   const { sql } = project();
-  await manyDead(sql, 10);
+  await makeDeadLetters(sql, 10);
   await retry(sql, { filter: {}, per_second: 1000 });
   await setClock(sql, "1 second");
   await work(4, 4);
@@ -126,9 +135,9 @@ test("stop · four are too few to judge by", async () => {
   assert.deepEqual([(await figures()).returned, (await reports())[0].finished_at instanceof Date], [5, true]);
 });
 
-test("stop · a letter that came back can be retried or discarded as ever", async () => {
+test("stop · a restored dead letter can be retried or discarded as usual", async () => {
   const { sql } = project();
-  await manyDead(sql, 7);
+  await makeDeadLetters(sql, 7);
   await retry(sql, { filter: {}, per_second: 1 });
   await setClock(sql, "4.5 seconds");
   await work(5);
@@ -140,9 +149,9 @@ test("stop · a letter that came back can be retried or discarded as ever", asyn
   assert.equal((await claim(sql)).length, 6);
 });
 
-test("stop · a message that came back from the dead letter alone goes back into it", async () => {
+test("stop · a message that was restored from the dead letter alone returns to it", async () => {
   const { sql } = project();
-  const ids = await manyDead(sql, 6);
+  const ids = await makeDeadLetters(sql, 6);
   await sql`delete from messenger_messages`;
   await retry(sql, { filter: {}, per_second: 1 });
   await setClock(sql, "4.5 seconds");
@@ -152,11 +161,11 @@ test("stop · a message that came back from the dead letter alone goes back into
   assert.deepEqual([(await messageOf(sql, ids[5])).status, (await messageOf(sql, ids[5])).retry_count], ["failed", 1]);
 });
 
-test("stop · keys of what came back hold on", async () => {
+test("stop · keys of restored dead letters stay in use", async () => {
   const { sql } = project();
-  await manyDead(sql, 5);
+  await makeDeadLetters(sql, 5);
   const fields = { queue: "dead", idempotency_key: "k", idempotency_window: "0" };
-  const last = await dead(sql, fields);
+  const last = await makeDeadLetter(sql, fields);
   await retry(sql, { filter: {}, per_second: 1 });
   await setClock(sql, "4.5 seconds");
   await work(5);
@@ -166,9 +175,9 @@ test("stop · keys of what came back hold on", async () => {
   assert.deepEqual([(await figures()).returned, (await dispatch(sql, fields)).id], [1, last.id]);
 });
 
-test("race · what a worker is being given while the replay stops is the worker's", async () => {
+test("race · a message that is being claimed while the replay stops stays with its worker", async () => {
   const { sql } = project();
-  const ids = await manyDead(sql, 8);
+  const ids = await makeDeadLetters(sql, 8);
   await retry(sql, { filter: {}, per_second: 1000 });
   await setClock(sql, "1 second");
   await work(5, 5);
@@ -185,9 +194,9 @@ test("race · what a worker is being given while the replay stops is the worker'
   assert.deepEqual(await figures(), { total: 8, completed: 1, dead: 5, lapsed: 0, returned: 2, remaining: 0 });
 });
 
-test("race · what a claim let go again while the replay stopped goes back with the next tick", async () => {
+test("race · a message whose claim rolled back while the replay stopped is restored by the next tick", async () => {
   const { sql } = project();
-  await manyDead(sql, 7);
+  await makeDeadLetters(sql, 7);
   await retry(sql, { filter: {}, per_second: 1000 });
   await setClock(sql, "1 second");
   await work(5, 5);
@@ -201,9 +210,9 @@ test("race · what a claim let go again while the replay stopped goes back with 
   assert.deepEqual(await claim(sql), []);
 });
 
-test("race · a tick leaves a replay to the tick that has it, and each end is counted once", async () => {
+test("race · a tick skips a replay that another tick has locked, and each end is counted once", async () => {
   const { sql } = project();
-  await manyDead(sql, 50);
+  await makeDeadLetters(sql, 50);
   await retry(sql, { filter: {}, per_second: 1000 });
   await setClock(sql, "1 second");
   await work(20);
@@ -221,8 +230,8 @@ test("figures · expired and pruned messages end a replay without failing it", a
   const { sql } = project();
   await sql`insert into messenger_transports (name, type, config) values ('brief', 'supabase', '{"retention": "0"}')`;
   const expires_at = new Date(Date.now() + 60_000);
-  for (let n = 0; n < 5; n++) await dead(sql, { expires_at });
-  await dead(sql, { transport: "brief" });
+  for (let n = 0; n < 5; n++) await makeDeadLetter(sql, { expires_at });
+  await makeDeadLetter(sql, { transport: "brief" });
   await retry(sql, { filter: {}, per_second: 1000 });
   await setClock(sql, "1 second");
   await claim(sql, { transport: "brief" }).then(([{ id, fence }]) =>
@@ -234,11 +243,11 @@ test("figures · expired and pruned messages end a replay without failing it", a
   assert.equal((await reports())[0].stopped_at, null);
 });
 
-test("figures · messenger_status shows what runs and what ended within a day", async () => {
+test("figures · messenger_status shows running replays and those that ended within a day", async () => {
   const { sql } = project();
-  const { deadLetter } = await dead(sql);
+  const { deadLetter } = await makeDeadLetter(sql);
   await retry(sql, { ids: [deadLetter], per_second: 1 });
-  const replays = async () => (await ask(sql, "messenger_status")).replays.map((row: Row) => row.total);
+  const replays = async () => (await callValue(sql, "messenger_status")).replays.map((row: Row) => row.total);
   assert.deepEqual(await replays(), [1]);
   await setClock(sql, "2 days");
   await work(0);

@@ -2,20 +2,20 @@
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, call, claim, dispatch, dispatchMany, dispatchPair, messageOf, type Row, settle } from "./bus.ts";
-import { limitWaiting } from "./until_blocked.ts";
+import { call, callValue, claim, dispatch, dispatchMany, dispatchPair, messageOf, type Row, settle } from "./bus.ts";
+import { limitLockWaits } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
-Deno.test.beforeAll(() => limitWaiting(project().sql));
+Deno.test.beforeAll(() => limitLockWaits(project().sql));
 Deno.test.beforeEach(() => empty(project().sql));
 
 const MAIL = { type: "Mail", queue: "mail", priority: 9, retry: { max_retries: 7 } };
-const register = (types: unknown[] = [MAIL], sql = project().sql) => ask(sql, "messenger_register", { types });
-const tick = () => ask(project().sql, "messenger_tick");
+const register = (types: unknown[] = [MAIL], sql = project().sql) => callValue(sql, "messenger_register", { types });
+const tick = () => callValue(project().sql, "messenger_tick");
 const routeOf = ({ queue_name, priority, max_retries, unrouted }: Row) => [queue_name, priority, max_retries, unrouted];
 const stored = async (id: string) => routeOf(await messageOf(project().sql, id));
 
-test("routing · a message that came before its type gets the type's queue, priority and retries", async () => {
+test("routing · a message stored before its type gets the type's queue, priority and retries", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql, { type: "Mail" });
   assert.deepEqual(await stored(id), ["default", 5, 3, ["queue", "priority", "max_retries"]]);
@@ -27,11 +27,11 @@ test("routing · a message that came before its type gets the type's queue, prio
 test("routing · the registration of service_role does it, too", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql, { type: "Mail" });
-  await asRole(sql, "service_role", (tx) => ask(tx, "messenger_register", { types: [MAIL] }));
+  await asRole(sql, "service_role", (tx) => callValue(tx, "messenger_register", { types: [MAIL] }));
   assert.deepEqual(await stored(id), ["mail", 9, 7, null]);
 });
 
-test("routing · what the dispatch said stays, each field for itself, in a batch too", async () => {
+test("routing · options of the dispatch are kept, each field separately, in a batch, too", async () => {
   const { sql } = project();
   const cases: [fields: Row, expected: unknown[]][] = [
     [{ queue: "own" }, ["own", 9, 7, null]],
@@ -50,7 +50,7 @@ test("routing · what the dispatch said stays, each field for itself, in a batch
   }
 });
 
-test("routing · a type without a route changes the retries alone", async () => {
+test("routing · a type without a route changes only the retries", async () => {
   const { id } = await dispatch(project().sql, { type: "Mail" });
   await register([{ type: "Mail", retry: { max_retries: 1 } }]);
   assert.deepEqual(await stored(id), ["default", 5, 1, null]);
@@ -65,7 +65,7 @@ test("routing · a message with a key stays in its queue and gets the retries", 
   assert.deepEqual((await claim(sql, { queues: ["default"] })).map(({ id }) => id).sort(), [keyed, ordered].sort());
 });
 
-test("routing · retries that a message has used stay used", async () => {
+test("routing · used retries stay used", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql, { type: "Mail" });
   for (let delivery = 0; delivery < 3; delivery++) {
@@ -76,7 +76,7 @@ test("routing · retries that a message has used stay used", async () => {
   assert.deepEqual(await stored(id), ["default", 5, 3, null]);
 });
 
-test("routing · a running message follows once it is pending again, by the ticker", async () => {
+test("routing · a running message follows when it is pending again, by the ticker", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql, { type: "Mail" });
   const [{ fence }] = await claim(sql);
@@ -87,7 +87,7 @@ test("routing · a running message follows once it is pending again, by the tick
   assert.deepEqual(await stored(id), ["mail", 9, 7, null]);
 });
 
-test("routing · messages of other types, finished ones and those dispatched afterwards are left alone", async () => {
+test("routing · messages of other types, finished ones and later ones are not changed", async () => {
   const { sql } = project();
   const { id: finished } = await dispatch(sql, { type: "Mail" });
   const [{ fence }] = await claim(sql);
@@ -112,17 +112,17 @@ test("routing · of more than a thousand the registration routes a thousand and 
   assert.equal(await routed(), 1700);
 });
 
-test("routing · workers of the queue that messages come into are woken, those of delayed ones are not", async () => {
+test("routing · workers of the queue that receives messages are woken, those of delayed ones are not", async () => {
   const { sql } = project();
   await dispatch(sql, { type: "Mail" });
   await dispatch(sql, { type: "Later", delay: "1 hour" });
   await using listener = session(project());
-  const heard: string[] = [];
-  await listener.listen("messenger", (payload) => heard.push(payload));
+  const received: string[] = [];
+  await listener.listen("messenger", (payload) => received.push(payload));
   await register([MAIL, { type: "Later", queue: "later" }]);
   await sql`select pg_notify('messenger', 'the end')`;
-  while (heard.at(-1) !== "the end") await new Promise((resolve) => setTimeout(resolve, 5));
-  assert.deepEqual(heard, ["supabase/mail", "the end"]);
+  while (received.at(-1) !== "the end") await new Promise((resolve) => setTimeout(resolve, 5));
+  assert.deepEqual(received, ["supabase/mail", "the end"]);
 });
 
 test("routing · a dispatch that did not see the registration is routed by the ticker", async () => {
@@ -136,7 +136,7 @@ test("routing · a dispatch that did not see the registration is routed by the t
   assert.deepEqual(await stored(id), ["mail", 9, 7, null]);
 });
 
-test("routing · a message that somebody has locked does not delay the registration, and follows with the tick", async () => {
+test("routing · a locked message does not delay the registration, and follows with the tick", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql, { type: "Mail" });
   await using holder = session(project());
@@ -148,12 +148,13 @@ test("routing · a message that somebody has locked does not delay the registrat
   assert.deepEqual(await stored(id), ["mail", 9, 7, null]);
 });
 
-test("routing · a trigger of the project that rejects the change does not keep the type from being registered", async () => {
+test("routing · a trigger of the project that rejects the change does not block the registration", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql, { type: "Mail" });
   await sql.unsafe(
     `create function public.no_moves() returns trigger language plpgsql as $$ begin raise 'no moves'; end $$;
-    create trigger no_moves before update of queue_name on public.messenger_messages for each row execute function public.no_moves()`,
+    create trigger no_moves before update of queue_name on public.messenger_messages for each row
+      execute function public.no_moves()`,
   );
   try {
     assert.equal(await register(), "1");

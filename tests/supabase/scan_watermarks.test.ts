@@ -1,4 +1,4 @@
-// The limits of marks: whom one hides something from, and for how long at most.
+// The limits of scan watermarks: the sessions from which one hides messages, and its maximum duration.
 import assert from "node:assert/strict";
 import type { Sql } from "postgres";
 import { empty, session, test, useProject } from "../project.ts";
@@ -7,7 +7,7 @@ import { call, claim, dispatch, dispatchMany, setClock, settle } from "./bus.ts"
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
 
-/** A session whose every scan counts as slow, so that each places a mark. */
+/** A session whose every scan counts as slow, so that each stores a scan watermark. */
 async function slowSession() {
   const sql = session(project());
   await sql`set messenger.watermark_after = '-1 day'`;
@@ -20,7 +20,7 @@ const marks = async (sql: Sql) => {
   return mark || null;
 };
 
-test("mark · is placed by a slow scan and dropped by a fast one that began at the beginning", async () => {
+test("scan watermark · is stored by a slow scan and deleted by a fast one that began at the beginning", async () => {
   await using sql = await slowSession();
   await dispatch(sql);
   assert.equal(await marks(sql), null);
@@ -29,14 +29,14 @@ test("mark · is placed by a slow scan and dropped by a fast one that began at t
   await sql`set messenger.watermark_after = '1 day'`;
   await dispatch(sql);
   await claim(sql);
-  assert.notEqual(await marks(sql), null, "a fast scan from a mark says nothing of what lies before it");
+  assert.notEqual(await marks(sql), null, "a fast scan from a watermark proves nothing about the rows before it");
   await setClock(sql, "10 seconds");
   await dispatch(sql);
   await claim(sql);
   assert.equal(await marks(sql), null);
 });
 
-test("mark · a batch that was filled leaves the rest where it can be found", async () => {
+test("scan watermark · a batch that was filled leaves the rest where it can be found", async () => {
   await using sql = await slowSession();
   const all = [];
   for (const priority of [10, 5, 5, 1]) all.push(...await dispatchMany(sql, 5, { priority }));
@@ -45,7 +45,7 @@ test("mark · a batch that was filled leaves the rest where it can be found", as
   assert.deepEqual(taken.map(({ id }) => id), all);
 });
 
-test("mark · a message handed back behind it waits at most five seconds, and other sessions see it at once", async () => {
+test("scan watermark · a message released behind it waits at most five seconds in this session", async () => {
   await using sql = await slowSession();
   await using other = await slowSession();
   const { id } = await dispatch(sql);
@@ -53,7 +53,7 @@ test("mark · a message handed back behind it waits at most five seconds, and ot
   const [{ fence }] = await claim(sql);
   assert.deepEqual(await claim(sql), []);
   await settle(sql, [{ id, fence, outcome: "released" }]);
-  assert.deepEqual(await claim(sql), [], "hidden: else this test proves nothing");
+  assert.deepEqual(await claim(sql), [], "hidden: otherwise this test proves nothing");
   const [seen] = await claim(other);
   assert.equal(seen.id, id);
   await settle(other, [{ id, fence: seen.fence, outcome: "released" }]);
@@ -61,7 +61,7 @@ test("mark · a message handed back behind it waits at most five seconds, and ot
   assert.equal((await claim(sql))[0]?.id, id);
 });
 
-test("mark · does not renew itself: scans in its shadow do not put off its end", async () => {
+test("scan watermark · does not renew itself: scans after it do not postpone its end", async () => {
   await using sql = await slowSession();
   const { id } = await dispatch(sql);
   await setClock(sql, "1 minute");
@@ -76,7 +76,7 @@ test("mark · does not renew itself: scans in its shadow do not put off its end"
   assert.equal(found, id);
 });
 
-test("mark · of one queue hides nothing in another", async () => {
+test("scan watermark · of one queue hides nothing in another", async () => {
   await using sql = await slowSession();
   const { id } = await dispatch(sql, { queue: "b" });
   await dispatch(sql, { queue: "a" });
@@ -86,7 +86,7 @@ test("mark · of one queue hides nothing in another", async () => {
   assert.deepEqual((await claim(sql, { queues: ["b"] })).map((row) => row.id), [id]);
 });
 
-test("mark · a claim that rolls back keeps nothing from the session's next one for longer than five seconds", async () => {
+test("scan watermark · a claim that rolls back hides nothing for longer than five seconds", async () => {
   await using sql = await slowSession();
   const { id } = await dispatch(sql);
   await setClock(sql, "1 minute");
@@ -98,7 +98,7 @@ test("mark · a claim that rolls back keeps nothing from the session's next one 
   assert.deepEqual((await claim(sql)).map((row) => row.id), [id]);
 });
 
-test("mark · the clock's rescue does not know of marks", async () => {
+test("scan watermark · the ticker's rescue ignores them", async () => {
   await using sql = await slowSession();
   await dispatch(sql);
   await setClock(sql, "1 minute");

@@ -1,21 +1,21 @@
-// Schedules under a clock that stands where the test puts it.
-import type { Asker, Row } from "./bus.ts";
+// Schedules under a clock that the test sets.
+import type { Row, SqlClient } from "./bus.ts";
 
-/** Moves the bus to a moment; the seconds a test takes come on top. */
-export async function moveTo(sql: Asker, moment: string | Date): Promise<void> {
+/** Moves the bus to a time; the seconds of the test itself are added. */
+export async function moveTo(sql: SqlClient, moment: string | Date): Promise<void> {
   await sql`select messenger.set_clock(${moment}::timestamptz - clock_timestamp())`;
 }
 
-/** Moves to a moment and ticks there; answers how many messages the schedules made. */
-export async function tickAt(sql: Asker, moment: string | Date): Promise<number> {
+/** Moves to a time and ticks there; returns the number of messages that the schedules made. */
+export async function tickAt(sql: SqlClient, moment: string | Date): Promise<number> {
   await moveTo(sql, moment);
   const [{ expanded }] = await sql`select (messenger_tick() ->> 'expanded')::int as expanded`;
   return expanded;
 }
 
-/** Saves a schedule of type Greeting; answers the row. */
+/** Saves a schedule of type Greeting; returns the row. */
 export async function schedule(
-  sql: Asker,
+  sql: SqlClient,
   name: string,
   spec: Record<string, unknown>,
   { timezone = "UTC", payload = {}, ...options }: Record<string, unknown> = {},
@@ -26,21 +26,22 @@ export async function schedule(
   return row;
 }
 
-export async function scheduleOf(sql: Asker, name: string): Promise<Row> {
+export async function scheduleOf(sql: SqlClient, name: string): Promise<Row> {
   const [row] = await sql`select * from messenger_schedules where name = ${name}`;
   return row;
 }
 
-/** The moments a schedule's messages name, in order. */
-export async function fired(sql: Asker, name: string): Promise<string[]> {
+/** The occurrences of a schedule's messages, in order. */
+export async function firedRuns(sql: SqlClient, name: string): Promise<string[]> {
   const rows = await sql`
-    select headers ->> 'x-scheduled-for' as at from messenger_messages where headers ->> 'x-schedule' = ${name} order by 1`;
+    select headers ->> 'x-scheduled-for' as at from messenger_messages where headers ->> 'x-schedule' = ${name}
+      order by 1`;
   return rows.map(({ at }) => at);
 }
 
-/** What a preview says: moments in ISO, and notes. */
+/** A preview: times in ISO, and notes. */
 export async function preview(
-  sql: Asker,
+  sql: SqlClient,
   spec: Record<string, unknown>,
   from: string | Date,
   count: number,

@@ -1,12 +1,13 @@
-// P10 by hand: what schedules do on the days when clocks are moved, and that a preview says what then fires.
+// Hand-written cases of P10: the runs of schedules on days of clock changes, and that a preview matches the actual
+// runs.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
-import { fired, moveTo, preview, schedule, tickAt } from "./schedule_clock.ts";
+import { firedRuns, moveTo, preview, schedule, tickAt } from "./schedule_clock.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
 
-/** Local time, and a letter for what the change did: moved, 1st or 2nd of a doubled hour, skipped. */
+/** Local time, and a letter for the effect of the change: moved, 1st or 2nd of a doubled hour, skipped. */
 async function runs(cron: string, timezone: string, from: string, count: number, options = {}): Promise<string[]> {
   const deadLetters: Record<string, string> = {
     "moved": " moved",
@@ -22,23 +23,23 @@ async function runs(cron: string, timezone: string, from: string, count: number,
 const SPRING = "2026-03-28T12:00:00Z";
 const AUTUMN = "2026-10-24T12:00:00Z";
 const berlin: [what: string, cron: string, from: string, options: Record<string, string>, runs: string[]][] = [
-  ["in a gap once, at the moment the clock would have shown", "30 2 * * *", SPRING, {}, [
+  ["in a gap once, at the time the clock would have shown", "30 2 * * *", SPRING, {}, [
     "03-29 03:30 moved",
     "03-30 02:30",
   ]],
-  ["not at all where gaps are skipped", "30 2 * * *", SPRING, { dst_gap: "skip" }, [
+  ["not at all if gaps are skipped", "30 2 * * *", SPRING, { dst_gap: "skip" }, [
     "03-29 02:30 skipped",
     "03-30 02:30",
   ]],
-  ["a moment that was due anyway only once", "30 2,3 * * *", SPRING, {}, ["03-29 03:30", "03-30 02:30"]],
-  ["each quarter of a fixed hour moves on its own", "*/15 2 * * *", SPRING, {}, [
+  ["an occurrence that was due anyway only once", "30 2,3 * * *", SPRING, {}, ["03-29 03:30", "03-30 02:30"]],
+  ["each quarter of a fixed hour moves separately", "*/15 2 * * *", SPRING, {}, [
     "03-29 03:00 moved",
     "03-29 03:15 moved",
     "03-29 03:30 moved",
     "03-29 03:45 moved",
     "03-30 02:00",
   ]],
-  ["each quarter of a fixed hour is skipped on its own", "*/30 2 * * *", SPRING, { dst_gap: "skip" }, [
+  ["each quarter of a fixed hour is skipped separately", "*/30 2 * * *", SPRING, { dst_gap: "skip" }, [
     "03-29 02:00 skipped",
     "03-29 02:30 skipped",
     "03-30 02:00",
@@ -68,7 +69,7 @@ const berlin: [what: string, cron: string, from: string, options: Record<string,
     "10-25 03:00",
   ]],
   [
-    "every two hours counts elapsed time too: nothing moved, nothing left out",
+    "every two hours counts elapsed time, too: nothing moved, nothing left out",
     "0 */2 * * *",
     "2026-03-28T22:30:00Z",
     {},
@@ -109,18 +110,18 @@ const elsewhere: [zone: string, cron: string, from: string, runs: string[]][] = 
   ["Asia/Beirut", "30 23 * * *", "2025-10-25T12:00:00Z", ["10-25 23:30 1st", "10-26 23:30"]],
   ["Asia/Beirut", "0 0 * * *", "2025-10-25T12:00:00Z", ["10-26 00:00", "10-27 00:00"]],
   ["Africa/Cairo", "0 0 * * 5", "2025-04-24T12:00:00Z", ["04-25 01:00 moved", "05-02 00:00"]],
-  // A day that was not: 2011-12-30.
+  // A day that did not exist: 2011-12-30.
   ["Pacific/Apia", "0 9 * * *", "2011-12-29T00:00:00Z", ["12-29 09:00", "12-31 09:00", "01-01 09:00"]],
   ["Pacific/Apia", "0 9 30 12 *", "2011-12-29T00:00:00Z", ["12-31 09:00 moved", "12-30 09:00"]],
   ["Pacific/Apia", "30 23 30 12 *", "2011-12-29T00:00:00Z", ["12-31 23:30 moved", "12-30 23:30"]],
   ["Pacific/Apia", "0 */6 * * *", "2011-12-30T00:00:00Z", ["12-29 18:00", "12-31 00:00"]],
-  // A year of none: Sao Paulo gave up its summer time in 2019.
+  // A year without changes: Sao Paulo abolished its summer time in 2019.
   ["America/Sao_Paulo", "0 0 * * *", "2018-11-03T12:00:00Z", ["11-04 01:00 moved", "11-05 00:00"]],
   ["America/Sao_Paulo", "0 0 * * *", "2026-11-01T12:00:00Z", ["11-02 00:00", "11-03 00:00"]],
   ["UTC", "30 2 * * *", "2026-03-29T00:00:00Z", ["03-29 02:30", "03-30 02:30"]],
 ];
 
-test("dst · half hours, two hours, midnights and a day that was not, by the table", async () => {
+test("dst · half hours, two hours, midnights and a missing day, by the table", async () => {
   for (const [zone, cron, from, expected] of elsewhere) {
     assert.deepEqual(await runs(cron, zone, from, expected.length), expected, `${cron} in ${zone}`);
   }
@@ -182,11 +183,11 @@ const both: [what: string, spec: Record<string, unknown>, from: string, until: s
   }],
 ];
 
-test("preview · says what really fires, moment by moment", async () => {
+test("preview · matches the actual runs, one by one", async () => {
   const { sql } = project();
   for (const [what, spec, from, until, options] of both) {
     await empty(sql);
-    // With catch_up whatever was due fires, so the clock may look seldom.
+    // With catch_up every due occurrence fires, so the ticks may be far apart.
     const settings = { timezone: "Europe/Berlin", misfire: "catch_up", ...options };
     const said = (await preview(sql, spec, from, 100, settings)).map(({ at }) => at)
       .filter((at) => at !== null).filter((at) => Date.parse(at) <= Date.parse(until));
@@ -195,6 +196,6 @@ test("preview · says what really fires, moment by moment", async () => {
     await schedule(sql, "s", spec, settings);
     for (let at = Date.parse(from); at < Date.parse(until); at += 4_800_000) await tickAt(sql, new Date(at));
     await tickAt(sql, until);
-    assert.deepEqual(await fired(sql, "s"), said, what);
+    assert.deepEqual(await firedRuns(sql, "s"), said, what);
   }
 });

@@ -1,8 +1,8 @@
-// Every schedule that must be rejected: code, status, remedy, and nothing stored or changed.
+// Rejected schedules: code, status, remedy, and nothing stored or changed.
 import assert from "node:assert/strict";
 import { ERRORS } from "../../shared/errors.ts";
 import { empty, test, useProject } from "../project.ts";
-import { errorOf, rejected } from "./raises.ts";
+import { assertRejected, errorOf } from "./assert_rejected.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeAll(() => empty(project().sql));
@@ -12,7 +12,7 @@ const every = (interval: unknown) => `'n', 'T', '${JSON.stringify({ interval })}
 const minutely = (options: string) => `'n', 'T', '{"cron": "* * * * *"}', options => '${options}'`;
 const inZone = (timezone: string) => `'n', 'T', '{"cron": "* * * * *"}', timezone => '${timezone}'`;
 
-// What is wrong, the arguments in SQL, the code and, where it is not 400, the status.
+// The fault, the arguments in SQL, the code and, if it is not 400, the status.
 const CALLS: [what: string, args: string, code: string, status?: number][] = [
   ["numbers out of range", cron("99 99 * * *"), "SM_CRON"],
   ["four fields", cron("* * * *"), "SM_CRON"],
@@ -33,7 +33,7 @@ const CALLS: [what: string, args: string, code: string, status?: number][] = [
   ["the sixth Friday", cron("0 0 * * 5#6"), "SM_CRON"],
   ["L in the hours", cron("0 L * * *"), "SM_CRON"],
   ["L alone as a weekday", cron("0 0 * * L"), "SM_CRON"],
-  ["an empty place in a list", cron("0 0 * * ,5L"), "SM_CRON"],
+  ["an empty item in a list", cron("0 0 * * ,5L"), "SM_CRON"],
   ["a fraction", cron("1.5 * * * *"), "SM_CRON"],
   ["a negative number", cron("-5 * * * *"), "SM_CRON"],
   ["1,025 characters", cron("0 ".repeat(512) + "0"), "SM_CRON"],
@@ -42,7 +42,7 @@ const CALLS: [what: string, args: string, code: string, status?: number][] = [
   ["the 31st of February", cron("0 0 31 2 *"), "SM_CRON_NEVER"],
   ["the 31st of short months", cron("0 0 31 4,6,9,11 *"), "SM_CRON_NEVER"],
   [
-    "a time that only a gap has, and gaps are skipped",
+    "a time that exists only in a gap, and gaps are skipped",
     `'n', 'T', '{"cron": "30 2 * 3 0L"}', timezone => 'Europe/Berlin', options => '{"dst_gap": "skip"}'`,
     "SM_CRON_NEVER",
   ],
@@ -54,7 +54,7 @@ const CALLS: [what: string, args: string, code: string, status?: number][] = [
   ["interval 1500.5 ms", every(1500.5), "SM_INTERVAL"],
   ["an interval as text", every("60000"), "SM_INTERVAL"],
   ["an interval of null", every(null), "SM_INTERVAL"],
-  ["an interval nobody can print", `'n', 'T', '{"interval": 1e131071}'`, "SM_INTERVAL"],
+  ["an interval out of the printable range", `'n', 'T', '{"interval": 1e131071}'`, "SM_INTERVAL"],
   ["startAt without a zone", `'n', 'T', '{"interval": 60000, "startAt": "2030-01-01T00:00:00"}'`, "SM_SCHEDULE"],
   ["at without a zone", `'n', 'T', '{"at": "2030-01-01T00:00:00"}'`, "SM_SCHEDULE"],
   ["at in the year 20000", `'n', 'T', '{"at": "20000-01-01T00:00:00Z"}'`, "SM_SCHEDULE"],
@@ -62,7 +62,7 @@ const CALLS: [what: string, args: string, code: string, status?: number][] = [
   ["at tomorrow", `'n', 'T', '{"at": "tomorrow"}'`, "SM_SCHEDULE"],
   ["at as a number", `'n', 'T', '{"at": 1893456000}'`, "SM_SCHEDULE"],
   [
-    "a moment long over whose policy is skip",
+    "a past time with the policy skip",
     `'n', 'T', '{"at": "2001-01-01T00:00:00Z"}', options => '{"misfire": "skip"}'`,
     "SM_SCHEDULE",
   ],
@@ -77,8 +77,8 @@ const CALLS: [what: string, args: string, code: string, status?: number][] = [
   ["an empty zone", inZone(""), "SM_TIMEZONE"],
   ["an abbreviation with a fixed offset", inZone("EST"), "SM_TIMEZONE"],
   ["an abbreviation of summer", inZone("CEST"), "SM_TIMEZONE"],
-  ["a zone of no place", inZone("Europe/Atlantis"), "SM_TIMEZONE"],
-  ["a zone of no place with an offset", inZone("Europe/Atlantis+3"), "SM_TIMEZONE"],
+  ["an unknown zone", inZone("Europe/Atlantis"), "SM_TIMEZONE"],
+  ["an unknown zone with an offset", inZone("Europe/Atlantis+3"), "SM_TIMEZONE"],
   ["a zone of a file", inZone("posix/Europe/Berlin"), "SM_TIMEZONE"],
   ["an offset", inZone("+02:00"), "SM_TIMEZONE"],
   ["max_runs 0", minutely('{"max_runs": 0}'), "SM_SCHEDULE"],
@@ -106,13 +106,13 @@ const CALLS: [what: string, args: string, code: string, status?: number][] = [
   ],
   ["an end in the past", minutely('{"ends_at": "2001-01-01T00:00:00Z"}'), "SM_SCHEDULE"],
   ["an unknown option", minutely('{"jitter": 5}'), "SM_SCHEDULE"],
-  ["an option the bus sets itself", minutely('{"next_run_at": "2030-01-01T00:00:00Z"}'), "SM_SCHEDULE"],
+  ["an option that the bus sets itself", minutely('{"next_run_at": "2030-01-01T00:00:00Z"}'), "SM_SCHEDULE"],
   ["options that are an array", minutely("[]"), "SM_SCHEDULE"],
   ["an empty name", `'', 'T', '{"interval": 60000}'`, "SM_SCHEDULE"],
   ["no name", `null, 'T', '{"interval": 60000}'`, "SM_SCHEDULE"],
   ["a name with a slash", `'a/b', 'T', '{"interval": 60000}'`, "SM_SCHEDULE"],
   ["a name of 129 characters", `repeat('a', 129), 'T', '{"interval": 60000}'`, "SM_SCHEDULE"],
-  ["a name with a line's end", `E'a\\n', 'T', '{"interval": 60000}'`, "SM_SCHEDULE"],
+  ["a name with a line break at its end", `E'a\\n', 'T', '{"interval": 60000}'`, "SM_SCHEDULE"],
   ["a type with a space", `'n', 'Two words', '{"interval": 60000}'`, "SM_TYPE"],
   ["no type", `'n', null, '{"interval": 60000}'`, "SM_TYPE"],
   ["a payload that is an array", `'n', 'T', '{"interval": 60000}', '[]'`, "SM_PAYLOAD_NOT_OBJECT"],
@@ -123,7 +123,7 @@ const CALLS: [what: string, args: string, code: string, status?: number][] = [
     "SM_PAYLOAD_TOO_LARGE",
     413,
   ],
-  ["a number no double holds", `'n', 'T', '{"interval": 60000}', '{"a": 1e400}'`, "SM_NUMBER_RANGE", 422],
+  ["a number that no double can represent", `'n', 'T', '{"interval": 60000}', '{"a": 1e400}'`, "SM_NUMBER_RANGE", 422],
   [
     "a payload of 65 levels",
     `'n', 'T', '{"interval": 60000}', '${'{"abcdef":'.repeat(65)}1${"}".repeat(65)}'`,
@@ -134,7 +134,7 @@ const CALLS: [what: string, args: string, code: string, status?: number][] = [
   ["a malformed queue", minutely('{"queue_name": "A/B"}'), "SM_QUEUE"],
 ];
 
-test("schedule · whatever is malformed is rejected with its code and a remedy, and nothing is stored", async () => {
+test("schedule · malformed input is rejected with its code and a remedy, and nothing is stored", async () => {
   const { sql } = project();
   for (const [what, args, code, status = 400] of CALLS) {
     const error = await errorOf(sql.unsafe(`select messenger_schedule(${args})`)).catch((error) => {
@@ -147,51 +147,54 @@ test("schedule · whatever is malformed is rejected with its code and a remedy, 
   assert.equal((await sql`select from messenger_schedules`).length, 0);
 });
 
-test("schedule · the message names the part that is wrong", async () => {
-  const say = async (args: string) =>
+test("schedule · the error names the wrong part", async () => {
+  const messageOfRejection = async (args: string) =>
     (await errorOf(project().sql.unsafe(`select messenger_schedule(${args})`))).message;
-  assert.match(await say(cron("0 99 * * *")), /^hour "99"/);
-  assert.match(await say(cron("0 0 * foo *")), /^month "FOO"/);
-  assert.match(await say(cron("* * * *")), /^4 fields/);
-  assert.match(await say(cron("@reboot")), /@reboot/);
-  assert.match(await say(cron("5,5 * * * *")), /^minute "5,5" names a value twice/);
-  assert.match(await say(minutely('{"jitter": 5}')), /^unknown option "jitter"/);
-  assert.match(await say(inZone("EST")), /^"EST"/);
+  assert.match(await messageOfRejection(cron("0 99 * * *")), /^hour "99"/);
+  assert.match(await messageOfRejection(cron("0 0 * foo *")), /^month "FOO"/);
+  assert.match(await messageOfRejection(cron("* * * *")), /^4 fields/);
+  assert.match(await messageOfRejection(cron("@reboot")), /@reboot/);
+  assert.match(await messageOfRejection(cron("5,5 * * * *")), /^minute "5,5" names a value twice/);
+  assert.match(await messageOfRejection(minutely('{"jitter": 5}')), /^unknown option "jitter"/);
+  assert.match(await messageOfRejection(inZone("EST")), /^"EST"/);
 });
 
-test("schedule · a NUL is rejected by Postgres while it reads the payload", async () => {
+test("schedule · a NUL is rejected by Postgres when it reads the payload", async () => {
   const error = await errorOf(
     project().sql`select messenger_schedule('n', 'T', '{"interval": 60000}', ${'{"a": "\\u0000"}'}::text::jsonb)`,
   );
   assert.equal(error.code, "22P05");
 });
 
-test("schedule · a rejected save leaves the schedule of that name as it was", async () => {
+test("schedule · a rejected save does not change the schedule of that name", async () => {
   const { sql } = project();
   await sql`select messenger_schedule('kept', 'T', '{"interval": 60000}')`;
   const before = await sql`select * from messenger_schedules`;
-  await rejected(sql`select messenger_schedule('kept', 'T', '{"interval": 1}')`, "SM_INTERVAL");
-  await rejected(sql`select messenger_schedule('kept', 'T', '{"interval": 90000}', '[]')`, "SM_PAYLOAD_NOT_OBJECT");
+  await assertRejected(sql`select messenger_schedule('kept', 'T', '{"interval": 1}')`, "SM_INTERVAL");
+  await assertRejected(
+    sql`select messenger_schedule('kept', 'T', '{"interval": 90000}', '[]')`,
+    "SM_PAYLOAD_NOT_OBJECT",
+  );
   assert.deepEqual(await sql`select * from messenger_schedules`, before);
   await sql`select messenger_unschedule('kept')`;
 });
 
-test("preview · rejects what saving rejects, and a count out of range", async () => {
+test("preview · rejects the same input as saving, and a count out of range", async () => {
   const { sql } = project();
   const preview = (args: string) => sql.unsafe(`select * from messenger_schedule_preview(${args})`);
-  await rejected(preview(`'{"cron": "* * * *"}'`), "SM_CRON");
-  await rejected(preview(`'{"cron": "0 0 31 2 *"}'`), "SM_CRON_NEVER");
-  await rejected(preview(`'{"interval": 5}'`), "SM_INTERVAL");
-  await rejected(preview(`'{"cron": "* * * * *"}', 'EST'`), "SM_TIMEZONE");
-  await rejected(preview(`'{"cron": "* * * * *"}', options => '{"x": 1}'`), "SM_SCHEDULE");
+  await assertRejected(preview(`'{"cron": "* * * *"}'`), "SM_CRON");
+  await assertRejected(preview(`'{"cron": "0 0 31 2 *"}'`), "SM_CRON_NEVER");
+  await assertRejected(preview(`'{"interval": 5}'`), "SM_INTERVAL");
+  await assertRejected(preview(`'{"cron": "* * * * *"}', 'EST'`), "SM_TIMEZONE");
+  await assertRejected(preview(`'{"cron": "* * * * *"}', options => '{"x": 1}'`), "SM_SCHEDULE");
   for (const count of [0, -1, 1001]) {
-    await rejected(preview(`'{"cron": "* * * * *"}', count => ${count}`), "SM_SCHEDULE");
+    await assertRejected(preview(`'{"cron": "* * * * *"}', count => ${count}`), "SM_SCHEDULE");
   }
 });
 
-test("pause, resume · a name that does not exist is rejected; unschedule answers false", async () => {
+test("pause, resume · a missing name is rejected; unschedule returns false", async () => {
   const { sql } = project();
-  await rejected(sql`select messenger_pause_schedule('nobody')`, "SM_NOT_FOUND", 404);
-  await rejected(sql`select messenger_resume_schedule('nobody')`, "SM_NOT_FOUND", 404);
+  await assertRejected(sql`select messenger_pause_schedule('nobody')`, "SM_NOT_FOUND", 404);
+  await assertRejected(sql`select messenger_resume_schedule('nobody')`, "SM_NOT_FOUND", 404);
   assert.deepEqual({ ...(await sql`select messenger_unschedule('nobody') as gone`)[0] }, { gone: false });
 });

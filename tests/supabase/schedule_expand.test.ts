@@ -1,8 +1,9 @@
-// Expansion: an occurrence becomes one message; errors put off one schedule and no other; the clock set back fires nothing twice.
+// Expansion: an occurrence becomes one message; errors delay one schedule and no other; a clock set back fires nothing
+// twice.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
-import { ask, call, claim, settle } from "./bus.ts";
-import { fired, moveTo, schedule, scheduleOf, tickAt } from "./schedule_clock.ts";
+import { call, callValue, claim, settle } from "./bus.ts";
+import { firedRuns, moveTo, schedule, scheduleOf, tickAt } from "./schedule_clock.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(async () => {
@@ -16,7 +17,7 @@ Deno.test.afterEach(async () => {
 
 const minutely = { cron: "* * * * *" };
 
-test("expand · the message carries type, payload and headers, and the ledger names it", async () => {
+test("expand · the message has type, payload and headers, and the ledger names it", async () => {
   const { sql } = project();
   const { id } = await schedule(sql, "m", minutely, {
     payload: { n: 1 },
@@ -55,7 +56,7 @@ test("expand · an interval of a second fires each second, at its own millisecon
   const { created_at } = await schedule(sql, "s", { interval: 1000 });
   const moments = [1, 2, 3, 4, 5].map((n) => new Date(created_at.getTime() + n * 1000));
   for (const moment of moments) assert.equal(await tickAt(sql, moment), 1);
-  assert.deepEqual(await fired(sql, "s"), moments.map((moment) => moment.toISOString()));
+  assert.deepEqual(await firedRuns(sql, "s"), moments.map((moment) => moment.toISOString()));
 });
 
 test("max_runs · counts messages, not minutes", async () => {
@@ -63,30 +64,32 @@ test("max_runs · counts messages, not minutes", async () => {
   await schedule(sql, "m", minutely, { max_runs: 2 });
   await schedule(sql, "all", minutely, { max_runs: 3, misfire: "catch_up" });
   for (const minute of ["10:00", "11:00", "12:00"]) await tickAt(sql, `2027-03-01T12:${minute}Z`);
-  assert.deepEqual(await fired(sql, "m"), ["2027-03-01T12:10:00.000Z", "2027-03-01T12:11:00.000Z"]);
-  assert.deepEqual((await fired(sql, "all")).length, 3);
+  assert.deepEqual(await firedRuns(sql, "m"), ["2027-03-01T12:10:00.000Z", "2027-03-01T12:11:00.000Z"]);
+  assert.deepEqual((await firedRuns(sql, "all")).length, 3);
   for (const name of ["m", "all"]) {
     const row = await scheduleOf(sql, name);
     assert.deepEqual([row.enabled, row.next_run_at], [false, null]);
   }
 });
 
-test("jitter · puts off the message, not the occurrence, by the same for the same occurrence", async () => {
+test("jitter · delays the message, not the occurrence, by the same time for the same occurrence", async () => {
   const { sql } = project();
   const row = await schedule(sql, "m", minutely, { jitter_ms: 50_000, misfire: "catch_up" });
   await tickAt(sql, "2027-03-01T12:20:00.9Z");
   const rows = await sql`
-    select headers ->> 'x-scheduled-for' as due, extract(epoch from scheduled_at) * 1000 as at from messenger_messages order by due`;
+    select headers ->> 'x-scheduled-for' as due, extract(epoch from scheduled_at) * 1000 as at from messenger_messages
+      order by due`;
   const delays = rows.map(({ due, at }) => Number(at) - Date.parse(due));
   assert.equal(rows.length, 20);
   assert.ok(delays.every((delay) => delay >= 0 && delay <= 50_000), `${delays}`);
   assert.ok(new Set(delays).size > 15);
   const [again] = await sql`
-    select messenger.scheduled_message(s, '2027-03-01T12:01:00Z') ->> 'available_at' as at from messenger_schedules s where id = ${row.id}`;
+    select messenger.scheduled_message(s, '2027-03-01T12:01:00Z') ->> 'available_at' as at from messenger_schedules s
+      where id = ${row.id}`;
   assert.equal(Date.parse(again.at), Number(rows[0].at));
 });
 
-test("errors · a schedule whose transport is gone backs off alone, and makes up for it", async () => {
+test("errors · a schedule whose transport is missing backs off alone, and catches up", async () => {
   const { sql } = project();
   await sql`insert into messenger_transports (name, type) values ('other', 'supabase')`;
   await schedule(sql, "broken", minutely, { transport_name: "other" });
@@ -98,15 +101,15 @@ test("errors · a schedule whose transport is gone backs off alone, and makes up
   assert.deepEqual([row.enabled, row.run_count], [true, "0"]);
   assert.equal(row.next_run_at.toISOString().slice(0, 19), "2027-03-01T12:06:00");
   for (const minute of ["02", "03", "04", "05"]) assert.equal(await tickAt(sql, `2027-03-01T12:${minute}:00Z`), 1);
-  assert.equal(await tickAt(sql, "2027-03-01T12:06:10Z"), 1, "it is still broken, and tried again");
+  assert.equal(await tickAt(sql, "2027-03-01T12:06:10Z"), 1, "it is still broken, and retried");
   await sql`insert into messenger_transports (name, type) values ('other', 'supabase')`;
   assert.equal(await tickAt(sql, "2027-03-01T12:11:30Z"), 2);
-  assert.deepEqual(await fired(sql, "broken"), ["2027-03-01T12:11:00.000Z"]);
+  assert.deepEqual(await firedRuns(sql, "broken"), ["2027-03-01T12:11:00.000Z"]);
   assert.equal((await scheduleOf(sql, "broken")).last_error, null);
   assert.equal((await sql`select from messenger.schedule_backoffs`).length, 0);
 });
 
-test("errors · saving a broken schedule again tries what is due at once", async () => {
+test("errors · saving a broken schedule again retries due occurrences at once", async () => {
   const { sql } = project();
   await schedule(sql, "one", { at: "2027-03-01T12:01:00Z" });
   await sql`update messenger_transports set enabled = false where name = 'supabase'`;
@@ -115,29 +118,29 @@ test("errors · saving a broken schedule again tries what is due at once", async
   await sql`update messenger_transports set enabled = true where name = 'supabase'`;
   await schedule(sql, "one", { at: "2027-03-01T12:01:00Z" });
   assert.equal(await tickAt(sql, "2027-03-01T12:02:00Z"), 1);
-  assert.deepEqual(await fired(sql, "one"), ["2027-03-01T12:01:00.000Z"]);
+  assert.deepEqual(await firedRuns(sql, "one"), ["2027-03-01T12:01:00.000Z"]);
 });
 
-test("errors · a row nobody can read, and a message Postgres rejects, harm no other schedule", async () => {
+test("errors · an unreadable row, and a message that Postgres rejects, affect no other schedule", async () => {
   const { sql } = project();
-  for (const name of ["a", "unreadable", "refused", "z"]) await schedule(sql, name, minutely, { payload: { name } });
+  for (const name of ["a", "unreadable", "rejected", "z"]) await schedule(sql, name, minutely, { payload: { name } });
   await sql`update messenger_schedules set schedule_config = '{"cron": "nonsense"}' where name = 'unreadable'`;
   await sql.unsafe(`
     create function public.no_such_thing() returns trigger language plpgsql as $$ begin raise 'not this one'; end $$;
     create trigger no_such_thing before insert on messenger_messages for each row
-    when (new.body ->> 'name' = 'refused') execute function public.no_such_thing()`);
+    when (new.body ->> 'name' = 'rejected') execute function public.no_such_thing()`);
   try {
     assert.equal(await tickAt(sql, "2027-03-01T12:01:00Z"), 2);
   } finally {
     await sql`drop function public.no_such_thing cascade`;
   }
   assert.match((await scheduleOf(sql, "unreadable")).last_error, /cron expression is not understood/);
-  assert.equal((await scheduleOf(sql, "refused")).last_error, "not this one");
+  assert.equal((await scheduleOf(sql, "rejected")).last_error, "not this one");
   assert.equal(await tickAt(sql, "2027-03-01T12:02:00Z"), 2);
-  assert.equal(await tickAt(sql, "2027-03-01T12:06:30Z"), 3, "the rejected one has come back by itself");
+  assert.equal(await tickAt(sql, "2027-03-01T12:06:30Z"), 3, "the rejected one has recovered by itself");
 });
 
-test("clock · set back: nothing fires twice, not even after saving again, nor when the ledger has forgotten", async () => {
+test("clock · set back: nothing fires twice, not after saving again, nor after a pruning", async () => {
   const { sql } = project();
   await schedule(sql, "m", minutely);
   await tickAt(sql, "2027-03-01T12:01:00Z");
@@ -149,7 +152,7 @@ test("clock · set back: nothing fires twice, not even after saving again, nor w
   assert.equal(await tickAt(sql, "2027-03-01T12:03:00Z"), 1);
 });
 
-test("clock · even where a row is moved back by hand, the ledger lets nothing fire twice", async () => {
+test("clock · the ledger lets nothing fire twice, even if a row is moved back manually", async () => {
   const { sql } = project();
   await schedule(sql, "m", minutely);
   await tickAt(sql, "2027-03-01T12:01:00Z");
@@ -169,7 +172,7 @@ test("expand · a tick stores about 10,000 messages at most, the next one the re
   assert.equal((await sql`select (messenger_tick() ->> 'expanded')::int >= 1000 as rest`)[0].rest, true);
 });
 
-test("errors · a trigger that swallows the message counts as an error, not as a run", async () => {
+test("errors · a trigger that drops the message counts as an error, not as a run", async () => {
   const { sql } = project();
   await schedule(sql, "m", minutely);
   await sql.unsafe(`
@@ -185,17 +188,18 @@ test("errors · a trigger that swallows the message counts as an error, not as a
   assert.equal((await sql`select from messenger.occurrences`).length, 0);
 });
 
-test("prune · the ledger keeps a week, and longer what overlap asks for or could still fire", async () => {
+test("prune · the ledger keeps a week, and occurrences that overlap needs or that could fire", async () => {
   const { sql } = project();
   await schedule(sql, "done", minutely, { max_runs: 1 });
-  await schedule(sql, "waits", minutely, { max_runs: 1, queue_name: "asleep" });
+  await schedule(sql, "waits", minutely, { max_runs: 1, queue_name: "paused" });
   await schedule(sql, "back", minutely, { max_runs: 1 });
   await tickAt(sql, "2027-03-01T12:01:00Z");
   const rows = await claim(sql, { queues: ["default"] });
   await settle(sql, rows.map(({ id, fence }) => ({ id, fence, outcome: "completed" })));
   await sql`update messenger_schedules set next_run_at = '2027-03-01T12:01:00Z' where name = 'back'`;
   const ledger = async () =>
-    (await sql`select s.name from messenger.occurrences o join messenger_schedules s on s.id = o.schedule_id order by 1`)
+    (await sql`select s.name from messenger.occurrences o join messenger_schedules s on s.id = o.schedule_id
+      order by 1`)
       .map(({ name }) => name);
   await tickAt(sql, "2027-03-08T12:00:00Z");
   assert.deepEqual(await ledger(), ["back", "done", "waits"]);
@@ -209,6 +213,6 @@ test("expand · a schedule of a paused queue fires, its message waits", async ()
   await call(sql, "messenger_pause", { transport: "supabase", queue: "default" });
   assert.equal(await tickAt(sql, "2027-03-01T12:01:00Z"), 1);
   assert.equal((await claim(sql)).length, 0);
-  await ask(sql, "messenger_resume", { transport: "supabase", queue: "default" });
+  await callValue(sql, "messenger_resume", { transport: "supabase", queue: "default" });
   assert.equal((await claim(sql)).length, 1);
 });

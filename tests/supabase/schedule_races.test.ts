@@ -1,31 +1,32 @@
-// Many ticks, one schedule: one message an occurrence, whoever ticks, dies or saves meanwhile.
+// Many ticks, one schedule: one message per occurrence, with any session that ticks, is killed or saves meanwhile.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
-import { ask } from "./bus.ts";
-import { fired, moveTo, schedule, scheduleOf } from "./schedule_clock.ts";
-import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
+import { callValue } from "./bus.ts";
+import { firedRuns, moveTo, schedule, scheduleOf } from "./schedule_clock.ts";
+import { limitLockWaits, pidOf, untilBlocked } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
-Deno.test.beforeAll(() => limitWaiting(project().sql));
+Deno.test.beforeAll(() => limitLockWaits(project().sql));
 Deno.test.beforeEach(async () => {
   await empty(project().sql);
   await moveTo(project().sql, "2027-03-01T12:00:00.5Z");
 });
 
 const minutely = { cron: "* * * * *" };
-const expanded = async (sql: ReturnType<typeof session>) => (await ask(sql, "messenger_tick")).expanded;
+const expanded = async (sql: ReturnType<typeof session>) => (await callValue(sql, "messenger_tick")).expanded;
 
-test("race · ten ticks at once over 1,000 schedules make 1,000 messages", async () => {
+test("race · ten concurrent ticks over 1,000 schedules make 1,000 messages", async () => {
   const { sql } = project();
   await sql`select messenger_schedule('s' || n, 'Greeting', '{"cron": "* * * * *"}') from generate_series(1, 1000) n`;
   await moveTo(sql, "2027-03-01T12:01:00Z");
   const sessions = Array.from({ length: 10 }, () => session(project()));
   try {
     const counts = await Promise.all(sessions.map(expanded));
-    for (let n = 0; n < 20; n++) counts.push(await expanded(sessions[0])); // a tick whose time is over leaves the rest
+    for (let n = 0; n < 20; n++) counts.push(await expanded(sessions[0])); // a tick without time left skips the rest
     assert.equal(counts.reduce((sum, count) => sum + count, 0), 1000);
     const [row] = await sql`
-      select count(*)::int as messages, count(distinct headers ->> 'x-schedule')::int as schedules from messenger_messages`;
+      select count(*)::int as messages, count(distinct headers ->> 'x-schedule')::int as schedules
+        from messenger_messages`;
     assert.deepEqual({ ...row }, { messages: 1000, schedules: 1000 });
     assert.equal((await sql`select from messenger.occurrences`).length, 1000);
     const broken = await sql`select invariant from messenger_audit() where violations > 0`;
@@ -35,7 +36,7 @@ test("race · ten ticks at once over 1,000 schedules make 1,000 messages", async
   }
 });
 
-test("race · while one tick has a schedule the other passes it by; rolled back, nothing is lost", async () => {
+test("race · while one tick has locked a schedule the other skips it; rolled back, nothing is lost", async () => {
   const { sql } = project();
   await schedule(sql, "m", minutely);
   await moveTo(sql, "2027-03-01T12:01:00Z");
@@ -47,7 +48,7 @@ test("race · while one tick has a schedule the other passes it by; rolled back,
   await first`rollback`;
   assert.equal(await expanded(second), 1);
   assert.equal(await expanded(first), 0);
-  assert.deepEqual(await fired(sql, "m"), ["2027-03-01T12:01:00.000Z"]);
+  assert.deepEqual(await firedRuns(sql, "m"), ["2027-03-01T12:01:00.000Z"]);
 });
 
 test("race · a tick killed between expansion and commit loses nothing and doubles nothing", async () => {
@@ -62,16 +63,16 @@ test("race · a tick killed between expansion and commit loses nothing and doubl
   await doomed`select`.catch(() => {});
   await using next = session(project());
   assert.equal(await expanded(next), 1);
-  assert.equal((await fired(sql, "m")).length, 1);
+  assert.equal((await firedRuns(sql, "m")).length, 1);
   assert.equal((await scheduleOf(sql, "m")).run_count, "1");
 });
 
-test("race · saving, pausing and removing wait for the tick that has the schedule", async () => {
+test("race · saving, pausing and removing wait for the tick that has locked the schedule", async () => {
   const { sql } = project();
   const changes: [name: string, change: (sql: ReturnType<typeof session>) => Promise<unknown>][] = [
     ["saved", (sql) => schedule(sql, "saved", minutely)],
-    ["paused", (sql) => ask(sql, "messenger_pause_schedule", { name: "paused" })],
-    ["removed", (sql) => ask(sql, "messenger_unschedule", { name: "removed" })],
+    ["paused", (sql) => callValue(sql, "messenger_pause_schedule", { name: "paused" })],
+    ["removed", (sql) => callValue(sql, "messenger_unschedule", { name: "removed" })],
   ];
   for (const [name] of changes) await schedule(sql, name, minutely);
   await moveTo(sql, "2027-03-01T12:01:00Z");
@@ -88,7 +89,7 @@ test("race · saving, pausing and removing wait for the tick that has the schedu
     }
     await clock`commit`;
     await Promise.all(waiting);
-    for (const [name] of changes) assert.equal((await fired(sql, name)).length, 1, name);
+    for (const [name] of changes) assert.equal((await firedRuns(sql, name)).length, 1, name);
     const saved = await scheduleOf(sql, "saved");
     assert.deepEqual([saved.next_run_at.toISOString(), saved.run_count], ["2027-03-01T12:02:00.000Z", "1"]);
     assert.equal((await scheduleOf(sql, "paused")).enabled, false);
@@ -112,11 +113,11 @@ test("race · of two that save a new name, the second waits and changes the firs
   assert.deepEqual([row.id, row.schedule_config, row.enabled], [id, { cron: "0 * * * *" }, false]);
 });
 
-test("race · replacing does not wait for a worker that is taking the message", async () => {
+test("race · replacing does not wait for a worker that is claiming the message", async () => {
   const { sql } = project();
   await schedule(sql, "m", minutely, { overlap: "replace" });
   await moveTo(sql, "2027-03-01T12:01:00Z");
-  await ask(sql, "messenger_tick");
+  await callValue(sql, "messenger_tick");
   await moveTo(sql, "2027-03-01T12:02:00Z");
   await using worker = session(project());
   await worker`begin`;

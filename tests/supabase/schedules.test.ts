@@ -1,10 +1,11 @@
-// Saving schedules: what a row says, what saving again changes, pausing, resuming, removing, and when each kind runs next.
+// Saving schedules: the fields of a row, the effect of saving again, pausing, resuming, removing, and the next run of
+// each kind.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, call, messageOf } from "./bus.ts";
-import { fired, moveTo, preview, schedule, scheduleOf, tickAt } from "./schedule_clock.ts";
-import { rejected } from "./raises.ts";
+import { call, callValue, messageOf } from "./bus.ts";
+import { firedRuns, moveTo, preview, schedule, scheduleOf, tickAt } from "./schedule_clock.ts";
+import { assertRejected } from "./assert_rejected.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(async () => {
@@ -12,7 +13,7 @@ Deno.test.beforeEach(async () => {
   await moveTo(project().sql, "2027-03-01T12:00:00.5Z");
 });
 
-test("schedule · the row says what was asked and when it runs next", async () => {
+test("schedule · the row has the definition and the next run", async () => {
   const { sql } = project();
   const row = await schedule(sql, "report", { cron: "0 9 * * mon-fri" }, {
     timezone: "Europe/Berlin",
@@ -102,7 +103,7 @@ test("interval · counts from startAt, starts_at or the creation, and does not d
   assert.ok(later.next_run_at > new Date("2027-03-01T15:33:21Z"));
 });
 
-test("once · fires once, at its moment or as soon as it is saved too late, and disables itself", async () => {
+test("once · fires once, at its time or as soon as it is saved too late, and disables itself", async () => {
   const { sql } = project();
   await schedule(sql, "soon", { at: "2027-03-01T12:05:00Z" });
   await schedule(sql, "late", { at: "2027-03-01T11:00:00Z" });
@@ -113,77 +114,77 @@ test("once · fires once, at its moment or as soon as it is saved too late, and 
     const row = await scheduleOf(sql, name);
     assert.deepEqual([row.enabled, row.next_run_at, row.run_count], [false, null, "1"]);
   }
-  assert.deepEqual(await fired(sql, "late"), ["2027-03-01T11:00:00.000Z"]);
+  assert.deepEqual(await firedRuns(sql, "late"), ["2027-03-01T11:00:00.000Z"]);
   await schedule(sql, "late", { at: "2027-03-01T11:00:00Z" });
-  assert.equal(await tickAt(sql, "2027-03-02T12:06:00Z"), 0, "saving again what is over does not begin it again");
+  assert.equal(await tickAt(sql, "2027-03-02T12:06:00Z"), 0, "saving an expired one again does not start it again");
 });
 
-test("schedule · saving the same again keeps what is due, paused or over; another definition starts from now", async () => {
+test("schedule · saving the same again changes nothing; another definition starts from now", async () => {
   const { sql } = project();
   await schedule(sql, "m", { cron: "* * * * *" });
   await moveTo(sql, "2027-03-01T12:07:30Z");
   const again = await schedule(sql, "m", { cron: "* * * * *" }, { payload: { n: 2 } });
   assert.equal(again.next_run_at.toISOString(), "2027-03-01T12:01:00.000Z");
-  await ask(sql, "messenger_pause_schedule", { name: "m" });
+  await callValue(sql, "messenger_pause_schedule", { name: "m" });
   assert.equal((await schedule(sql, "m", { cron: "* * * * *" })).enabled, false);
   assert.equal((await schedule(sql, "m", { cron: "* * * * *" }, { enabled: true })).enabled, true);
   const changed = await schedule(sql, "m", { cron: "0 * * * *" });
   assert.equal(changed.next_run_at.toISOString(), "2027-03-01T13:00:00.000Z");
   assert.equal(changed.id, again.id);
-  assert.equal((await schedule(sql, "asleep", { cron: "* * * * *" }, { enabled: false })).enabled, false);
+  assert.equal((await schedule(sql, "disabled", { cron: "* * * * *" }, { enabled: false })).enabled, false);
 });
 
-test("schedule · between starts_at and ends_at, both included, then it is over", async () => {
+test("schedule · between starts_at and ends_at, both included, then it has expired", async () => {
   const { sql } = project();
   const bounds = { starts_at: "2027-03-01T12:03:00Z", ends_at: "2027-03-01T12:04:00Z" };
   const row = await schedule(sql, "m", { cron: "* * * * *" }, bounds);
   assert.equal(row.next_run_at.toISOString(), "2027-03-01T12:03:00.000Z");
   for (const minute of [1, 2, 3, 4, 5]) await tickAt(sql, `2027-03-01T12:0${minute}:00Z`);
-  assert.deepEqual(await fired(sql, "m"), ["2027-03-01T12:03:00.000Z", "2027-03-01T12:04:00.000Z"]);
+  assert.deepEqual(await firedRuns(sql, "m"), ["2027-03-01T12:03:00.000Z", "2027-03-01T12:04:00.000Z"]);
   assert.equal((await scheduleOf(sql, "m")).enabled, false);
 });
 
-test("pause · what was due meanwhile is over; resuming waits for the next, a single moment is not lost", async () => {
+test("pause · occurrences meanwhile are lost; a schedule that runs once keeps its run", async () => {
   const { sql } = project();
   await schedule(sql, "m", { cron: "* * * * *" });
   await schedule(sql, "one", { at: "2027-03-01T12:02:00Z" });
   for (const name of ["m", "one"]) {
-    assert.equal(await ask(sql, "messenger_pause_schedule", { name }), true);
-    assert.equal(await ask(sql, "messenger_pause_schedule", { name }), false);
+    assert.equal(await callValue(sql, "messenger_pause_schedule", { name }), true);
+    assert.equal(await callValue(sql, "messenger_pause_schedule", { name }), false);
   }
   assert.equal(await tickAt(sql, "2027-03-01T12:10:30Z"), 0);
   for (const name of ["m", "one"]) {
-    assert.equal(await ask(sql, "messenger_resume_schedule", { name }), true);
-    assert.equal(await ask(sql, "messenger_resume_schedule", { name }), false);
+    assert.equal(await callValue(sql, "messenger_resume_schedule", { name }), true);
+    assert.equal(await callValue(sql, "messenger_resume_schedule", { name }), false);
   }
   assert.equal((await scheduleOf(sql, "m")).next_run_at.toISOString(), "2027-03-01T12:11:00.000Z");
   assert.equal(await tickAt(sql, "2027-03-01T12:10:31Z"), 1);
-  assert.deepEqual(await fired(sql, "one"), ["2027-03-01T12:02:00.000Z"]);
-  assert.equal(await ask(sql, "messenger_resume_schedule", { name: "one" }), false, "it is over");
+  assert.deepEqual(await firedRuns(sql, "one"), ["2027-03-01T12:02:00.000Z"]);
+  assert.equal(await callValue(sql, "messenger_resume_schedule", { name: "one" }), false, "it is over");
 });
 
-test("unschedule · nothing more fires, what is stored stays", async () => {
+test("unschedule · nothing more fires, stored messages stay", async () => {
   const { sql } = project();
   await schedule(sql, "m", { cron: "* * * * *" });
   await tickAt(sql, "2027-03-01T12:01:00Z");
-  assert.equal(await ask(sql, "messenger_unschedule", { name: "m" }), true);
-  assert.equal(await ask(sql, "messenger_unschedule", { name: "m" }), false);
+  assert.equal(await callValue(sql, "messenger_unschedule", { name: "m" }), true);
+  assert.equal(await callValue(sql, "messenger_unschedule", { name: "m" }), false);
   assert.equal(await tickAt(sql, "2027-03-01T12:05:00Z"), 0);
-  assert.equal((await fired(sql, "m")).length, 1);
+  assert.equal((await firedRuns(sql, "m")).length, 1);
 });
 
-test("unschedule · a name that is taken again has occurrences of its own, and the audit agrees", async () => {
+test("unschedule · a name that is used again has its own occurrences, and the audit agrees", async () => {
   const { sql } = project();
   for (let round = 0; round < 2; round++) {
     await schedule(sql, "again", { at: "2027-03-01T12:01:00Z" });
     assert.equal(await tickAt(sql, "2027-03-01T12:01:00Z"), 1);
-    await ask(sql, "messenger_unschedule", { name: "again" });
+    await callValue(sql, "messenger_unschedule", { name: "again" });
   }
-  assert.equal((await fired(sql, "again")).length, 2);
+  assert.equal((await firedRuns(sql, "again")).length, 2);
   assert.equal((await sql`select from messenger_audit() where violations > 0`).length, 0);
 });
 
-test("preview · answers count rows from a moment on, within bounds and max_runs", async () => {
+test("preview · returns count rows from a time on, within limits and max_runs", async () => {
   const { sql } = project();
   const at = async (...args: Parameters<typeof preview>) => (await preview(...args)).map(({ at }) => at);
   assert.deepEqual(await at(sql, { cron: "0 0 1 * *" }, "2027-01-01T00:00:00Z", 2), [
@@ -205,11 +206,11 @@ test("preview · answers count rows from a moment on, within bounds and max_runs
   assert.equal((await sql`select from messenger_schedules`).length, 0);
 });
 
-test("schedule · another's max_runs that is reached already is rejected when the schedule changes", async () => {
+test("schedule · a changed max_runs that is already reached is rejected", async () => {
   const { sql } = project();
   await schedule(sql, "m", { cron: "* * * * *" }, { max_runs: 1 });
   await tickAt(sql, "2027-03-01T12:01:00Z");
   assert.equal((await scheduleOf(sql, "m")).enabled, false);
-  await rejected(schedule(sql, "m", { cron: "0 * * * *" }, { max_runs: 1 }), "SM_SCHEDULE");
+  await assertRejected(schedule(sql, "m", { cron: "0 * * * *" }, { max_runs: 1 }), "SM_SCHEDULE");
   assert.equal((await schedule(sql, "m", { cron: "* * * * *" }, { max_runs: 2 })).enabled, true);
 });

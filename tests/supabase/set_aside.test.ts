@@ -1,26 +1,38 @@
-// Rows that a tick cannot write, because the project forbids it or a value does not fit: they are set aside, and everything else goes on.
+// Rows that a tick cannot write, because the project rejects it or a value does not fit: they are set aside, and
+// everything else continues.
 import assert from "node:assert/strict";
 import type { Sql } from "postgres";
 import { empty, session, test, useProject } from "../project.ts";
-import { ask, call, claim, dispatch, dispatchMany, held, messageOf, type Row, setClock, settle } from "./bus.ts";
-import { forbidding, makeForbid, setAside, unhurrySteps } from "./set_aside.ts";
-import { limitWaiting } from "./until_blocked.ts";
+import {
+  call,
+  callValue,
+  claim,
+  dispatch,
+  dispatchAndClaim,
+  dispatchMany,
+  messageOf,
+  type Row,
+  setClock,
+  settle,
+} from "./bus.ts";
+import { makeForbidTrigger, setAside, unlimitStepTime, withForbiddenWrites } from "./set_aside.ts";
+import { limitLockWaits } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeAll(async () => {
   const { sql } = project();
-  await limitWaiting(sql);
-  await makeForbid(sql);
-  await unhurrySteps(sql);
+  await limitLockWaits(sql);
+  await makeForbidTrigger(sql);
+  await unlimitStepTime(sql);
 });
 Deno.test.beforeEach(() => empty(project().sql));
 
-const tick = (sql = project().sql) => ask(sql, "messenger_tick");
+const tick = (sql = project().sql) => callValue(sql, "messenger_tick");
 const check = async (): Promise<Row> =>
-  (await ask(project().sql, "messenger_health")).checks.find((check: Row) => check.name === "set_aside");
+  (await callValue(project().sql, "messenger_health")).checks.find((check: Row) => check.name === "set_aside");
 const aside = () => setAside(project().sql);
 
-/** Ticks until nothing is left to be done, as far as the count says. */
+/** Ticks until nothing is left to do by this count. */
 async function tickUntil(left: () => Promise<number>, wanted: number): Promise<void> {
   for (let n = 0; n < 30 && await left() > wanted; n++) await tick();
   assert.equal(await left(), wanted);
@@ -36,7 +48,7 @@ async function finished(count: number, fields: Record<string, unknown> = {}): Pr
 
 const stored = async () => (await project().sql`select from messenger_messages`).length;
 
-/** Lets a table of the project refer to messages while the work lasts, and gives it a session of the project's own. */
+/** Lets a table of the project refer to messages during the work, and passes it a session of the project. */
 async function withOrders(reference: string, work: (shop: Sql) => Promise<void>): Promise<void> {
   const { sql } = project();
   await sql.unsafe(`create table public.orders (message_id uuid references public.messenger_messages ${reference})`);
@@ -48,7 +60,7 @@ async function withOrders(reference: string, work: (shop: Sql) => Promise<void>)
   }
 }
 
-test("foreign key · a message that a table of the project refers to stays, the thousand around it are pruned", async () => {
+test("foreign key · a message that a project's table refers to stays, a thousand others are pruned", async () => {
   const { sql } = project();
   const ids = await finished(1000);
   const kept = ids[617];
@@ -73,12 +85,12 @@ test("foreign key · a message that a table of the project refers to stays, the 
     assert.equal((await sql`select sum(message_count)::int as sum from messenger.pruned`)[0].sum, 999);
 
     await tick();
-    assert.equal((await aside())[0].attempts, 1, "not tried again at once");
+    assert.equal((await aside())[0].attempts, 1, "not retried at once");
     await setClock(sql, "8 days 2 minutes");
     await tick();
     assert.equal((await aside())[0].attempts, 2);
     const [{ wait }] = await sql`select retry_at - at = interval '2 minutes' as wait from messenger.set_aside`;
-    assert.ok(wait, "each time it waits twice as long");
+    assert.ok(wait, "each wait is twice as long");
     await sql`delete from public.orders`;
     await setClock(sql, "8 days 5 minutes");
     await tick();
@@ -87,7 +99,7 @@ test("foreign key · a message that a table of the project refers to stays, the 
   });
 });
 
-test("foreign key · one that is deferred, and one whose row is just being inserted, harm nobody else", async () => {
+test("foreign key · a deferred one, and one whose row is being inserted, do not affect other messages", async () => {
   const { sql } = project();
   const ids = await finished(30);
   await withOrders("deferrable initially deferred", async (shop) => {
@@ -97,14 +109,14 @@ test("foreign key · one that is deferred, and one whose row is just being inser
     await shop`insert into public.orders values (${ids[7]})`;
     await setClock(sql, "8 days");
     await tickUntil(stored, 2);
-    assert.deepEqual((await aside()).map(({ key }) => key.id), [ids[3]], "what is locked is passed over");
+    assert.deepEqual((await aside()).map(({ key }) => key.id), [ids[3]], "locked rows are skipped");
     await shop`rollback`;
     await tick();
     assert.equal(await stored(), 1);
   });
 });
 
-test("foreign key · a locked row of the project's that refers to a message is not waited for", async () => {
+test("foreign key · a locked row of the project that refers to a message is not waited for", async () => {
   const { sql } = project();
   const ids = await finished(30);
   await withOrders("on delete set null", async (shop) => {
@@ -121,36 +133,40 @@ test("foreign key · a locked row of the project's that refers to a message is n
   });
 });
 
-test("trigger · a dead letter, a key and an occurrence that may not be deleted stay alone", async () => {
+test("trigger · a dead letter, a key and an occurrence that cannot be deleted stay, others do not", async () => {
   const { sql } = project();
   const dead = await dispatchMany(sql, 20, { max_retries: 0 });
   const rows = await claim(sql, { batch: 20 });
   await settle(sql, rows.map(({ id, fence }) => ({ id, fence, outcome: "failed", error: "e" })));
   await call(sql, "messenger_discard_failed", { filter: {} });
   await sql`
-    insert into messenger.idempotency_keys (scope, key, message_id, message_type, fingerprint, transport_name, queue_name, expires_at)
-    select 'service', 'key ' || n, gen_random_uuid(), 'Greeting', '', 'supabase', 'default', messenger.now() from generate_series(1, 20) n`;
-  await sql`insert into messenger.occurrences select gen_random_uuid(), messenger.now() - n * interval '1 hour', gen_random_uuid() from generate_series(1, 20) n`;
+    insert into messenger.idempotency_keys (scope, key, message_id, message_type, fingerprint, transport_name,
+      queue_name, expires_at)
+    select 'service', 'key ' || n, gen_random_uuid(), 'Greeting', '', 'supabase', 'default', messenger.now()
+      from generate_series(1, 20) n`;
+  await sql`insert into messenger.occurrences select gen_random_uuid(), messenger.now() - n * interval '1 hour',
+    gen_random_uuid() from generate_series(1, 20) n`;
   const [{ kept }] = await sql`select message_id as kept from messenger.occurrences limit 1`;
   await setClock(sql, "31 days");
   const left = async () =>
-    (await sql`select ((select count(*) from messenger_failed_messages) + (select count(*) from messenger.idempotency_keys)
+    (await sql`select ((select count(*) from messenger_failed_messages) + (select count(*)
+      from messenger.idempotency_keys)
       + (select count(*) from messenger.occurrences))::int as left`)[0].left;
-  await forbidding(
+  await withForbiddenWrites(
     project().sql,
     "delete",
     "messenger_failed_messages",
     "message_id",
     dead[4],
     () =>
-      forbidding(
+      withForbiddenWrites(
         project().sql,
         "delete",
         "messenger.idempotency_keys",
         "key",
         "key 9",
         () =>
-          forbidding(project().sql, "delete", "messenger.occurrences", "message_id", kept, async () => {
+          withForbiddenWrites(project().sql, "delete", "messenger.occurrences", "message_id", kept, async () => {
             await tickUntil(left, 3);
             const steps = (await aside()).map(({ step }) => step).sort();
             assert.deepEqual(steps, ["prune_dead_letters", "prune_keys", "prune_occurrences"]);
@@ -163,12 +179,12 @@ test("trigger · a dead letter, a key and an occurrence that may not be deleted 
   assert.deepEqual([await left(), await aside()], [0, []]);
 });
 
-test("trigger · a lost message that may not be updated keeps no other from being rescued", async () => {
+test("trigger · a lost message that cannot be updated does not block the rescue of others", async () => {
   const { sql } = project();
   const ids = await dispatchMany(sql, 200);
   await claim(sql, { batch: 200 });
   await setClock(sql, "61 seconds");
-  await forbidding(project().sql, "update", "messenger_messages", "id", ids[150], async () => {
+  await withForbiddenWrites(project().sql, "update", "messenger_messages", "id", ids[150], async () => {
     let rescued = 0;
     for (let n = 0; n < 5; n++) rescued += (await tick()).rescued;
     assert.equal(rescued, 199);
@@ -185,7 +201,7 @@ test("trigger · a lost message that may not be updated keeps no other from bein
   );
 });
 
-test("trigger · one that is deferred and forbids to update a lost message costs this one alone, within one tick", async () => {
+test("trigger · a deferred one that rejects one update affects this message alone, within a tick", async () => {
   const { sql } = project();
   const ids = await dispatchMany(sql, 5);
   await claim(sql);
@@ -203,12 +219,12 @@ test("trigger · one that is deferred and forbids to update a lost message costs
   }
 });
 
-test("ordering key · one whose first message may not be updated keeps no other key waiting", async () => {
+test("ordering key · one whose first message cannot be updated blocks no other key", async () => {
   const { sql } = project();
   const ids = [];
   for (const key of ["a", "b", "c"]) ids.push((await dispatch(sql, { ordering_key: key })).id);
   await sql`update messenger_messages set available_at = 'infinity'`;
-  await forbidding(project().sql, "update", "messenger_messages", "ordering_key", "b", async () => {
+  await withForbiddenWrites(project().sql, "update", "messenger_messages", "ordering_key", "b", async () => {
     for (let n = 0; n < 3; n++) await tick();
     const rows = await sql`select ordering_key, available_at = 'infinity' as waits from messenger_messages order by 1`;
     assert.deepEqual(rows.map(({ waits }) => waits), [false, true, false]);
@@ -219,17 +235,17 @@ test("ordering key · one whose first message may not be updated keeps no other 
   assert.equal((await sql`select from messenger_messages where available_at = 'infinity'`).length, 0);
 });
 
-test("replay · one that may not be updated keeps no other from being watched", async () => {
+test("replay · one that cannot be updated does not block the others", async () => {
   const { sql } = project();
   for (const type of ["First", "Second"]) {
-    const { id, fence } = await held(sql, { type });
+    const { id, fence } = await dispatchAndClaim(sql, { type });
     await settle(sql, [{ id, fence, outcome: "failed", error: "e", retryable: false }]);
     await call(sql, "messenger_retry_failed", { filter: { type }, per_second: 1 });
     const [again] = await claim(sql);
     await settle(sql, [{ id, fence: again.fence, outcome: "completed" }]);
   }
   const [first] = await sql`select id from messenger.replays order by id`;
-  await forbidding(project().sql, "update", "messenger.replays", "id", first.id, async () => {
+  await withForbiddenWrites(project().sql, "update", "messenger.replays", "id", first.id, async () => {
     await setClock(sql, "1 minute");
     await tick();
     const rows = await sql`select completed from messenger.replays order by id`;
@@ -238,12 +254,13 @@ test("replay · one that may not be updated keeps no other from being watched", 
   });
 });
 
-test("retry · a row that is gone, or that is no longer to be written, is forgotten", async () => {
+test("retry · a row that is gone, or need not be written any more, is dropped from the record", async () => {
   const { sql } = project();
   const [gone, kept] = await dispatchMany(sql, 2);
   await sql`
     insert into messenger.set_aside (step, object, row_id, error, sqlstate, at, retry_at)
-    select 'prune_messages', 'public.messenger_messages', jsonb_build_object('id', id), 'e', 'P0001', messenger.now(), messenger.now()
+    select 'prune_messages', 'public.messenger_messages', jsonb_build_object('id', id), 'e', 'P0001', messenger.now(),
+      messenger.now()
     from unnest(${[gone, kept]}::uuid[]) id`;
   await sql`delete from messenger_messages where id = ${gone}`;
   await setClock(sql, "1 minute");
@@ -254,12 +271,13 @@ test("retry · a row that is gone, or that is no longer to be written, is forgot
   assert.deepEqual(await aside(), []);
 });
 
-test("full disk · what is no fault of a row fails the step, and no row is set aside", async () => {
+test("full disk · an error that no row has caused fails the step, and no row is set aside", async () => {
   const { sql } = project();
   await finished(20);
   await setClock(sql, "8 days");
   await sql.unsafe(`
-    create function public.no_space() returns trigger language plpgsql as $$ begin raise sqlstate '53100' using message = 'no space left'; end $$;
+    create function public.no_space() returns trigger
+      language plpgsql as $$ begin raise sqlstate '53100' using message = 'no space left'; end $$;
     create trigger no_space before delete on messenger_messages for each row execute function public.no_space()`);
   try {
     assert.deepEqual((await tick()).errors, { prune_messages: "no space left" });

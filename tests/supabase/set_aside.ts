@@ -1,9 +1,9 @@
-// Rows that a project forbids to write, and what the ticker has set aside.
+// Rows whose writes a project rejects, and the record of rows set aside.
 import type { Sql } from "postgres";
 import type { Row } from "./bus.ts";
 
-/** Makes the trigger function that forbids. */
-export async function makeForbid(sql: Sql): Promise<void> {
+/** Creates the trigger function that rejects. */
+export async function makeForbidTrigger(sql: Sql): Promise<void> {
   await sql.unsafe(`
     create function public.forbid() returns trigger language plpgsql as $$
     begin
@@ -14,8 +14,10 @@ export async function makeForbid(sql: Sql): Promise<void> {
     end $$`);
 }
 
-/** Runs the work while a trigger of the project forbids to delete, or to update, the row with this value in this column. */
-export async function forbidding(
+/**
+ * Runs the work while a trigger of the project rejects deletes, or updates, of the row with this value in this column.
+ */
+export async function withForbiddenWrites(
   sql: Sql,
   what: "delete" | "update",
   table: string,
@@ -24,7 +26,8 @@ export async function forbidding(
   work: () => Promise<void>,
 ): Promise<void> {
   await sql.unsafe(
-    `create trigger forbid before ${what} on ${table} for each row execute function public.forbid('${column}', '${value}')`,
+    `create trigger forbid before ${what} on ${table} for each row
+      execute function public.forbid('${column}', '${value}')`,
   );
   try {
     await work();
@@ -40,10 +43,11 @@ export async function setAside(sql: Sql): Promise<Row[]> {
 }
 
 /** Lets each step of a tick take the time it needs, so that a slow machine leaves nothing to the next tick. */
-export async function unhurrySteps(sql: Sql): Promise<void> {
+export async function unlimitStepTime(sql: Sql): Promise<void> {
   await sql.unsafe(`
     alter function messenger.run_step(text, timestamptz, int, timestamptz) rename to hurried_step;
-    create function messenger.run_step(step text, at timestamptz, batch int, ends_at timestamptz) returns jsonb language plpgsql as $$
+    create function messenger.run_step(step text, at timestamptz, batch int, ends_at timestamptz) returns jsonb
+      language plpgsql as $$
     begin
       return messenger.hurried_step(step, at, batch, 'infinity');
     end $$`);
@@ -53,7 +57,8 @@ export async function unhurrySteps(sql: Sql): Promise<void> {
 export async function withBrokenSteps(sql: Sql, steps: readonly string[], work: () => Promise<void>): Promise<void> {
   await sql.unsafe(`
     alter function messenger.run_step(text, timestamptz, int, timestamptz) rename to sound_step;
-    create function messenger.run_step(step text, at timestamptz, batch int, ends_at timestamptz) returns jsonb language plpgsql as $$
+    create function messenger.run_step(step text, at timestamptz, batch int, ends_at timestamptz) returns jsonb
+      language plpgsql as $$
     begin
       if step = any ('{${steps}}') then
         raise exception 'broken on purpose';

@@ -1,9 +1,9 @@
-// messenger_settle: every outcome and what it leaves behind; what is rejected.
+// messenger_settle: the effects of every outcome, and rejected input.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { claim, deadLetterOf, dispatch, dispatchMany, held, messageOf, setClock, settle } from "./bus.ts";
-import { errorOf, rejected } from "./raises.ts";
+import { claim, deadLetterOf, dispatch, dispatchAndClaim, dispatchMany, messageOf, setClock, settle } from "./bus.ts";
+import { assertRejected, errorOf } from "./assert_rejected.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
@@ -12,7 +12,7 @@ const one = async (outcome: Record<string, unknown>) => (await settle(project().
 
 test("completed · the message is finished with its result and without a lease", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   assert.deepEqual(await one({ id, fence, outcome: "completed", result: { sent: 3 } }), {
     id,
     outcome: "completed",
@@ -32,7 +32,7 @@ test("completed · the message is finished with its result and without a lease",
 
 test("completed · service_role may settle", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   const outcomes = [{ id, fence, outcome: "failed", error: "e", retryable: false }];
   const [reply] = await asRole(sql, "service_role", (tx) => settle(tx, outcomes));
   assert.equal(reply.outcome, "dead");
@@ -40,7 +40,7 @@ test("completed · service_role may settle", async () => {
 
 test("failed · the message is pending again after its wait, with its error and one delivery used", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   const reply = await one({
     id,
     fence,
@@ -73,7 +73,7 @@ test("failed · the message is pending again after its wait, with its error and 
 
 test("failed · without a duration it is the time since the claim", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await setClock(sql, "7 seconds");
   await one({ id, fence, outcome: "failed", error: "e" });
   const [{ duration_ms }] = await sql`select duration_ms::int from messenger.attempts`;
@@ -82,7 +82,7 @@ test("failed · without a duration it is the time since the claim", async () => 
 
 test("failed · for good, the message is a dead letter with its attempts", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql, { max_retries: 9, payload: { a: 1 } });
+  const { id, fence } = await dispatchAndClaim(sql, { max_retries: 9, payload: { a: 1 } });
   assert.deepEqual(
     await one({
       id,
@@ -124,7 +124,7 @@ test("failed · for good, the message is a dead letter with its attempts", async
   ]]);
 });
 
-test("failed · max_retries n are n + 1 deliveries, then the dead letter holds them all", async () => {
+test("failed · max_retries n allows n + 1 deliveries, then the dead letter has all their errors", async () => {
   const { sql } = project();
   for (const max_retries of [0, 1, 3]) {
     const { id } = await dispatch(sql, { max_retries });
@@ -157,7 +157,7 @@ test("failed · of many deliveries the dead letter keeps the last twenty", async
 
 test("snoozed · the message waits without using up a retry", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql, { max_retries: 0 });
+  const { id, fence } = await dispatchAndClaim(sql, { max_retries: 0 });
   const reply = await one({ id, fence, outcome: "snoozed", delay_ms: 60_000 });
   const row = await messageOf(sql, id);
   assert.deepEqual([reply.outcome, reply.available_at, row.status, row.retry_count], [
@@ -171,7 +171,7 @@ test("snoozed · the message waits without using up a retry", async () => {
   assert.equal((await claim(sql))[0].fence, "2");
 });
 
-test("released · the message is back in its old place as if never claimed", async () => {
+test("released · the message is back at its old position as if never claimed", async () => {
   const { sql } = project();
   const [a, b] = await dispatchMany(sql, 2);
   const before = await messageOf(sql, a);
@@ -205,22 +205,22 @@ test("retention 0 · a completed message is deleted, counted, and then unknown",
   assert.deepEqual(again.toSorted(), ["already", "unknown", "unknown", "unknown"]);
 });
 
-test("retention 0 · a failed message and its dead letter stay, and earlier attempts go with a completed one", async () => {
+test("retention 0 · a failed message and its dead letter stay, attempts of a completed one go", async () => {
   const { sql } = project();
   await sql`update messenger_transports set config = '{"retention": "0"}' where name = 'supabase'`;
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await one({ id, fence, outcome: "failed", error: "e", delay_ms: 0 });
   const [second] = await claim(sql);
   await one({ id, fence: second.fence, outcome: "completed" });
   assert.equal((await sql`select from messenger.attempts`).length, 0);
-  const dead = await held(sql, { max_retries: 0 });
+  const dead = await dispatchAndClaim(sql, { max_retries: 0 });
   await one({ id: dead.id, fence: dead.fence, outcome: "failed", error: "e" });
   assert.equal((await messageOf(sql, dead.id)).status, "failed");
 });
 
-test("bad input · is rejected whole: nothing is settled", async () => {
+test("bad input · is rejected as a whole: nothing is settled", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   const good = JSON.stringify({ id, fence, outcome: "completed" });
   const bad: [string, string, number?][] = [
     ["null", "SM_OUTCOME"],
@@ -235,9 +235,9 @@ test("bad input · is rejected whole: nothing is settled", async () => {
     [`[${Array(1001).fill(good)}]`, "SM_BATCH_TOO_LARGE", 413],
   ];
   for (const [outcomes, code, status] of bad) {
-    await rejected(sql.unsafe(`select * from messenger_settle('${outcomes}')`), code, status);
+    await assertRejected(sql.unsafe(`select * from messenger_settle('${outcomes}')`), code, status);
   }
-  await rejected(sql`select * from messenger_settle(null)`, "SM_OUTCOME");
+  await assertRejected(sql`select * from messenger_settle(null)`, "SM_OUTCOME");
   const garbled = sql.unsafe(
     `select * from messenger_settle('[${good}, {"id": "x", "fence": 1, "outcome": "completed"}]')`,
   );

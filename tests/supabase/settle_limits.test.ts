@@ -1,34 +1,35 @@
-// What a outcome may weigh and when its message comes back: results, error texts, error classes, delays by policy.
+// Sizes of outcomes and delays of retries: results, error texts, error classes, delays by policy.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
-import { call, claim, dispatch, dispatchMany, held, messageOf, secondsUntil, settle } from "./bus.ts";
+import { call, claim, dispatch, dispatchAndClaim, dispatchMany, messageOf, secondsUntil, settle } from "./bus.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
 
 async function fail(fields: Record<string, unknown>, dispatched: Record<string, unknown> = {}) {
   const { sql } = project();
-  const { id, fence } = await held(sql, dispatched);
+  const { id, fence } = await dispatchAndClaim(sql, dispatched);
   await settle(sql, [{ id, fence, outcome: "failed", error: "e", ...fields }]);
   return await messageOf(sql, id);
 }
 
 async function complete(result: string) {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await sql.unsafe(
-    `select * from messenger_settle(jsonb_build_array(jsonb_build_object('id', '${id}', 'fence', ${fence}, 'outcome', 'completed', 'result', ${result})))`,
+    `select * from messenger_settle(jsonb_build_array(jsonb_build_object('id', '${id}', 'fence', ${fence}, 'outcome',
+      'completed', 'result', ${result})))`,
   );
   return (await messageOf(sql, id)).result;
 }
 
-test("result · any JSON is kept, null is none", async () => {
+test("result · any JSON is stored, null is none", async () => {
   assert.deepEqual(await complete(`'[1, {"a": null}]'::jsonb`), [1, { a: null }]);
   assert.equal(await complete(`'"text"'::jsonb`), "text");
   assert.equal(await complete("'null'::jsonb"), null);
 });
 
-test("result · of 64 KB is kept, a byte more is replaced by a marker that says its size", async () => {
+test("result · of 64 KB is stored, a byte more is replaced by a marker with its size", async () => {
   assert.equal((await complete("to_jsonb(repeat('x', 65534))")).length, 65534);
   assert.deepEqual(await complete("to_jsonb(repeat('x', 65535))"), {
     symphony_dropped: "larger than 64 KB",
@@ -36,7 +37,7 @@ test("result · of 64 KB is kept, a byte more is replaced by a marker that says 
   });
 });
 
-test("result · a number no double holds is replaced by a marker, before anything prints it", async () => {
+test("result · a number that no double can represent is replaced by a marker, before it is printed", async () => {
   assert.deepEqual(await complete(`'{"n": 1e131071}'::jsonb`), {
     symphony_dropped: "a number outside the range of a double",
   });
@@ -53,21 +54,21 @@ test("error · is cut to 8 KB, between characters", async () => {
   assert(longest <= 8192 && longest > 8170, `${longest}`);
 });
 
-test("error · of exactly 8 KB is whole, of 1 MB is taken", async () => {
+test("error · a text of exactly 8 KB is kept whole, one of 1 MB is accepted", async () => {
   assert.equal((await fail({ error: "x".repeat(8192) })).last_error.length, 8192);
   assert.equal((await fail({ error: "x".repeat(1_000_000) })).last_error.length, 8192);
 });
 
-test("error · mixed widths are cut to as much as fits", async () => {
+test("error · mixed widths are cut to the largest fitting prefix", async () => {
   const { last_error } = await fail({ error: "💥".repeat(1000) + "x".repeat(9000) });
   assert.equal(new TextEncoder().encode(last_error).length, 8192);
 });
 
-test("error · none given is said so", async () => {
+test("error · a missing text is stored as such", async () => {
   for (const error of [null, undefined]) assert.equal((await fail({ error })).last_error, "no error text was given");
 });
 
-test("class · reserved ones are stored as the handler's own, none is Error", async () => {
+test("class · reserved ones are stored as the handler's own, a missing one is Error", async () => {
   for (const name of ["Expired", "Cancelled", "Discarded", "LeaseExpired"]) {
     assert.equal((await fail({ error_class: name })).error_class, `Handler${name}`);
   }
@@ -151,7 +152,7 @@ test("delay · delay_ms overrides the policy, to the millisecond and to zero", a
   assert(await secondsUntil(sql, (await fail({ delay_ms: 0 })).available_at) <= 0);
 });
 
-test("delay · one out of bounds is taken to its bound, one that is no number is none; no other outcome is lost", async () => {
+test("delay · one out of range is set to its limit, an invalid one ignored; no outcome is lost", async () => {
   const { sql } = project();
   const cases: [delay: string, least: number, most: number][] = [
     ["-5", -1, 0],
@@ -167,8 +168,8 @@ test("delay · one out of bounds is taken to its bound, one that is no number is
   ];
   for (const outcome of ["failed", "snoozed"]) {
     for (const [delay, least, most] of cases) {
-      const { id, fence } = await held(sql);
-      const other = await held(sql);
+      const { id, fence } = await dispatchAndClaim(sql);
+      const other = await dispatchAndClaim(sql);
       const outcomes = `[{"id": "${id}", "fence": ${fence}, "outcome": "${outcome}", "delay_ms": ${delay}},
         {"id": "${other.id}", "fence": ${other.fence}, "outcome": "completed"}]`;
       const rows = await sql`select * from messenger_settle(${outcomes}::text::jsonb)`;
@@ -189,7 +190,7 @@ test("delay · one out of bounds is taken to its bound, one that is no number is
   }
 });
 
-test("duration · one out of bounds is taken to its bound, one that is no number is measured; the outcome counts", async () => {
+test("duration · one out of range is set to its limit, an invalid one measured; the outcome counts", async () => {
   const { sql } = project();
   const cases: [duration: string, least: number, most: number][] = [
     ["-5", 0, 0],
@@ -202,8 +203,8 @@ test("duration · one out of bounds is taken to its bound, one that is no number
     ['"long"', 0, 10_000],
   ];
   for (const [duration, least, most] of cases) {
-    const failed = await held(sql);
-    const done = await held(sql);
+    const failed = await dispatchAndClaim(sql);
+    const done = await dispatchAndClaim(sql);
     const outcomes =
       `[{"id": "${failed.id}", "fence": ${failed.fence}, "outcome": "failed", "duration_ms": ${duration}},
       {"id": "${done.id}", "fence": ${done.fence}, "outcome": "completed", "duration_ms": ${duration}}]`;
@@ -228,7 +229,7 @@ test("race · two settles in opposite order do not deadlock", async () => {
   }
 });
 
-test("race · a settle passes over a row that is locked, records the others, and is sent again for it", async () => {
+test("race · a settle skips a locked row, records the others, and is repeated for that row", async () => {
   await using holder = session(project());
   const [a, b] = await dispatchMany(project().sql, 2);
   const rows = await claim(project().sql);
@@ -242,10 +243,10 @@ test("race · a settle passes over a row that is locked, records the others, and
   assert.deepEqual((await settle(project().sql, outcomes)).map(({ outcome }) => outcome), ["completed", "already"]);
 });
 
-test("race · of a completion and a take-over one wins, and the other is told", async () => {
+test("race · of a completion and a claim of the lost lease one succeeds, and the other is rejected", async () => {
   await using worker = session(project());
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await sql`select messenger.set_clock('61 seconds')`;
   await worker`begin`;
   assert.equal((await settle(worker, [{ id, fence, outcome: "completed" }]))[0].outcome, "completed");

@@ -1,7 +1,8 @@
-// The answers of messenger_settle: only the current fence counts, a repeated outcome is told so, a late one changes nothing.
+// The results of messenger_settle: only the current fence counts, a repeated outcome is recognised, a late one changes
+// nothing.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
-import { call, claim, dispatch, dispatchMany, held, messageOf, setClock, settle } from "./bus.ts";
+import { call, claim, dispatch, dispatchAndClaim, dispatchMany, messageOf, setClock, settle } from "./bus.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
@@ -9,7 +10,7 @@ Deno.test.beforeEach(() => empty(project().sql));
 const one = async (outcome: Record<string, unknown>) => (await settle(project().sql, [outcome]))[0];
 const snapshot = async () => [...await project().sql`select * from messenger_messages order by id`];
 
-test("answers · in the order of the outcomes, each for itself", async () => {
+test("results · in the order of the outcomes, each separately", async () => {
   const { sql } = project();
   const ids = await dispatchMany(sql, 4);
   const rows = await claim(sql);
@@ -36,7 +37,7 @@ test("answers · in the order of the outcomes, each for itself", async () => {
   ]);
 });
 
-test("answers · the same outcome again is already, and changes nothing", async () => {
+test("results · the same outcome again is already recorded, and changes nothing", async () => {
   const { sql } = project();
   const [a, b, c] = await dispatchMany(sql, 3, { max_retries: 1 });
   const fences = Object.fromEntries((await claim(sql)).map(({ id, fence }) => [id, fence]));
@@ -56,9 +57,9 @@ test("answers · the same outcome again is already, and changes nothing", async 
   assert.equal((await sql`select from messenger_failed_messages`).length, 1);
 });
 
-test("answers · another outcome on a settled delivery is stale, and changes nothing", async () => {
+test("results · another outcome on a settled delivery is stale, and changes nothing", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await one({ id, fence, outcome: "completed" });
   const before = await snapshot();
   for (const outcome of ["failed", "snoozed", "released"]) {
@@ -67,9 +68,9 @@ test("answers · another outcome on a settled delivery is stale, and changes not
   assert.deepEqual(await snapshot(), before);
 });
 
-test("answers · a wrong, older, newer or missing fence is stale for every outcome", async () => {
+test("results · a wrong, older, newer or missing fence is stale for every outcome", async () => {
   const { sql } = project();
-  const { id } = await held(sql);
+  const { id } = await dispatchAndClaim(sql);
   await setClock(sql, "61 seconds");
   await claim(sql, { worker: "bob" });
   const before = await snapshot();
@@ -81,7 +82,7 @@ test("answers · a wrong, older, newer or missing fence is stale for every outco
   assert.deepEqual(await snapshot(), before);
 });
 
-test("answers · a outcome on a message never claimed is stale", async () => {
+test("results · an outcome on a message never claimed is stale", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql);
   for (const outcome of ["completed", "failed", "snoozed", "released"]) {
@@ -116,7 +117,7 @@ test("duplicates · of two outcomes on one delivery in one call the first counts
 
 test("late · a completion after the lease was taken over is stale", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await setClock(sql, "61 seconds");
   const [taken] = await claim(sql, { worker: "bob" });
   assert.equal((await one({ id, fence, outcome: "completed" })).outcome, "stale");
@@ -124,17 +125,17 @@ test("late · a completion after the lease was taken over is stale", async () =>
   assert.equal((await one({ id, fence, outcome: "completed" })).outcome, "stale");
 });
 
-test("late · a lease that lapsed but was not taken over can still be completed", async () => {
+test("late · a lease that expired but was not taken over can still be completed", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await setClock(sql, "10 minutes");
   assert.equal((await one({ id, fence, outcome: "completed" })).outcome, "completed");
   assert.equal((await messageOf(sql, id)).retry_count, 0);
 });
 
-test("late · a outcome after the clock rescued the message is stale, and the message goes on", async () => {
+test("late · an outcome after the ticker rescued the message is stale, and the message continues", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await setClock(sql, "61 seconds");
   await call(sql, "messenger_tick");
   const before = await snapshot();
@@ -144,9 +145,9 @@ test("late · a outcome after the clock rescued the message is stale, and the me
   assert.deepEqual(await snapshot(), before);
 });
 
-test("late · a failure of a message moved to the dead letters for its lost lease is stale and never resurrects it", async () => {
+test("late · a failure of a message that is a dead letter for its lost lease is stale", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql, { max_retries: 0 });
+  const { id, fence } = await dispatchAndClaim(sql, { max_retries: 0 });
   await setClock(sql, "61 seconds");
   await claim(sql);
   const before = await snapshot();
@@ -156,9 +157,9 @@ test("late · a failure of a message moved to the dead letters for its lost leas
   assert.deepEqual(await snapshot(), before);
 });
 
-test("late · a failure whose reply was lost is already, also when the message was claimed again since", async () => {
+test("late · a failure whose reply was lost is 'already', also after another claim", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await one({ id, fence, outcome: "failed", error: "e", delay_ms: 0 });
   const [second] = await claim(sql, { worker: "bob" });
   const before = await snapshot();

@@ -1,12 +1,13 @@
-// Wake-ups that transactions share: one sends it, the others go on. Nothing sends them here, so they are counted where pg_net queues them.
+// Wake-ups that transactions share: one sends it, the others continue. Nothing sends requests here, so they are counted
+// in pg_net's queue.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { call, dispatch } from "./bus.ts";
-import { limitWaiting } from "./until_blocked.ts";
+import { limitLockWaits } from "./until_blocked.ts";
 
 const project = useProject();
 
-Deno.test.beforeAll(() => limitWaiting(project().sql));
+Deno.test.beforeAll(() => limitLockWaits(project().sql));
 Deno.test.beforeEach(async () => {
   const { sql } = project();
   await empty(sql);
@@ -17,12 +18,13 @@ Deno.test.beforeEach(async () => {
 
 const sent = async () => (await project().sql`select from net.http_request_queue`).length;
 
-/** The rows by which transactions share a wake-up are made by the tick, when it first wakes a worker for a queue. */
+/** The tick creates the rows by which transactions share a wake-up when it first wakes a worker for a queue. */
 const wokenBefore = (...queues: string[]) =>
   project()
-    .sql`select messenger.make_wakeup_locks(array_fill('supabase'::text, array[${queues.length}::int]), ${queues}, messenger.now())`;
+    .sql`select messenger.make_wakeup_locks(array_fill('supabase'::text, array[${queues.length}::int]), ${queues},
+      messenger.now())`;
 
-test("wake-up · while another transaction sends one for the queue, a dispatch sends none and does not wait", async () => {
+test("wake-up · while another transaction sends one for the queue, a dispatch sends none", async () => {
   await using first = session(project());
   const { sql } = project();
   await wokenBefore("default", "another");
@@ -36,7 +38,7 @@ test("wake-up · while another transaction sends one for the queue, a dispatch s
   assert.equal(await sent(), 2);
 });
 
-test("wake-up · for a queue that no tick has woken yet, each transaction sends its own and none waits", async () => {
+test("wake-up · for a queue without a wake-up by a tick, each transaction sends its own and none waits", async () => {
   await using first = session(project());
   const { sql } = project();
   await first`begin`;
@@ -47,7 +49,7 @@ test("wake-up · for a queue that no tick has woken yet, each transaction sends 
   assert.equal(await sent(), 2);
 });
 
-test("wake-up · a lock that any role can take keeps none from being sent", async () => {
+test("wake-up · a lock that any role can take blocks no wake-up", async () => {
   await using anybody = session(project());
   const { sql } = project();
   await wokenBefore("default");

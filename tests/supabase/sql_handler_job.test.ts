@@ -1,17 +1,18 @@
-// The job symphony-handlers: claims before it runs, so that a handler which hangs or ends its backend is counted and stops nobody else.
+// The job symphony-handlers claims before it runs, so a handler that hangs or ends its backend is counted and stops no
+// other.
 import assert from "node:assert/strict";
 import { eventually } from "../eventually.ts";
 import { empty, session, test, useProject } from "../project.ts";
-import { ask, call, deadLetterOf, dispatch, dispatchMany, messageOf, type Row, setClock } from "./bus.ts";
+import { call, callValue, deadLetterOf, dispatch, dispatchMany, messageOf, type Row, setClock } from "./bus.ts";
 import { effects, makeEffects } from "./effects.ts";
-import { closeGate, startHandlerJob, untilStatus } from "./handler_job.ts";
-import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
+import { holdHandlers, startHandlerJob, untilStatus } from "./handler_job.ts";
+import { limitLockWaits, pidOf, untilBlocked } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
 
 Deno.test.beforeAll(async () => {
   const { sql } = project();
-  await limitWaiting(sql);
+  await limitLockWaits(sql);
   await makeEffects(sql);
   await sql.unsafe(`
     create table public.parents (id int primary key);
@@ -64,10 +65,10 @@ const runner = async (): Promise<Row> =>
   (await project().sql`select * from messenger.sql_runners where message_id is not null`)[0];
 const overdue = () =>
   project().sql`update messenger.sql_runners set deadline = clock_timestamp() where message_id is not null`;
-/** The part of a tick that looks after running handlers. */
+/** The part of a tick that cancels overdue handlers. */
 const cancelOverdue = (sql = project().sql) => sql`select messenger.cancel_overdue_handlers()`;
 
-test("job · works off a backlog without pausing, each message in two transactions, one worker in all", async () => {
+test("job · handles a backlog without pausing, each message in two transactions, one worker in all", async () => {
   const { sql } = project();
   await setHandler("Ship", "take_effect");
   const ids = await dispatchMany(sql, 60, { type: "Ship" });
@@ -86,7 +87,7 @@ test("job · a claim is committed before its handler runs, with the lease and de
   await register("Wait", { timeout_ms: 90_000 });
   await setHandler("Wait", "wait_at_gate");
   const { id } = await dispatch(sql, { type: "Wait" });
-  await using gate = await closeGate(project());
+  await using gate = await holdHandlers(project());
   await using job = await startHandlerJob(project());
   await untilBlocked(sql, job.pid);
   const message = await messageOf(sql, id);
@@ -134,14 +135,14 @@ test("backend lost · is counted by the lease, ends as a dead letter, and no oth
   assert.deepEqual(await effects(sql), [{ delivery: 1 }, { delivery: 2 }]);
 });
 
-test("timeout · a handler that hangs is cancelled, counts as a failed delivery, and its backend goes on", async () => {
+test("timeout · a hanging handler is cancelled, counts as a failed delivery, and its backend continues", async () => {
   const { sql } = project();
   await register("Wait", { timeout_ms: 1_500, retry: { max_retries: 0 } });
   await setHandler("Wait", "wait_at_gate");
   await setHandler("Ship", "take_effect");
   const { id } = await dispatch(sql, { type: "Wait", priority: 10 });
   const ship = await dispatch(sql, { type: "Ship" });
-  await using _gate = await closeGate(project());
+  await using _gate = await holdHandlers(project());
   await using job = await startHandlerJob(project());
   await untilBlocked(sql, job.pid);
   await cancelOverdue();
@@ -162,7 +163,7 @@ test("timeout · a handler that ignores the cancel loses its backend ten seconds
   const { sql } = project();
   await setHandler("Deaf", "ignore_cancel");
   await dispatch(sql, { type: "Deaf" });
-  await using _gate = await closeGate(project());
+  await using _gate = await holdHandlers(project());
   await using job = await startHandlerJob(project());
   await untilBlocked(sql, job.pid);
   await overdue();
@@ -175,33 +176,34 @@ test("timeout · a handler that ignores the cancel loses its backend ten seconds
   await assert.rejects(job.ended);
 });
 
-test("timeout · a backend that has got the process id of a lost runner is not cancelled", async () => {
+test("timeout · a backend with the process id of a lost runner is not cancelled", async () => {
   const { sql } = project();
-  await using _gate = await closeGate(project());
+  await using _gate = await holdHandlers(project());
   await using innocent = session(project());
   const pid = await pidOf(innocent);
   const waiting = innocent`select pg_advisory_xact_lock(4713)`.execute();
   await untilBlocked(sql, pid);
   await sql`
     insert into messenger.sql_runners (pid, backend_start, message_id, message_type, deadline)
-    select pid, backend_start - interval '1 minute', gen_random_uuid(), 'Ship', clock_timestamp() - interval '1 minute' from pg_stat_activity where pid = ${pid}`;
+    select pid, backend_start - interval '1 minute', gen_random_uuid(), 'Ship', clock_timestamp() - interval '1 minute'
+      from pg_stat_activity where pid = ${pid}`;
   await cancelOverdue();
   assert.equal((await sql`select from messenger.sql_runners`).length, 0, "it is forgotten");
   await _gate.open();
   await waiting;
 });
 
-test("timeout · a cancel that comes as the handler ends meets this handler, never the next", async () => {
+test("timeout · a cancel that arrives as the handler ends affects this handler, never the next", async () => {
   const { sql } = project();
   await setHandler("Wait", "wait_at_gate");
   await setHandler("Ship", "take_effect");
   const { id } = await dispatch(sql, { type: "Wait", max_retries: 0, priority: 10 });
   const ship = await dispatch(sql, { type: "Ship" });
-  await using gate = await closeGate(project());
+  await using gate = await holdHandlers(project());
   await using ticker = session(project());
   await using job = await startHandlerJob(project());
   await untilBlocked(sql, job.pid);
-  // The ticker has the row, and its signal is still to come; meanwhile the handler returns.
+  // The ticker has locked the row, and its signal is still to come; meanwhile the handler returns.
   await ticker`begin`;
   await ticker`select from messenger.sql_runners for update`;
   await gate.open();
@@ -214,13 +216,14 @@ test("timeout · a cancel that comes as the handler ends meets this handler, nev
   await ticker`commit`;
   await untilStatus(sql, ship.id, "completed");
   assert.equal((await messageOf(sql, id)).status, "failed");
-  assert.deepEqual(await effects(sql), [{}], "the effect of the cancelled one is undone");
+  assert.deepEqual(await effects(sql), [{}], "the effect of the cancelled one is rolled back");
 });
 
-test("statement_timeout · that strikes a handler costs it no retry, and does not strike again", async () => {
+test("statement_timeout · that cancels a handler uses no retry, and does not cancel it again", async () => {
   const { sql } = project();
   await sql.unsafe(`
-    create or replace function public.take_long(args jsonb) returns jsonb language plpgsql as $$ begin perform pg_sleep(2.5); return '{}'; end $$`);
+    create or replace function public.take_long(args jsonb) returns jsonb
+      language plpgsql as $$ begin perform pg_sleep(2.5); return '{}'; end $$`);
   await setHandler("Long", "take_long");
   const { id } = await dispatch(sql, { type: "Long" });
   await using _job = await startHandlerJob(project(), { statement_timeout: "2200ms" });
@@ -229,7 +232,7 @@ test("statement_timeout · that strikes a handler costs it no retry, and does no
   assert.deepEqual([fence, retry_count], ["2", 0]);
 });
 
-test("constraints · a deferred one that a handler violates fails that delivery alone, in the job and in a tick", async () => {
+test("constraints · a deferred one that a handler violates fails that delivery alone", async () => {
   const { sql } = project();
   await setHandler("Child", "child_first");
   for (const run of ["job", "tick"]) {
@@ -239,7 +242,7 @@ test("constraints · a deferred one that a handler violates fails that delivery 
       ids.push((await dispatch(sql, { type: "Child", payload, max_retries: 0 })).id);
     }
     if (run === "tick") {
-      assert.equal((await ask(sql, "messenger_tick")).errors, undefined);
+      assert.equal((await callValue(sql, "messenger_tick")).errors, undefined);
     } else {
       await using _job = await startHandlerJob(project());
       await untilStatus(sql, ids[2], "completed");
@@ -251,11 +254,12 @@ test("constraints · a deferred one that a handler violates fails that delivery 
   }
 });
 
-test("constraints · a deferred one on messages that the completion violates fails the delivery too", async () => {
+test("constraints · a deferred one on messages that the completion violates fails the delivery, too", async () => {
   const { sql } = project();
   await setHandler("Ship", "take_effect");
   await sql.unsafe(`
-    create function public.no_result() returns trigger language plpgsql as $$ begin raise exception 'no results here'; end $$;
+    create function public.no_result() returns trigger
+      language plpgsql as $$ begin raise exception 'no results here'; end $$;
     create constraint trigger no_result after update on messenger_messages deferrable initially deferred
     for each row when (new.result is not null) execute function public.no_result()`);
   try {
@@ -268,12 +272,12 @@ test("constraints · a deferred one on messages that the completion violates fai
   }
 });
 
-test("tick · runs handlers itself where no backend of the job is at work, and leaves them to it where one is", async () => {
+test("tick · runs handlers itself if no backend of the job runs, and leaves them to it otherwise", async () => {
   const { sql } = project();
   await setHandler("Wait", "wait_at_gate");
   await setHandler("Ship", "take_effect");
   await dispatch(sql, { type: "Wait", priority: 10 });
-  await using gate = await closeGate(project());
+  await using gate = await holdHandlers(project());
   {
     await using job = await startHandlerJob(project());
     await untilBlocked(sql, job.pid);
@@ -285,6 +289,6 @@ test("tick · runs handlers itself where no backend of the job is at work, and l
   }
   await sql`update messenger.sql_runners set backend_start = now() - interval '1 day'`;
   const { id } = await dispatch(sql, { type: "Ship" });
-  await ask(sql, "messenger_tick");
+  await callValue(sql, "messenger_tick");
   assert.equal((await messageOf(sql, id)).status, "completed");
 });

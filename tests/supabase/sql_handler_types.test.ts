@@ -1,10 +1,10 @@
-// Which types SQL handlers take, who may name them, and that nobody is woken for them.
+// The types of SQL handlers, the right to name them, and that they cause no wake-ups.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, call, claim, dispatch, dispatchMany, messageOf, type Row, setClock } from "./bus.ts";
+import { call, callValue, claim, dispatch, dispatchMany, messageOf, type Row, setClock } from "./bus.ts";
 import { effects, makeEffects } from "./effects.ts";
-import { errorOf, rejected } from "./raises.ts";
+import { assertRejected, errorOf } from "./assert_rejected.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeAll(() => makeEffects(project().sql));
@@ -13,13 +13,13 @@ Deno.test.beforeEach(async () => {
   await project().sql`truncate public.effects`;
 });
 
-const tick = () => ask(project().sql, "messenger_tick");
+const tick = () => callValue(project().sql, "messenger_tick");
 
 async function setHandler(type: string, name: string | null): Promise<void> {
   await project().sql`select messenger.set_sql_handler(${type}, ${name})`;
 }
 
-test("types · only those with a handler are taken, aliases too; the others stay for their workers", async () => {
+test("types · only those with a handler are claimed, aliases too; the others stay for their workers", async () => {
   const { sql } = project();
   await call(sql, "messenger_register", { types: [{ type: "Ship", aliases: ["OldShip"] }] });
   await setHandler("Ship", "take_effect");
@@ -32,10 +32,10 @@ test("types · only those with a handler are taken, aliases too; the others stay
   ]);
   await call(sql, "messenger_register", { types: [{ type: "Ship" }] });
   const [{ sql_handler }] = await sql`select sql_handler from messenger.message_types where type = 'Ship'`;
-  assert.equal(sql_handler, "public.take_effect", "registering from code does not take the handler away");
+  assert.equal(sql_handler, "public.take_effect", "registering from code does not remove the handler");
 });
 
-test("types · a worker that names its types leaves them alone; one that names none takes what it gets", async () => {
+test("types · a worker that announces types does not get them; one that announces none does", async () => {
   const { sql } = project();
   await setHandler("Ship", "take_effect");
   const { id } = await dispatch(sql, { type: "Ship" });
@@ -77,10 +77,10 @@ test("set_sql_handler · for postgres only, like the column; services may neithe
 
 test("set_sql_handler · a bad type or name is rejected when it is set, and nothing is stored", async () => {
   const { sql } = project();
-  await rejected(setHandler("9 types", "take_effect"), "SM_TYPE");
-  await rejected(setHandler("Ship", "no_such_function"), "SM_NOT_FOUND", 404);
-  await rejected(setHandler("Ship", "take_effect(jsonb)"), "SM_NOT_FOUND", 404);
-  await rejected(setHandler("Ship", "messenger.cap_size"), "SM_FIELD_FORBIDDEN", 403);
+  await assertRejected(setHandler("9 types", "take_effect"), "SM_TYPE");
+  await assertRejected(setHandler("Ship", "no_such_function"), "SM_NOT_FOUND", 404);
+  await assertRejected(setHandler("Ship", "take_effect(jsonb)"), "SM_NOT_FOUND", 404);
+  await assertRejected(setHandler("Ship", "messenger.cap_size"), "SM_FIELD_FORBIDDEN", 403);
   await sql.unsafe("grant create on schema public to service_role");
   await asRole(
     sql,
@@ -88,7 +88,7 @@ test("set_sql_handler · a bad type or name is rejected when it is set, and noth
     (tx) =>
       tx.unsafe("create function public.of_a_service(jsonb) returns jsonb language sql as $$ select '1'::jsonb $$"),
   );
-  assert.match(await rejected(setHandler("Ship", "of_a_service"), "SM_FIELD_FORBIDDEN", 403), /owner/);
+  assert.match(await assertRejected(setHandler("Ship", "of_a_service"), "SM_FIELD_FORBIDDEN", 403), /owner/);
   for (const name of ["take_effect", "public.take_effect(", "a b.c", "", "public.x; select 1"]) {
     const written = sql`insert into messenger.message_types (type, sql_handler) values ('Ship', ${name})`;
     assert.equal((await errorOf(written)).code, "23514", name);
@@ -100,10 +100,11 @@ test("set_sql_handler · a bad type or name is rejected when it is set, and noth
   assert.equal(sql_handler, null);
 });
 
-test("set_sql_handler · a function that goes away leaves its messages waiting, and health says so", async () => {
+test("set_sql_handler · a function that is dropped leaves its messages waiting, and health reports it", async () => {
   const { sql } = project();
   const define =
-    `create function public.passing(jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$ select '1'::jsonb $$`;
+    `create function public.passing(jsonb) returns jsonb language sql set search_path = pg_catalog, pg_temp as $$
+      select '1'::jsonb $$`;
   await sql.unsafe(define);
   await setHandler("Ship", "passing");
   await sql.unsafe("drop function public.passing(jsonb)");
@@ -111,7 +112,7 @@ test("set_sql_handler · a function that goes away leaves its messages waiting, 
   await setClock(sql, "11 seconds");
   await tick();
   assert.deepEqual([(await messageOf(sql, id)).status, (await messageOf(sql, id)).retry_count], ["pending", 0]);
-  const { checks } = await ask(sql, "messenger_health");
+  const { checks } = await callValue(sql, "messenger_health");
   const check = checks.find(({ name }: Row) => name === "no_handler");
   assert.deepEqual([check.status, check.detail], ["degraded", 'no worker of the last minute handles "Ship"']);
   await sql.unsafe(define);
@@ -119,7 +120,7 @@ test("set_sql_handler · a function that goes away leaves its messages waiting, 
   assert.equal((await messageOf(sql, id)).status, "completed");
 });
 
-test("wake-ups · nobody is woken for a type that the clock handles, at its dispatch or later", async () => {
+test("wake-ups · none is sent for a type with an SQL handler, at its dispatch or later", async () => {
   const { sql } = project();
   await call(sql, "messenger_start", { functions_url: "https://example.test/functions/v1" });
   await call(sql, "messenger_stop");
@@ -130,7 +131,7 @@ test("wake-ups · nobody is woken for a type that the clock handles, at its disp
   await dispatchMany(sql, 500, { type: "Ship" });
   const [{ woken }] = await sql`select messenger.wake(messenger.now()) as woken`;
   assert.deepEqual([await wakeups(), woken], [0, 0]);
-  // Behind more of them than a wake looks at, and in the same queue.
+  // Behind more of them than a wake-up reads, and in the same queue.
   await dispatch(sql, { type: "Code" });
   assert.equal(await wakeups(), 1, "woken by the dispatch");
   await sql`delete from net.http_request_queue`;

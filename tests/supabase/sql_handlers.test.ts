@@ -1,26 +1,39 @@
-// SQL handlers: what the tick runs inside the database, in whose name, and what becomes of the message.
+// SQL handlers: the functions that the tick runs inside the database, their role, and the outcome of the message.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, type Asker, call, deadLetterOf, dispatch, dispatchMany, messageOf, type Row, setClock } from "./bus.ts";
+import {
+  call,
+  callValue,
+  deadLetterOf,
+  dispatch,
+  dispatchMany,
+  messageOf,
+  type Row,
+  setClock,
+  type SqlClient,
+} from "./bus.ts";
 import { effects, makeEffects } from "./effects.ts";
-import { limitWaiting } from "./until_blocked.ts";
+import { limitLockWaits } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
 
 Deno.test.beforeAll(async () => {
   const { sql } = project();
-  await limitWaiting(sql);
+  await limitLockWaits(sql);
   await makeEffects(sql);
   await sql.unsafe(`
-    create function public.raise_it(args jsonb) returns jsonb language plpgsql set search_path = pg_catalog, pg_temp as $$
+    create function public.raise_it(args jsonb) returns jsonb language plpgsql
+      set search_path = pg_catalog, pg_temp as $$
     begin
       insert into public.effects (args) values (args);
       raise exception using errcode = args ->> 'sqlstate', message = 'out of stock', detail = 'shelf 7';
     end $$;
-    create function public.show_delivery(args jsonb) returns jsonb language plpgsql set search_path = pg_catalog, pg_temp as $$
+    create function public.show_delivery(args jsonb) returns jsonb language plpgsql
+      set search_path = pg_catalog, pg_temp as $$
     begin
-      return current_setting('messenger.message')::jsonb || jsonb_build_object('user', current_user, 'path', replace(current_setting('search_path'), '"', ''),
+      return current_setting('messenger.message')::jsonb || jsonb_build_object('user', current_user, 'path',
+      replace(current_setting('search_path'), '"', ''),
         'lock_timeout', current_setting('lock_timeout'));
     end $$`);
 });
@@ -29,13 +42,13 @@ Deno.test.beforeEach(async () => {
   await project().sql`truncate public.effects`;
 });
 
-const tick = (sql: Asker = project().sql) => ask(sql, "messenger_tick");
+const tick = (sql: SqlClient = project().sql) => callValue(sql, "messenger_tick");
 
 async function setHandler(type: string, name: string | null): Promise<void> {
   await project().sql`select messenger.set_sql_handler(${type}, ${name})`;
 }
 
-/** Runs handlers with so much time; 0 is over after the first message. */
+/** Runs handlers with this time budget; 0 ends after the first message. */
 async function run(budget = "1 hour", batch = 100): Promise<Row> {
   let figures: Row;
   await project().sql.begin(async (tx) => {
@@ -68,7 +81,7 @@ test("tick · runs the handler of each due message once, stores its result, and 
   assert.equal((await sql`select from messenger_audit() where violations > 0`).length, 0);
 });
 
-test("tick · the scheduler's caller, a service, has the handlers run too, as the owner of the bus", async () => {
+test("tick · called by a service through the scheduler, it runs handlers as the owner of the bus, too", async () => {
   const { sql } = project();
   await setHandler("Show", "public.show_delivery");
   const { id } = await dispatch(sql, { type: "Show", queue: "shows", headers: { a: 1 }, metadata: { b: 2 } });
@@ -87,7 +100,7 @@ test("tick · the scheduler's caller, a service, has the handlers run too, as th
   });
 });
 
-test("delivery · what the handler may know of it is gone after it", async () => {
+test("delivery · its settings for the handler are removed after it", async () => {
   await setHandler("Show", "public.show_delivery");
   await dispatch(project().sql, { type: "Show" });
   await using own = session(project());
@@ -98,7 +111,7 @@ test("delivery · what the handler may know of it is gone after it", async () =>
   });
 });
 
-test("failure · is undone alone, counted, and retried by the type's policy until the dead letter", async () => {
+test("failure · is rolled back alone, counted, and retried by the type's policy until the dead letter", async () => {
   const { sql } = project();
   await call(sql, "messenger_register", {
     types: [{ type: "Fail", retry: { max_retries: 2, delay_ms: 60_000, multiplier: 1, jitter: 0 } }],
@@ -136,7 +149,7 @@ test("failure · is undone alone, counted, and retried by the type's policy unti
   assert.equal((await effects(sql)).length, 1, "no failed run left its effect");
 });
 
-test("failure · PT422 says that a retry cannot help", async () => {
+test("failure · PT422 fails the message without a retry", async () => {
   const { sql } = project();
   await setHandler("Fail", "raise_it");
   const { id } = await dispatch(sql, { type: "Fail", payload: { sqlstate: "PT422" } });
@@ -147,7 +160,7 @@ test("failure · PT422 says that a retry cannot help", async () => {
   ]);
 });
 
-test("failure · neither an assertion nor a cancelled query stops the clock or the messages behind", async () => {
+test("failure · neither an assertion nor a cancelled query stops the ticker or later messages", async () => {
   const { sql } = project();
   await setHandler("Fail", "raise_it");
   await setHandler("Ship", "take_effect");
@@ -163,7 +176,7 @@ test("failure · neither an assertion nor a cancelled query stops the clock or t
   assert.deepEqual(clock, { ticks: "1", last_error: null });
 });
 
-test("failure · a handler that waits for a lock gives up, and is tried again", async () => {
+test("failure · a handler that waits for a lock fails, and is retried", async () => {
   const { sql } = project();
   await setHandler("Ship", "take_effect");
   await using other = session(project());
@@ -178,7 +191,7 @@ test("failure · a handler that waits for a lock gives up, and is tried again", 
   assert.equal((await messageOf(sql, id)).status, "completed");
 });
 
-test("atomic · effects and completion go with the tick's transaction, and come again with the next", async () => {
+test("atomic · effects and completion roll back with the tick's transaction, and are repeated", async () => {
   const { sql } = project();
   await setHandler("Ship", "take_effect");
   const { id } = await dispatch(sql, { type: "Ship", payload: { n: 1 } });
@@ -186,7 +199,7 @@ test("atomic · effects and completion go with the tick's transaction, and come 
   await own`begin`;
   await tick(own);
   assert.deepEqual(await effects(own), [{ n: 1 }]);
-  await tick(); // at the same time: it neither waits nor runs it twice
+  await tick(); // concurrently: it neither waits nor runs it twice
   await own`rollback`;
   assert.deepEqual([(await messageOf(sql, id)).status, (await messageOf(sql, id)).fence, await effects(sql)], [
     "pending",
@@ -197,10 +210,11 @@ test("atomic · effects and completion go with the tick's transaction, and come 
   assert.deepEqual([(await messageOf(sql, id)).status, await effects(sql)], ["completed", [{ n: 1 }]]);
 });
 
-test("atomic · a handler that gives its message away is undone and failed", async () => {
+test("atomic · a handler that settles its message itself is rolled back and failed", async () => {
   const { sql } = project();
   await sql.unsafe(`
-    create or replace function public.meddle(args jsonb) returns jsonb language plpgsql set search_path = pg_catalog, pg_temp as $$
+    create or replace function public.meddle(args jsonb) returns jsonb language plpgsql
+      set search_path = pg_catalog, pg_temp as $$
     declare
       v_message jsonb := current_setting('messenger.message');
     begin
@@ -214,7 +228,7 @@ test("atomic · a handler that gives its message away is undone and failed", asy
   assert.deepEqual([(await deadLetterOf(sql, id)).error_class, await effects(sql)], ["PT409", []]);
 });
 
-test("budget · when it is used up the rest goes back unstarted, in its old place and with its retries", async () => {
+test("budget · when it is used up the rest is released unstarted, at its old position", async () => {
   const { sql } = project();
   await setHandler("Ship", "take_effect");
   const ids = await dispatchMany(sql, 12, { type: "Ship" });

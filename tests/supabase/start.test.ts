@@ -1,9 +1,9 @@
-// messenger_start, messenger_stop and messenger_check_worker_secret: the clock's job, the settings, the secret.
+// messenger_start, messenger_stop and messenger_check_worker_secret: the ticker's job, the settings, the secret.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask } from "./bus.ts";
-import { errorOf, rejected } from "./raises.ts";
+import { callValue } from "./bus.ts";
+import { assertRejected, errorOf } from "./assert_rejected.ts";
 
 const project = useProject();
 const URL = "https://example.test/functions/v1";
@@ -11,19 +11,19 @@ const URL = "https://example.test/functions/v1";
 Deno.test.beforeEach(async () => {
   const { sql } = project();
   await empty(sql);
-  await ask(sql, "messenger_stop");
+  await callValue(sql, "messenger_stop");
   await sql`delete from vault.secrets where name like 'symphony%'`;
 });
 
-const start = (args: Record<string, unknown> = {}) => ask(project().sql, "messenger_start", args);
+const start = (args: Record<string, unknown> = {}) => callValue(project().sql, "messenger_start", args);
 const jobs = async () => [...await project().sql`select jobname, schedule, command, active from cron.job`];
 const settings = async () =>
   (await project().sql`select *, extract(epoch from poll_interval)::int as poll_seconds from messenger.settings`)[0];
 const secret = async (name = "symphony_worker_secret") =>
   (await project().sql`select decrypted_secret from vault.decrypted_secrets where name = ${name}`)[0]?.decrypted_secret;
-const check = (given: string | null) => ask(project().sql, "messenger_check_worker_secret", { secret: given });
+const check = (given: string | null) => callValue(project().sql, "messenger_check_worker_secret", { secret: given });
 
-test("start · the clock's job, the secret and the address are there", async () => {
+test("start · the ticker's job, the secret and the address exist", async () => {
   assert.deepEqual(await start({ functions_url: URL }), {
     clock: true,
     wakeups: true,
@@ -36,7 +36,7 @@ test("start · the clock's job, the secret and the address are there", async () 
   assert((await secret()).length >= 40);
 });
 
-test("start · no secret and no key stands in cron.job", async () => {
+test("start · cron.job has no secret and no key", async () => {
   const { serviceRoleKey, secretKey } = project();
   await start({ functions_url: URL });
   const text = JSON.stringify(await jobs());
@@ -46,26 +46,26 @@ test("start · no secret and no key stands in cron.job", async () => {
 test("start · service_role may, and stop", async () => {
   const { sql } = project();
   assert.equal(
-    (await asRole(sql, "service_role", (tx) => ask(tx, "messenger_start", { functions_url: URL }))).clock,
+    (await asRole(sql, "service_role", (tx) => callValue(tx, "messenger_start", { functions_url: URL }))).clock,
     true,
   );
-  assert.equal((await asRole(sql, "service_role", (tx) => ask(tx, "messenger_stop"))).unscheduled, 1);
+  assert.equal((await asRole(sql, "service_role", (tx) => callValue(tx, "messenger_stop"))).unscheduled, 1);
 });
 
-test("start · again changes nothing: one job, the same secret, the stored address", async () => {
+test("start · repeated, it changes nothing: one job, the same secret, the stored address", async () => {
   await start({ functions_url: `${URL}/` });
   const before = await secret();
   assert.equal((await start()).functions_url, URL);
   assert.deepEqual([(await jobs()).length, await secret()], [1, before]);
 });
 
-test("start · without any address it is a clock without wake-ups, and says what to do", async () => {
+test("start · without any address the ticker runs without wake-ups, and the reply has the remedy", async () => {
   const reply = await start();
   assert.deepEqual([reply.clock, reply.wakeups, reply.functions_url], [true, false, null]);
   assert(reply.wakeups_remedy.includes("messenger_start("));
 });
 
-test("start · options are stored, those not given stay", async () => {
+test("start · options are stored, omitted ones stay", async () => {
   await start({ options: { max_workers: 9, poll_interval: "2 seconds", max_unfinished_per_user: 0 } });
   await start({ options: { messages_per_worker: 50 } });
   const { max_workers, messages_per_worker, poll_seconds, max_unfinished_per_user } = await settings();
@@ -74,11 +74,11 @@ test("start · options are stored, those not given stay", async () => {
 
 test("start · an unknown option is rejected by name, and nothing is changed", async () => {
   assert(
-    (await rejected(start({ functions_url: URL, options: { max_worker: 9 } }), "SM_UNKNOWN_FIELD")).includes(
+    (await assertRejected(start({ functions_url: URL, options: { max_worker: 9 } }), "SM_UNKNOWN_FIELD")).includes(
       "options.max_worker",
     ),
   );
-  await rejected(project().sql`select messenger_start(options => '[]')`, "SM_UNKNOWN_FIELD");
+  await assertRejected(project().sql`select messenger_start(options => '[]')`, "SM_UNKNOWN_FIELD");
   assert.deepEqual([(await settings()).functions_url, (await settings()).clock_enabled, (await jobs()).length], [
     null,
     false,
@@ -86,7 +86,7 @@ test("start · an unknown option is rejected by name, and nothing is changed", a
   ]);
 });
 
-test("start · values out of bounds and addresses that are none are rejected, and nothing is changed", async () => {
+test("start · values out of range and invalid addresses are rejected, and nothing is changed", async () => {
   const bad: [options: Record<string, unknown>, sentence: RegExp][] = [
     [{ max_workers: 0 }, /^options\.max_workers must be a whole number from 1 to 100, not 0/],
     [{ max_workers: 101 }, /^options\.max_workers must/],
@@ -108,31 +108,31 @@ test("start · values out of bounds and addresses that are none are rejected, an
     [{ poll_interval: [] }, /^options\.poll_interval must/],
   ];
   for (const [options, sentence] of bad) {
-    assert.match(await rejected(start({ options }), "SM_SETTING"), sentence);
+    assert.match(await assertRejected(start({ options }), "SM_SETTING"), sentence);
   }
   for (
     const functions_url of ["example.test", "ftp://example.test", "https://", "https://a b", "", "javascript:alert(1)"]
   ) {
     assert.match(
-      await rejected(start({ functions_url }), "SM_SETTING"),
+      await assertRejected(start({ functions_url }), "SM_SETTING"),
       /^functions_url must be the http or https URL/,
     );
   }
   assert.deepEqual([(await settings()).clock_enabled, (await jobs()).length], [false, 0]);
 });
 
-test("stop · removes the job and only ours, keeps the address, and may be said twice", async () => {
+test("stop · removes the job and only ours, keeps the address, and may be repeated", async () => {
   const { sql } = project();
   await sql`select cron.schedule('theirs', '0 0 1 1 *', 'select 1')`;
   await start({ functions_url: URL });
-  assert.deepEqual(await ask(sql, "messenger_stop"), { clock: false, unscheduled: 1 });
+  assert.deepEqual(await callValue(sql, "messenger_stop"), { clock: false, unscheduled: 1 });
   assert.deepEqual((await jobs()).map(({ jobname }) => jobname), ["theirs"]);
-  assert.deepEqual(await ask(sql, "messenger_stop"), { clock: false, unscheduled: 0 });
+  assert.deepEqual(await callValue(sql, "messenger_stop"), { clock: false, unscheduled: 0 });
   assert.deepEqual([(await settings()).functions_url, (await settings()).clock_enabled], [URL, false]);
   await sql`select cron.unschedule('theirs')`;
 });
 
-test("clock · the job's command ticks, commits, and ends when the clock is stopped", async () => {
+test("ticker · the job's command ticks, commits, and ends when the ticker is stopped", async () => {
   const { sql } = project();
   await using runner = session(project());
   await start();
@@ -140,7 +140,7 @@ test("clock · the job's command ticks, commits, and ends when the clock is stop
   const running = runner.unsafe(command).simple().execute();
   let ticks = 0;
   while (ticks < 1) ticks = Number((await sql`select ticks from messenger.clock`)[0].ticks);
-  await ask(sql, "messenger_stop");
+  await callValue(sql, "messenger_stop");
   await running;
   assert(Number((await sql`select ticks from messenger.clock`)[0].ticks) <= ticks + 2);
 });
@@ -170,15 +170,15 @@ test("secret · the stored one and the next one are true, everything else is fal
   await sql`delete from vault.secrets where name = 'other_secret'`;
 });
 
-test("secret · service_role may ask, users may not", async () => {
+test("secret · service_role may check, users may not", async () => {
   const { sql } = project();
   await start();
   const stored = await secret();
   const given = { secret: stored };
-  assert.equal(await asRole(sql, "service_role", (tx) => ask(tx, "messenger_check_worker_secret", given)), true);
+  assert.equal(await asRole(sql, "service_role", (tx) => callValue(tx, "messenger_check_worker_secret", given)), true);
   for (const role of ["anon", "authenticated"] as const) {
     assert.equal(
-      (await errorOf(asRole(sql, role, (tx) => ask(tx, "messenger_check_worker_secret", given)))).code,
+      (await errorOf(asRole(sql, role, (tx) => callValue(tx, "messenger_check_worker_secret", given)))).code,
       "42501",
     );
   }

@@ -1,8 +1,18 @@
-// messenger_status: how much there is, and how long it takes to say so.
+// messenger_status: its figures, and the cost of reading them.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, claim, dispatch, dispatchMany, held, type Row, setClock, settle, tickByHand } from "./bus.ts";
+import {
+  callValue,
+  claim,
+  dispatch,
+  dispatchAndClaim,
+  dispatchMany,
+  type Row,
+  setClock,
+  settle,
+  tickByHand,
+} from "./bus.ts";
 
 const project = useProject({ testClock: true });
 
@@ -14,14 +24,14 @@ Deno.test.beforeEach(async () => {
   await tickByHand(sql, "https://example.test/functions/v1");
 });
 
-const status = () => ask(project().sql, "messenger_status");
+const status = () => callValue(project().sql, "messenger_status");
 
 test("status · counts every state, the open dead letters and what was pruned", async () => {
   const { sql } = project();
   await dispatchMany(sql, 3, { delay: "1 hour" });
-  await held(sql);
-  const done = await held(sql);
-  const dead = await held(sql);
+  await dispatchAndClaim(sql);
+  const done = await dispatchAndClaim(sql);
+  const dead = await dispatchAndClaim(sql);
   await settle(sql, [
     { id: done.id, fence: done.fence, outcome: "completed" },
     { id: dead.id, fence: dead.fence, outcome: "failed", error: "e", retryable: false },
@@ -41,7 +51,7 @@ test("status · counts every state, the open dead letters and what was pruned", 
   assert.equal((await status()).dead_letters, 0);
 });
 
-test("status · above ten thousand it estimates, says so, and still finds what runs", async () => {
+test("status · above ten thousand it estimates, marks the figure, and still finds running messages", async () => {
   const { sql } = project();
   await sql`insert into messenger_messages (message_type) select 'Greeting' from generate_series(1, 12000)`;
   await sql`analyze messenger_messages`;
@@ -51,7 +61,7 @@ test("status · above ten thousand it estimates, says so, and still finds what r
   assert.ok(completed >= 0);
 });
 
-test("status · statistics that are wrong or missing make no figure negative, nor smaller than what was seen", async () => {
+test("status · wrong or missing statistics make no figure negative or below the counted rows", async () => {
   const { sql } = project();
   await using admin = session(project(), "supabase_admin");
   await admin`update pg_class set reltuples = 0, relpages = 1 where oid = 'public.messenger_messages'::regclass`;
@@ -70,16 +80,16 @@ test("status and health · read a bounded number of rows, however many there are
   await sql`insert into messenger_messages (message_type, status, processed_at)
     select 'Greeting', 'completed', now() from generate_series(1, 60000)`;
   await sql`analyze messenger_messages`;
-  // As if ten million stood on these pages: a hundred thousand are cheap to read, so many are not.
+  // The statistics claim ten million rows on these pages: a hundred thousand are cheap to read, ten million are not.
   await using admin = session(project(), "supabase_admin");
   await admin`update pg_class set reltuples = 12000000 where oid = 'public.messenger_messages'::regclass`;
   for (const name of ["messenger_status", "messenger_health"]) {
     await sql.begin(async (transaction) => {
-      await ask(transaction, name);
+      await callValue(transaction, name);
       const [{ read }] = await transaction`
         select (pg_stat_get_xact_tuples_returned(c) + pg_stat_get_xact_tuples_fetched(c))::int as read
         from (select 'public.messenger_messages'::regclass as c) t`;
-      assert.ok(read > 10_000, "this counts what is read");
+      assert.ok(read > 10_000, "this counts the rows that are read");
       assert.ok(read < 90_000, `${name} read ${read} rows`);
     });
   }
@@ -103,7 +113,7 @@ test("status · an empty bus is zeros", async () => {
   ], ["sync", "sync", true]]);
 });
 
-test("status · workers of the last minute and the clock's heartbeat", async () => {
+test("status · workers of the last minute and the ticker's heartbeat", async () => {
   const { sql } = project();
   await claim(sql, { worker: "old" });
   await setClock(sql, "70 seconds");
@@ -118,16 +128,16 @@ test("status · workers of the last minute and the clock's heartbeat", async () 
   ]);
 });
 
-test("status and health · show no secret and no body; service_role may ask, users may not", async () => {
+test("status and health · show no secret and no body; service_role may call them, users may not", async () => {
   const { sql } = project();
   await dispatch(sql, { payload: { iban: "DE00" }, metadata: { iban: "DE00" } });
   const [{ secret }] =
     await sql`select decrypted_secret as secret from vault.decrypted_secrets where name = 'symphony_worker_secret'`;
   for (const name of ["messenger_status", "messenger_health"]) {
-    const text = JSON.stringify(await asRole(sql, "service_role", (tx) => ask(tx, name)));
+    const text = JSON.stringify(await asRole(sql, "service_role", (tx) => callValue(tx, name)));
     assert(!text.includes(secret) && !text.includes("DE00"), name);
     for (const role of ["anon", "authenticated"] as const) {
-      await assert.rejects(asRole(sql, role, (tx) => ask(tx, name)), { code: "42501" });
+      await assert.rejects(asRole(sql, role, (tx) => callValue(tx, name)), { code: "42501" });
     }
   }
 });

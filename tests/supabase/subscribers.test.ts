@@ -1,16 +1,16 @@
-// Functions that are subscribed to events: how the clock calls them, and what becomes of the event when that fails.
+// Functions that are subscribed to events: their calls by the ticker, and the event after a failure.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
-import { deadLetterOf, held, messageOf, setClock, settle } from "./bus.ts";
+import { deadLetterOf, dispatchAndClaim, messageOf, setClock, settle } from "./bus.ts";
 import { effects, makeEffects } from "./effects.ts";
-import { completed, failed, on, tick, told } from "./events.ts";
-import { rejected } from "./raises.ts";
-import { limitWaiting } from "./until_blocked.ts";
+import { completed, failed, storedEvents, subscribe, tick } from "./events.ts";
+import { assertRejected } from "./assert_rejected.ts";
+import { limitLockWaits } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
 
 Deno.test.beforeAll(async () => {
-  await limitWaiting(project().sql);
+  await limitLockWaits(project().sql);
   await makeEffects(project().sql);
 });
 Deno.test.beforeEach(async () => {
@@ -18,15 +18,15 @@ Deno.test.beforeEach(async () => {
   await project().sql`truncate public.effects`;
 });
 
-test("off · nothing more is stored, and what was on its way is dropped", async () => {
+test("off · no more events are stored, and undelivered ones are dropped", async () => {
   const { sql } = project();
-  const id = await on(sql, "completed");
-  await settle(sql, [completed(await held(sql))]);
+  const id = await subscribe(sql, "completed");
+  await settle(sql, [completed(await dispatchAndClaim(sql))]);
   const off = async () => (await sql`select messenger.off(${id}) as off`)[0].off;
   assert.deepEqual([await off(), await off()], [true, false]);
-  await settle(sql, [completed(await held(sql, {}, { types: ["Greeting"] }))]);
+  await settle(sql, [completed(await dispatchAndClaim(sql, {}, { types: ["Greeting"] }))]);
   await tick(sql);
-  assert.deepEqual([await told(sql), await effects(sql)], [["completed of completed"], []]);
+  assert.deepEqual([await storedEvents(sql), await effects(sql)], [["completed of completed"], []]);
   const [{ status, result }] =
     await sql`select status, result from public.messenger_messages where message_type = 'symphony.event'`;
   assert.deepEqual([status, result], ["completed", { skipped: "unsubscribed" }]);
@@ -34,17 +34,17 @@ test("off · nothing more is stored, and what was on its way is dropped", async 
 
 test("on · the same subscription twice is one", async () => {
   const { sql } = project();
-  assert.equal(await on(sql, "completed"), await on(sql, "completed"));
-  assert.notEqual(await on(sql, "completed"), await on(sql, "completed", "Greeting"));
-  await settle(sql, [completed(await held(sql, { type: "Other" }))]);
-  assert.equal((await told(sql)).length, 1);
+  assert.equal(await subscribe(sql, "completed"), await subscribe(sql, "completed"));
+  assert.notEqual(await subscribe(sql, "completed"), await subscribe(sql, "completed", "Greeting"));
+  await settle(sql, [completed(await dispatchAndClaim(sql, { type: "Other" }))]);
+  assert.equal((await storedEvents(sql)).length, 1);
 });
 
-test("subscriber that raises · is undone, retried, and a dead letter of its own; the message is unharmed, and no event is told of it", async () => {
+test("subscriber with an error · is retried and becomes its own dead letter, without events", async () => {
   const { sql } = project();
-  for (const event of ["failed", "dead", "retried"]) await on(sql, event);
-  await on(sql, "completed", null, "public.is_rejected");
-  const message = await held(sql);
+  for (const event of ["failed", "dead", "retried"]) await subscribe(sql, event);
+  await subscribe(sql, "completed", null, "public.is_rejected");
+  const message = await dispatchAndClaim(sql);
   await settle(sql, [completed(message)]);
   for (const minutes of [0, 2, 4, 8, 16, 32]) {
     await setClock(sql, `${minutes} minutes`);
@@ -55,21 +55,21 @@ test("subscriber that raises · is undone, retried, and a dead letter of its own
     await sql`select message_id as id, error, retry_count from public.messenger_failed_messages`;
   assert.deepEqual([error, retry_count], ["out of stock", 6]);
   assert.deepEqual((await messageOf(sql, id)).message_type, "symphony.event");
-  assert.deepEqual(await told(sql), ["completed of completed"]);
+  assert.deepEqual(await storedEvents(sql), ["completed of completed"]);
 });
 
-/** What only a superuser may: give functions to service_role. */
+/** Granting functions to service_role, which only a superuser may do. */
 async function asAdmin(statements: string): Promise<void> {
   await using admin = session(project(), "supabase_admin");
   await admin.unsafe(statements).simple();
 }
 
-test("subscriber that is gone, or that is somebody else's by then · is not called", async () => {
+test("subscriber that is gone, or belongs to another role by then · is not called", async () => {
   const { sql } = project();
   await sql.unsafe(`create function public.passing(args jsonb) returns jsonb language sql as 'select args'`);
-  await on(sql, "completed", null, "passing");
+  await subscribe(sql, "completed", null, "passing");
   await sql`drop function public.passing(jsonb)`;
-  await settle(sql, [completed(await held(sql))]);
+  await settle(sql, [completed(await dispatchAndClaim(sql))]);
   await tick(sql);
   const [row] = await sql`select * from public.messenger_messages where message_type = 'symphony.event'`;
   assert.match(row.last_error, /^public\.passing\(jsonb\) returns jsonb is gone, or has changed its owner/);
@@ -82,10 +82,10 @@ test("subscriber that is gone, or that is somebody else's by then · is not call
   await asAdmin("drop function public.passing(jsonb)");
 });
 
-test("disabled transport · outcomes count all the same, and their events wait in it", async () => {
+test("disabled transport · outcomes are recorded all the same, and their events wait in it", async () => {
   const { sql } = project();
-  await on(sql, "dead");
-  const message = await held(sql);
+  await subscribe(sql, "dead");
+  const message = await dispatchAndClaim(sql);
   await sql`update public.messenger_transports set enabled = false where name = 'supabase'`;
   await settle(sql, [failed(message, { retryable: false })]);
   assert.ok(await deadLetterOf(sql, message.id));
@@ -96,7 +96,7 @@ test("disabled transport · outcomes count all the same, and their events wait i
   assert.equal((await effects(sql)).length, 1);
 });
 
-test("tick · looks for events in their queue alone, beside other SQL handlers in all queues", async () => {
+test("tick · searches events in their queue alone, beside other SQL handlers in all queues", async () => {
   const { sql } = project();
   const looked = async () => {
     await tick(sql);
@@ -104,7 +104,7 @@ test("tick · looks for events in their queue alone, beside other SQL handlers i
       0
     ];
   };
-  await on(sql, "completed");
+  await subscribe(sql, "completed");
   assert.deepEqual({ ...await looked() }, { queues: ["events"], types: ["symphony.event"] });
   await sql`select messenger.set_sql_handler('Ship', 'take_effect')`;
   const { queues, types } = await looked();
@@ -113,26 +113,26 @@ test("tick · looks for events in their queue alone, beside other SQL handlers i
 
 const BAD: [string, [event: string | null, name: string | null, type?: string], string, number][] = [
   ["no event", [null, "take_effect"], "SM_NOT_FOUND", 404],
-  ["an event there is not", ["Completed", "take_effect"], "SM_NOT_FOUND", 404],
-  ["a type that is none", ["dead", "take_effect", "a b"], "SM_TYPE", 400],
+  ["an unknown event", ["Completed", "take_effect"], "SM_NOT_FOUND", 404],
+  ["an invalid type", ["dead", "take_effect", "a b"], "SM_TYPE", 400],
   ["an empty type", ["dead", "take_effect", ""], "SM_TYPE", 400],
   ["a type of the bus", ["dead", "take_effect", "symphony.event"], "SM_FIELD_FORBIDDEN", 403],
   ["no function", ["dead", null], "SM_NOT_FOUND", 404],
-  ["a function there is not", ["dead", "nothing"], "SM_NOT_FOUND", 404],
+  ["a missing function", ["dead", "nothing"], "SM_NOT_FOUND", 404],
   ["SQL", ["dead", "take_effect('{}'); drop table public.effects; --"], "SM_NOT_FOUND", 404],
   ["a function of the bus", ["dead", "messenger.deliver_event"], "SM_FIELD_FORBIDDEN", 403],
   ["a function of the system", ["dead", "pg_catalog.jsonb_strip_nulls"], "SM_FIELD_FORBIDDEN", 403],
-  ["a function of a service's own", ["dead", "of_a_service"], "SM_FIELD_FORBIDDEN", 403],
+  ["a function owned by a service", ["dead", "of_a_service"], "SM_FIELD_FORBIDDEN", 403],
 ];
 
-test("on · rejects what could not be told, or would let somebody else run as the owner of the bus", async (t) => {
+test("on · rejects subscriptions that could not run, or would run as the owner of the bus", async (t) => {
   const { sql } = project();
   await asAdmin(`
     create function public.of_a_service(args jsonb) returns jsonb language sql as 'select args';
     alter function public.of_a_service(jsonb) owner to service_role`);
   for (const [what, [event, name, type = null], code, status] of BAD) {
     await t.step(what, async () => {
-      await rejected(sql`select messenger.on(${event}, ${name}, ${type})`, code, status);
+      await assertRejected(sql`select messenger.on(${event}, ${name}, ${type})`, code, status);
     });
   }
   assert.equal((await sql`select from messenger.subscriptions`).length, 0);

@@ -1,13 +1,13 @@
-// A caller who names a temporary type like one of Postgres's own must not have code of theirs run inside the bus's functions.
+// A temporary type with the name of one of Postgres' own must not make the bus's functions run the caller's code.
 import assert from "node:assert/strict";
 import type { Sql } from "postgres";
 import { session, test, useProject } from "../project.ts";
 import type { ApiRole } from "./as_role.ts";
-import { errorOf } from "./raises.ts";
+import { errorOf } from "./assert_rejected.ts";
 
 const project = useProject();
 
-/** Type names that the grammar does not qualify by itself: each can be looked up in pg_temp. */
+/** Type names that the grammar does not qualify: each can be resolved in pg_temp. */
 const TYPES = [
   "text",
   "jsonb",
@@ -26,12 +26,13 @@ const TYPES = [
   "regtype",
 ];
 
-/** Makes a domain for each name whose check raises where it runs as anybody but the role itself. */
+/** Creates a domain for each name whose check raises an error if it runs as any role but its own. */
 async function plantTypes(sql: Sql, role: ApiRole) {
   await sql.unsafe(`
     create function pg_temp.run_as_caller() returns pg_catalog.bool language plpgsql as $$
     begin
-      if current_user <> '${role}' then raise exception 'code of ${role} ran as %', current_user using errcode = 'ESCAL'; end if;
+      if current_user <> '${role}' then raise exception 'code of ${role} ran as %',
+      current_user using errcode = 'ESCAL'; end if;
       return true;
     end $$;
     grant execute on function pg_temp.run_as_caller() to public;
@@ -47,17 +48,23 @@ interface Callable {
   name: string;
 }
 
-/** Functions of the bus that the role may execute, each as a call with its arguments null and, where all may be left out, with none. */
+/**
+ * Functions of the bus that the role may execute, each as a call with null arguments and, if all have defaults, with
+ * none.
+ */
 async function callables(role: ApiRole): Promise<Callable[]> {
   const rows = await project().sql`
     select s.nspname || '.' || p.proname as name,
       format('select * from %I.%I(%s)', s.nspname, p.proname,
-        (select string_agg('null::pg_catalog.' || case when y.typelem <> 0 and y.typlen = -1 then e.typname || '[]' else y.typname end, ', ')
-         from unnest(p.proargtypes) with ordinality as a(oid, ord) join pg_type y on y.oid = a.oid left join pg_type e on e.oid = y.typelem)) as call
+        (select string_agg('null::pg_catalog.' || case when y.typelem <> 0 and y.typlen = -1 then e.typname || '[]'
+        else y.typname end, ', ')
+         from unnest(p.proargtypes) with ordinality as a(oid, ord) join pg_type y on y.oid = a.oid left
+           join pg_type e on e.oid = y.typelem)) as call
     from pg_proc p join pg_namespace s on s.oid = p.pronamespace
     where (s.nspname = 'messenger' or s.nspname = 'public' and p.proname like 'messenger\\_%')
       and has_function_privilege(${role}, p.oid, 'execute') and p.prorettype <> 'trigger'::regtype
-      and not exists (select from unnest(p.proargtypes) a(oid) join pg_type y on y.oid = a.oid where y.typnamespace <> 'pg_catalog'::regnamespace)
+      and not exists (select from unnest(p.proargtypes) a(oid) join pg_type y on y.oid = a.oid
+        where y.typnamespace <> 'pg_catalog'::regnamespace)
     order by 1`;
   return rows as unknown as Callable[];
 }
@@ -91,10 +98,11 @@ for (const role of ["authenticated", "service_role"] as const) {
   });
 }
 
-test("temporary types · the attack is one: a definer function with an empty path falls for it", async () => {
+test("temporary types · the attack works: a definer function with an empty path runs the code", async () => {
   const { sql } = project();
   await sql.unsafe(`
-    create function messenger.planted(value pg_catalog.text) returns pg_catalog.text language plpgsql security definer set search_path = '' as $$
+    create function messenger.planted(value pg_catalog.text) returns pg_catalog.text language plpgsql security definer
+      set search_path = '' as $$
     declare v_value text := value;
     begin return v_value; end $$;
     grant execute on function messenger.planted(pg_catalog.text) to authenticated`);

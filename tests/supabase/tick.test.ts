@@ -1,36 +1,47 @@
-// messenger_tick: rescue, expiry, pruning, the heartbeat, and many ticks at once.
+// messenger_tick: rescue, expiry, pruning, the heartbeat, and concurrent ticks.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, call, claim, deadLetterOf, dispatch, dispatchMany, held, messageOf, setClock, settle } from "./bus.ts";
-import { rejected } from "./raises.ts";
-import { limitWaiting, pidOf, untilBlocked } from "./until_blocked.ts";
+import {
+  call,
+  callValue,
+  claim,
+  deadLetterOf,
+  dispatch,
+  dispatchAndClaim,
+  dispatchMany,
+  messageOf,
+  setClock,
+  settle,
+} from "./bus.ts";
+import { assertRejected } from "./assert_rejected.ts";
+import { limitLockWaits, pidOf, untilBlocked } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
-Deno.test.beforeAll(() => limitWaiting(project().sql));
+Deno.test.beforeAll(() => limitLockWaits(project().sql));
 Deno.test.beforeEach(() => empty(project().sql));
 
-const tick = (args: Record<string, unknown> = {}, sql = project().sql) => ask(sql, "messenger_tick", args);
+const tick = (args: Record<string, unknown> = {}, sql = project().sql) => callValue(sql, "messenger_tick", args);
 const IDLE = { expanded: 0, failed: 0, rescued: 0, dead: 0, woken: 0, relayed: 0, pruned: 0 };
 
-test("tick · an idle one answers zeros and beats the heart", async () => {
+test("tick · an idle one returns zeros and updates the heartbeat", async () => {
   const { sql } = project();
   assert.deepEqual(await tick(), IDLE);
-  assert.deepEqual(await asRole(sql, "service_role", (tx) => ask(tx, "messenger_tick")), IDLE);
+  assert.deepEqual(await asRole(sql, "service_role", (tx) => callValue(tx, "messenger_tick")), IDLE);
   const [clock] =
     await sql`select ticks, last_tick_at > messenger.now() - interval '5 s' as fresh, last_error from messenger.clock`;
   assert.deepEqual(clock, { ticks: "2", fresh: true, last_error: null });
 });
 
 test("tick · a bad batch is rejected, null is the default", async () => {
-  for (const batch of [0, -1, 10_001]) await rejected(tick({ batch }), "SM_BATCH");
+  for (const batch of [0, -1, 10_001]) await assertRejected(tick({ batch }), "SM_BATCH");
   assert.deepEqual(await tick({ batch: null }), IDLE);
 });
 
-test("rescue · a lapsed lease is pending again, counted, and alone when handed out", async () => {
+test("rescue · a message with an expired lease is pending again, counted, and handed out alone", async () => {
   const { sql } = project();
-  const { id } = await held(sql);
-  const running = await held(sql, { queue: "other" }, { lease: "1 hour" });
+  const { id } = await dispatchAndClaim(sql);
+  const running = await dispatchAndClaim(sql, { queue: "other" }, { lease: "1 hour" });
   await dispatch(sql);
   await setClock(sql, "61 seconds");
   assert.deepEqual(await tick(), { ...IDLE, rescued: 1 });
@@ -53,7 +64,7 @@ test("rescue · a lapsed lease is pending again, counted, and alone when handed 
 
 test("rescue · an exhausted message is moved to the dead letters with its attempts", async () => {
   const { sql } = project();
-  const { id } = await held(sql, { max_retries: 0 });
+  const { id } = await dispatchAndClaim(sql, { max_retries: 0 });
   await setClock(sql, "61 seconds");
   assert.deepEqual(await tick(), { ...IDLE, dead: 1 });
   const deadLetter = await deadLetterOf(sql, id);
@@ -67,7 +78,7 @@ test("rescue · an exhausted message is moved to the dead letters with its attem
 test("rescue · expired messages, waiting or lost, fail without a dead letter", async () => {
   const { sql } = project();
   const expires_at = new Date(Date.now() + 30_000);
-  const lost = await held(sql, { expires_at });
+  const lost = await dispatchAndClaim(sql, { expires_at });
   const waiting = await dispatch(sql, { expires_at });
   const fresh = await dispatch(sql, { expires_at: new Date(Date.now() + 3_600_000) });
   await setClock(sql, "61 seconds");
@@ -82,15 +93,15 @@ test("rescue · expired messages, waiting or lost, fail without a dead letter", 
   assert.equal((await sql`select from messenger_failed_messages`).length, 0);
 });
 
-test("rescue · a running message past its expiry is left to its worker", async () => {
+test("rescue · a running message past its expiry stays with its worker", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql, { expires_at: new Date(Date.now() + 30_000) }, { lease: "1 hour" });
+  const { id, fence } = await dispatchAndClaim(sql, { expires_at: new Date(Date.now() + 30_000) }, { lease: "1 hour" });
   await setClock(sql, "61 seconds");
   assert.deepEqual(await tick(), IDLE);
   assert.equal((await settle(sql, [{ id, fence, outcome: "completed" }]))[0].outcome, "completed");
 });
 
-test("rescue · a queue with more than a thousand due is walked in turns, and the walk begins again", async () => {
+test("rescue · a queue with more than a thousand due is scanned in parts, and the scan starts again", async () => {
   const { sql } = project();
   await dispatchMany(sql, 1000);
   await dispatchMany(sql, 1000);
@@ -105,7 +116,7 @@ test("rescue · a queue with more than a thousand due is walked in turns, and th
   assert.equal((await tick()).rescued, 1);
 });
 
-test("rescue · every priority and queue is looked at", async () => {
+test("rescue · every priority and queue is scanned", async () => {
   const { sql } = project();
   for (const priority of [1, 5, 10]) for (const queue of ["a", "b"]) await dispatch(sql, { priority, queue });
   for (const { id } of await sql`select id from messenger_messages`) {
@@ -115,10 +126,10 @@ test("rescue · every priority and queue is looked at", async () => {
   assert.equal((await tick()).rescued, 6);
 });
 
-test("rescue · a message that a worker holds locked is left for the next tick", async () => {
+test("rescue · a message that a worker has locked is left for the next tick", async () => {
   const { sql } = project();
   await using worker = session(project());
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await setClock(sql, "61 seconds");
   await worker`begin`;
   await settle(worker, [{ id, fence, outcome: "completed" }]);
@@ -128,7 +139,7 @@ test("rescue · a message that a worker holds locked is left for the next tick",
   assert.equal((await messageOf(sql, id)).status, "completed");
 });
 
-/** Starts a rescue, holds it between its look and its locks while `meanwhile` commits, and answers what it then did. */
+/** Starts a rescue, holds it between its scan and its locks while `meanwhile` commits, and returns its result. */
 async function rescueWhile(meanwhile: () => Promise<unknown>): Promise<Record<string, unknown>> {
   await using gate = session(project());
   await using rescuer = session(project());
@@ -145,7 +156,7 @@ async function rescueWhile(meanwhile: () => Promise<unknown>): Promise<Record<st
     end $$`);
   const [{ slow }] =
     await gate`select position('slow.pass' in prosrc) > 0 as slow from pg_proc where oid = 'slow.rescue'::regproc`;
-  assert(slow, "the rescue looks for lost leases where this test expects it to");
+  assert(slow, "the rescue scans for lost leases where this test expects it");
   const pid = await pidOf(rescuer);
   await gate`select pg_advisory_lock(4712)`;
   const rescuing = rescuer`select * from slow.rescue(messenger.now())`.execute();
@@ -157,9 +168,9 @@ async function rescueWhile(meanwhile: () => Promise<unknown>): Promise<Record<st
 
 const NOBODY = { rescued: "0", dead: "0", given_up: "0" };
 
-test("rescue · a lease that its worker renews while the clock looks stays the worker's", async () => {
+test("rescue · a lease that its worker renews during the scan stays the worker's", async () => {
   const { sql } = project();
-  const { id, fence } = await held(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await setClock(sql, "61 seconds");
   assert.deepEqual(await rescueWhile(() => call(sql, "messenger_heartbeat", { leases: [{ id, fence }] })), NOBODY);
   const row = await messageOf(sql, id);
@@ -167,11 +178,11 @@ test("rescue · a lease that its worker renews while the clock looks stays the w
   assert.equal((await sql`select from messenger.attempts`).length, 0);
 });
 
-test("rescue · a message that its worker settles while the clock looks is left as it was settled", async () => {
+test("rescue · a message that its worker settles during the scan stays settled", async () => {
   const { sql } = project();
   for (const outcome of ["completed", "released"]) {
     await setClock(sql, "0");
-    const { id, fence } = await held(sql);
+    const { id, fence } = await dispatchAndClaim(sql);
     await setClock(sql, "61 seconds");
     assert.deepEqual(await rescueWhile(() => settle(sql, [{ id, fence, outcome }])), NOBODY);
     const row = await messageOf(sql, id);
@@ -179,7 +190,7 @@ test("rescue · a message that its worker settles while the clock looks is left 
   }
 });
 
-test("ticks · from several sessions at once do no work twice", async () => {
+test("ticks · concurrent ones do no work twice", async () => {
   const { sql } = project();
   await dispatchMany(sql, 300);
   await claim(sql, { batch: 300 });
@@ -200,7 +211,7 @@ test("ticks · from several sessions at once do no work twice", async () => {
   }
 });
 
-test("ticks · one that finds the heartbeat's row taken does not wait for it", async () => {
+test("ticks · one that finds the heartbeat's row locked does not wait for it", async () => {
   await using other = session(project());
   await other`begin`;
   await other`select from messenger.clock for update`;

@@ -1,29 +1,30 @@
-// The steps of a tick: an error, a lock or an open transaction costs one step, never the others.
+// The steps of a tick: an error, a lock or an open transaction fails one step, never the others.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
-import { ask, claim, held, messageOf, type Row, setClock, settle } from "./bus.ts";
-import { limitWaiting } from "./until_blocked.ts";
+import { callValue, claim, dispatchAndClaim, messageOf, type Row, setClock, settle } from "./bus.ts";
+import { limitLockWaits } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
-Deno.test.beforeAll(() => limitWaiting(project().sql));
+Deno.test.beforeAll(() => limitLockWaits(project().sql));
 Deno.test.beforeEach(() => empty(project().sql));
 
-const tick = (sql = project().sql) => ask(sql, "messenger_tick");
+const tick = (sql = project().sql) => callValue(sql, "messenger_tick");
 const check = async (name: string): Promise<Row> =>
-  (await ask(project().sql, "messenger_health")).checks.find((check: Row) => check.name === name);
+  (await callValue(project().sql, "messenger_health")).checks.find((check: Row) => check.name === name);
 
-/** A message whose lease has run out: a tick whose step "rescue" works returns it. */
+/** A message whose lease has expired: a tick whose step "rescue" works returns it. */
 async function lapsed(): Promise<string> {
-  const { id } = await held(project().sql);
+  const { id } = await dispatchAndClaim(project().sql);
   await setClock(project().sql, "61 seconds");
   return id;
 }
 
-/** Forbids deletes from a table as long as the work lasts. */
+/** Rejects deletes from a table during the work. */
 async function withForbidden(table: string, work: () => Promise<void>, deferred = false): Promise<void> {
   const { sql } = project();
   await sql.unsafe(`
-    create function public.forbid() returns trigger language plpgsql as $$ begin raise exception 'the project keeps these'; end $$;
+    create function public.forbid() returns trigger
+      language plpgsql as $$ begin raise exception 'the project keeps these'; end $$;
     create ${deferred ? "constraint" : ""} trigger forbid ${deferred ? "after" : "before"} delete on ${table}
     ${deferred ? "deferrable initially deferred" : ""} for each row execute function public.forbid()`);
   try {
@@ -39,7 +40,8 @@ test("steps · each may fail while all the others run, and the reply, the table 
   assert.ok(names.length > 15);
   await sql.unsafe(`
     alter function messenger.run_step(text, timestamptz, int, timestamptz) rename to sound_step;
-    create function messenger.run_step(step text, at timestamptz, batch int, ends_at timestamptz) returns jsonb language plpgsql as $$
+    create function messenger.run_step(step text, at timestamptz, batch int, ends_at timestamptz) returns jsonb
+      language plpgsql as $$
     begin
       if step = current_setting('test.broken') then
         raise exception 'broken on purpose';
@@ -70,12 +72,14 @@ test("steps · each may fail while all the others run, and the reply, the table 
   }
 });
 
-test("steps · an assertion or a cancelled query in one is an error of that one", async () => {
+test("steps · an assertion or a cancelled query in one is an error of that step", async () => {
   const { sql } = project();
   for (const sqlstate of ["P0004", "57014", "XX000"]) {
     await sql.unsafe(`
-      create or replace function public.raise_it() returns trigger language plpgsql as $$ begin raise sqlstate '${sqlstate}'; end $$;
-      create or replace trigger raise_it before delete on messenger.workers for each row execute function public.raise_it()`);
+      create or replace function public.raise_it() returns trigger
+        language plpgsql as $$ begin raise sqlstate '${sqlstate}'; end $$;
+      create or replace trigger raise_it before delete on messenger.workers for each row
+        execute function public.raise_it()`);
     await claim(sql, { worker: "old" });
     await setClock(sql, "2 hours");
     assert.deepEqual(Object.keys((await tick()).errors), ["prune_workers"], sqlstate);
@@ -84,7 +88,7 @@ test("steps · an assertion or a cancelled query in one is an error of that one"
   }
 });
 
-test("steps · one that fails is undone alone, and tried again by the next tick", async () => {
+test("steps · a failed one is rolled back alone, and retried by the next tick", async () => {
   const { sql } = project();
   await claim(sql, { worker: "old" });
   const id = await lapsed();
@@ -109,9 +113,10 @@ test("steps · a constraint that the project has deferred fails the step that vi
   }, true);
 });
 
-test("steps · a deferred constraint that no later step happens to check fails the step that violates it too", async () => {
+test("steps · a deferred constraint that no later step checks fails the step that violates it, too", async () => {
   const { sql } = project();
-  // A runner whose backend is gone: the step "overdue_handlers" forgets it, before any step that checks constraints itself.
+  // A runner whose backend has ended: the step "overdue_handlers" deletes it, before any step that checks constraints
+  // itself.
   await sql`
     insert into messenger.sql_runners (pid, backend_start, message_id, message_type, deadline)
     values (1, now(), gen_random_uuid(), 'Ship', now() - interval '1 hour')`;
@@ -123,7 +128,7 @@ test("steps · a deferred constraint that no later step happens to check fails t
   }, true);
 });
 
-test("locks · an error whose row another transaction holds is still the ticker's last error", async () => {
+test("locks · an error whose row another transaction has locked is still the ticker's last error", async () => {
   const { sql } = project();
   await claim(sql, { worker: "old" });
   await setClock(sql, "2 hours");
@@ -135,7 +140,7 @@ test("locks · an error whose row another transaction holds is still the ticker'
     await other`select from messenger.step_errors where step = 'prune_workers' for update`;
     await tick();
     await other`rollback`;
-    const { clock } = await ask(sql, "messenger_status");
+    const { clock } = await callValue(sql, "messenger_status");
     assert.deepEqual([clock.last_error, clock.last_error_at], [
       "prune_workers: the project keeps these",
       clock.last_tick_at,
@@ -143,7 +148,7 @@ test("locks · an error whose row another transaction holds is still the ticker'
   });
 });
 
-test("locks · a table that the project is changing costs the steps that need it", async () => {
+test("locks · a table that the project is altering fails the steps that need it", async () => {
   const { sql } = project();
   for (
     const [table, needed] of [
@@ -171,29 +176,30 @@ test("locks · a table that the project is changing costs the steps that need it
   }
 });
 
-test("locks · the ticker goes on while its own tables are locked", async () => {
+test("locks · the ticker continues while its own tables are locked", async () => {
   const { sql } = project();
   await sql`update messenger.settings set clock_enabled = true`;
   const id = await lapsed();
   await using other = session(project());
   await other`begin`;
-  await other`lock table messenger.settings, messenger.clock, messenger.ticks, messenger.step_errors in access exclusive mode`;
+  await other`lock table messenger.settings, messenger.clock, messenger.ticks, messenger.step_errors
+    in access exclusive mode`;
   const [{ on }] = await sql`select messenger.tick_or_note_error() as on`;
   assert.equal(on, true);
   await other`rollback`;
   assert.equal((await messageOf(sql, id)).status, "pending");
 });
 
-test("ticks · one that stays open in a transaction stops no other, and health counts the others", async () => {
+test("ticks · a tick in an open transaction blocks no other tick, and health counts the others", async () => {
   const { sql } = project();
   await using open = session(project());
-  await held(sql);
+  await dispatchAndClaim(sql);
   await sql`insert into messenger.step_errors values ('wake', 'old', 'XX000', messenger.now())`;
   await setClock(sql, "61 seconds");
   await open`begin`;
   await tick(open);
   await open`select messenger.note_step_error('wake', 'open', 'XX000', messenger.now())`;
-  const { id, fence } = await held(sql, { queue: "other" });
+  const { id, fence } = await dispatchAndClaim(sql, { queue: "other" });
   await setClock(sql, "150 seconds");
   assert.deepEqual(await tick().then(({ rescued, errors }) => ({ rescued, errors })), {
     rescued: 1,
@@ -201,12 +207,12 @@ test("ticks · one that stays open in a transaction stops no other, and health c
   });
   await sql`select messenger.note_step_error('wake', 'new', 'XX000', messenger.now())`;
   assert.equal((await messageOf(sql, id)).status, "pending");
-  assert.equal((await check("clock")).status, "healthy", "the row of the clock is held by the open one");
+  assert.equal((await check("clock")).status, "healthy", "the open one holds the ticker's row");
   await open`rollback`;
   assert.equal((await settle(sql, [{ id, fence, outcome: "completed" }]))[0].outcome, "stale");
 });
 
-test("ticks · where the rows of settings and clock are missing a tick and health work, and messenger_start repairs", async () => {
+test("ticks · without the rows of settings and ticker they work, and messenger_start restores them", async () => {
   const { sql } = project();
   const id = await lapsed();
   await sql`delete from messenger.settings`;
@@ -214,7 +220,7 @@ test("ticks · where the rows of settings and clock are missing a tick and healt
   assert.deepEqual((await tick()).rescued, 1);
   assert.equal((await sql`select messenger.tick_or_note_error() as on`)[0].on, true);
   assert.equal((await messageOf(sql, id)).status, "pending");
-  const health = await ask(sql, "messenger_health");
+  const health = await callValue(sql, "messenger_health");
   assert.deepEqual(health.checks.filter(({ detail }: Row) => /itself failed/.test(detail)), []);
   assert.equal((await check("clock")).status, "healthy");
   await sql`select messenger_start(), messenger_stop()`;

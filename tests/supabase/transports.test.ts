@@ -1,23 +1,24 @@
-// messenger_put_transport and messenger_list_transports: made, changed piece by piece, and rejected without a trace.
+// messenger_put_transport and messenger_list_transports: created, changed field by field, and rejected without any
+// change.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, dispatch, type Row } from "./bus.ts";
+import { callValue, dispatch, type Row } from "./bus.ts";
 import { INJECTIONS } from "./pages.ts";
-import { errorOf, rejected } from "./raises.ts";
+import { assertRejected, errorOf } from "./assert_rejected.ts";
 
 const project = useProject();
 Deno.test.beforeEach(() => empty(project().sql));
 
-const put = (args: Row): Promise<Row> => ask(project().sql, "messenger_put_transport", args);
-const list = async (): Promise<Row[]> => (await ask(project().sql, "messenger_list_transports")).transports;
+const put = (args: Row): Promise<Row> => callValue(project().sql, "messenger_put_transport", args);
+const list = async (): Promise<Row[]> => (await callValue(project().sql, "messenger_list_transports")).transports;
 const shown = ({ name, type, config, enabled }: Row) => [name, type, config, enabled];
 
-test("transports · those that the migration made are listed, in order of their names", async () => {
+test("transports · those of the migration are listed, in order of their names", async () => {
   assert.deepEqual((await list()).map(shown), [["supabase", "supabase", {}, true], ["sync", "sync", {}, true]]);
 });
 
-test("transports · a new one is a queue of this database, enabled, without settings, unless told", async () => {
+test("transports · a new one is by default a queue of this database, enabled, without settings", async () => {
   assert.deepEqual(shown(await put({ name: "mail" })), ["mail", "supabase", {}, true]);
   const told = { name: "cache", type: "redis", config: { url_secret: "REDIS_URL" }, enabled: false };
   assert.deepEqual(shown(await put(told)), ["cache", "redis", { url_secret: "REDIS_URL" }, false]);
@@ -25,7 +26,7 @@ test("transports · a new one is a queue of this database, enabled, without sett
   assert.equal((await dispatch(project().sql, { transport: "mail" })).transport, "mail");
 });
 
-test("transports · what is not given stays, config is replaced whole", async () => {
+test("transports · omitted fields stay, config is replaced as a whole", async () => {
   const config = {
     retention: "1 day",
     failed_retention: "2 days",
@@ -43,7 +44,7 @@ test("transports · what is not given stays, config is replaced whole", async ()
   assert.deepEqual(shown(await put({ name: "mail", enabled: true, config: {} })), ["mail", "supabase", {}, true]);
 });
 
-test("transports · the two that are always there take settings, and their own type", async () => {
+test("transports · the two built-in ones accept settings, and their own type", async () => {
   assert.deepEqual(shown(await put({ name: "supabase", type: "supabase", config: { retention: "1 hour" } })), [
     "supabase",
     "supabase",
@@ -53,28 +54,28 @@ test("transports · the two that are always there take settings, and their own t
   assert.equal((await put({ name: "sync", enabled: false })).enabled, false);
 });
 
-test("transports · names of 63 letters are taken", async () => {
+test("transports · names of 63 letters are accepted", async () => {
   const name = `0-_${"x".repeat(60)}`;
   assert.equal((await put({ name })).name, name);
 });
 
-const REFUSED: [what: string, args: Row, code: string][] = [
+const REJECTED: [what: string, args: Row, code: string][] = [
   ["no name", { name: "" }, "SM_TRANSPORT"],
-  ["a name of 64 dead letters", { name: "x".repeat(64) }, "SM_TRANSPORT"],
+  ["a name of 64 letters", { name: "x".repeat(64) }, "SM_TRANSPORT"],
   ["capitals in a name", { name: "Mail" }, "SM_TRANSPORT"],
   ["a name that begins with a hyphen", { name: "-mail" }, "SM_TRANSPORT"],
   ["a name with a line break at its end", { name: "mail\n" }, "SM_TRANSPORT"],
-  ["a type that is none", { name: "mail", type: "smtp" }, "SM_TRANSPORT"],
+  ["an invalid type", { name: "mail", type: "smtp" }, "SM_TRANSPORT"],
   ["another type for supabase", { name: "supabase", type: "redis" }, "SM_TRANSPORT"],
   ["another type for sync", { name: "sync", type: "supabase", enabled: false }, "SM_TRANSPORT"],
   ["a config that is a list", { name: "mail", config: [] }, "SM_TRANSPORT"],
-  ["a setting it does not know", { name: "mail", config: { retain: "1 day" } }, "SM_UNKNOWN_FIELD"],
-  ["a good setting beside it", { name: "mail", config: { retention: "1 day", a: 1 } }, "SM_UNKNOWN_FIELD"],
+  ["an unknown setting", { name: "mail", config: { retain: "1 day" } }, "SM_UNKNOWN_FIELD"],
+  ["a valid setting beside it", { name: "mail", config: { retention: "1 day", a: 1 } }, "SM_UNKNOWN_FIELD"],
   ["a retention that is no interval", { name: "mail", config: { retention: "soon" } }, "SM_TRANSPORT"],
   ["a retention below zero", { name: "mail", config: { retention: "-1 day" } }, "SM_TRANSPORT"],
   ["a retention that is a list", { name: "mail", config: { retention: [] } }, "SM_TRANSPORT"],
-  ["a retention beyond all time", { name: "mail", config: { retention: "999999999999 years" } }, "SM_TRANSPORT"],
-  // The clock takes it from now, which the calendar would not bear.
+  ["an infinite retention", { name: "mail", config: { retention: "999999999999 years" } }, "SM_TRANSPORT"],
+  // The ticker subtracts it from now, which the calendar would not allow.
   ["a retention of 200,000 years", { name: "mail", config: { retention: "200000 years" } }, "SM_TRANSPORT"],
   ["a failed_retention of 101 years", { name: "mail", config: { failed_retention: "101 years" } }, "SM_TRANSPORT"],
   ["a window of two years", { name: "mail", config: { idempotency_window: "2 years" } }, "SM_TRANSPORT"],
@@ -87,30 +88,34 @@ const REFUSED: [what: string, args: Row, code: string][] = [
     "SM_TRANSPORT",
   ],
   ["a window without a unit", { name: "mail", config: { idempotency_window: " +7.5 " } }, "SM_TRANSPORT"],
-  ["a word for ordering_dead_letter", { name: "mail", config: { ordering_dead_letter: "wait" } }, "SM_TRANSPORT"],
-  ["a bad setting and a switch", { name: "supabase", enabled: false, config: { retention: "soon" } }, "SM_TRANSPORT"],
+  [
+    "an unknown word for ordering_dead_letter",
+    { name: "mail", config: { ordering_dead_letter: "wait" } },
+    "SM_TRANSPORT",
+  ],
+  ["a bad setting and enabled", { name: "supabase", enabled: false, config: { retention: "soon" } }, "SM_TRANSPORT"],
   ["settings of another type kept", { name: "cache", type: "supabase" }, "SM_UNKNOWN_FIELD"],
 ];
-for (const [what, args, code] of REFUSED) {
+for (const [what, args, code] of REJECTED) {
   test(`transports · rejects ${what}, and changes nothing`, async () => {
     await put({ name: "cache", type: "redis", config: { url_secret: "REDIS_URL" } });
     const before = await list();
-    await rejected(put(args), code);
+    await assertRejected(put(args), code);
     assert.deepEqual(await list(), before);
   });
 }
 
-test("transports · with the longest settings messages are dispatched, and the clock ticks", async () => {
+test("transports · with the longest settings messages are dispatched, and the ticker ticks", async () => {
   const { sql } = project();
   await put({
     name: "supabase",
     config: { retention: "100 years", failed_retention: "100 years", idempotency_window: "1 year" },
   });
   await dispatch(sql, { idempotency_key: "k" });
-  await ask(sql, "messenger_tick");
+  await callValue(sql, "messenger_tick");
 });
 
-test("transports · an error names the setting, its range and what to write", async () => {
+test("transports · an error names the setting, its range and the remedy", async () => {
   const cases: [config: Row, message: RegExp][] = [
     [{ retention: 7 }, /config\.retention must be an interval with a unit, from zero to 100 years/],
     [{ failed_retention: "7" }, /config\.failed_retention must be/],
@@ -121,7 +126,7 @@ test("transports · an error names the setting, its range and what to write", as
     [{ ordering_dead_letter: "wait" }, /config\.ordering_dead_letter must be block or continue/],
   ];
   for (const [config, sentence] of cases) {
-    assert.match(await rejected(put({ name: "mail", config }), "SM_TRANSPORT"), sentence);
+    assert.match(await assertRejected(put({ name: "mail", config }), "SM_TRANSPORT"), sentence);
   }
 });
 
@@ -134,7 +139,7 @@ test("transports · a duration without a unit cannot be written into the table e
   }
 });
 
-test("transports · durations are taken in every style that Postgres prints, and zero needs no unit", async () => {
+test("transports · durations are accepted in every style that Postgres prints, and zero needs no unit", async () => {
   for (const style of ["postgres", "postgres_verbose", "sql_standard", "iso_8601"]) {
     await using own = session(project());
     await own.unsafe(`set intervalstyle = ${style}`);
@@ -149,26 +154,27 @@ test("transports · durations are taken in every style that Postgres prints, and
 });
 
 test("transports · a name that is null is rejected", async () => {
-  await rejected(project().sql`select messenger_put_transport(null)`, "SM_TRANSPORT");
-  await rejected(project().sql`select messenger_put_transport('mail', config => 'null')`, "SM_TRANSPORT");
+  await assertRejected(project().sql`select messenger_put_transport(null)`, "SM_TRANSPORT");
+  await assertRejected(project().sql`select messenger_put_transport('mail', config => 'null')`, "SM_TRANSPORT");
 });
 
 test("transports · texts that look like SQL are rejected", async () => {
   for (const text of INJECTIONS) {
-    await rejected(put({ name: text }), "SM_TRANSPORT");
-    await rejected(put({ name: "mail", type: text }), "SM_TRANSPORT");
-    await rejected(put({ name: "mail", config: { [text]: "1 day" } }), "SM_UNKNOWN_FIELD");
-    await rejected(put({ name: "mail", config: { retention: text } }), "SM_TRANSPORT");
+    await assertRejected(put({ name: text }), "SM_TRANSPORT");
+    await assertRejected(put({ name: "mail", type: text }), "SM_TRANSPORT");
+    await assertRejected(put({ name: "mail", config: { [text]: "1 day" } }), "SM_UNKNOWN_FIELD");
+    await assertRejected(put({ name: "mail", config: { retention: text } }), "SM_TRANSPORT");
   }
   assert.equal((await list()).length, 2);
 });
 
-test("transports · service_role may ask and change, users may not", async () => {
+test("transports · service_role may list and change, users may not", async () => {
   const { sql } = project();
-  assert.ok(await asRole(sql, "service_role", (tx) => ask(tx, "messenger_list_transports")));
-  assert.ok(await asRole(sql, "service_role", (tx) => ask(tx, "messenger_put_transport", { name: "mail" })));
+  assert.ok(await asRole(sql, "service_role", (tx) => callValue(tx, "messenger_list_transports")));
+  assert.ok(await asRole(sql, "service_role", (tx) => callValue(tx, "messenger_put_transport", { name: "mail" })));
   for (const role of ["authenticated", "anon"] as const) {
-    const requested = (name: string, args: Row) => asRole(sql, role, (tx) => ask(tx, name, args), crypto.randomUUID());
+    const requested = (name: string, args: Row) =>
+      asRole(sql, role, (tx) => callValue(tx, name, args), crypto.randomUUID());
     await assert.rejects(requested("messenger_list_transports", {}), /permission denied/);
     await assert.rejects(requested("messenger_put_transport", { name: "mine" }), /permission denied/);
   }

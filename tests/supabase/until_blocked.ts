@@ -1,4 +1,4 @@
-// Races without sleeping: a test goes on once Postgres says that the other session waits for a lock.
+// Races without sleeping: a test continues when Postgres reports that the other session waits for a lock.
 import type { Sql } from "postgres";
 
 /** The server process of a session with one connection. */
@@ -7,34 +7,37 @@ export async function pidOf(sql: Sql): Promise<number> {
   return pid;
 }
 
-/** Waits until the server process is blocked by another's lock; a process that never is fails the test. */
+/** Waits until the server process is blocked by another's lock; throws if it never is. */
 export async function untilBlocked(watcher: Sql, pid: number): Promise<void> {
   const deadline = performance.now() + 10_000;
   while (performance.now() < deadline) {
     const [{ blocked }] = await watcher`select cardinality(pg_blocking_pids(${pid})) > 0 as blocked`;
     if (blocked) return;
   }
-  throw new Error(`Process ${pid} did not come to wait for a lock.`);
+  throw new Error(`Process ${pid} did not wait for a lock.`);
 }
 
-/** Waits until the server process asks again and again for the row of a message (messenger.lock_message). */
+/** Waits until the server process repeatedly requests the row of a message (messenger.lock_message). */
 export async function untilPolling(watcher: Sql, pid: number): Promise<void> {
   const deadline = performance.now() + 10_000;
   while (performance.now() < deadline) {
     const [{ polls }] = await watcher`select wait_event = 'PgSleep' as polls from pg_stat_activity where pid = ${pid}`;
     if (polls) return;
   }
-  throw new Error(`Process ${pid} did not come to wait for the row of a message.`);
+  throw new Error(`Process ${pid} did not wait for the row of a message.`);
 }
 
-/** Lets this session ask for a locked message for a minute instead of 250 ms. Returns its server process. */
-export async function patient(sql: Sql): Promise<number> {
+/** Lets this session wait for a locked message for a minute instead of 250 ms. Returns its server process. */
+export async function waitLongForRows(sql: Sql): Promise<number> {
   await sql`set messenger.lock_wait = '1 minute'`;
   return await pidOf(sql);
 }
 
-/** Lets a statement of a later session, or of this one, wait for a lock for ten seconds: a test that would hang fails instead. */
-export async function limitWaiting(sql: Sql): Promise<void> {
+/**
+ * Lets a statement of a later session, or of this one, wait for a lock for ten seconds: a test that would hang fails
+ * instead.
+ */
+export async function limitLockWaits(sql: Sql): Promise<void> {
   await sql`alter database postgres set lock_timeout = '10 s'`;
   await sql`set lock_timeout = '10 s'`;
 }

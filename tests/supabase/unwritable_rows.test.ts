@@ -1,24 +1,26 @@
-// One message whose row the project forbids to write harms only itself: the others of its batch are recorded and handed out.
+// A message whose row the project forbids to write affects only itself: the others of its batch are recorded and handed
+// out.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
-import { ask, call, claim, dispatch, dispatchMany, messageOf, settle } from "./bus.ts";
-import { forbidding, makeForbid, setAside } from "./set_aside.ts";
+import { call, callValue, claim, dispatch, dispatchMany, messageOf, settle } from "./bus.ts";
+import { makeForbidTrigger, setAside, withForbiddenWrites } from "./set_aside.ts";
 
 const project = useProject({ testClock: true });
 Deno.test.beforeAll(async () => {
-  await makeForbid(project().sql);
-  // What calls may take is over soon on a busy machine.
+  await makeForbidTrigger(project().sql);
+  // The time limit of calls is short for a busy machine.
   await project()
-    .sql`select set_config(name, '1 minute', false) from unnest(array['messenger.settle_budget', 'messenger.claim_budget']) name`;
+    .sql`select set_config(name, '1 minute', false)
+      from unnest(array['messenger.settle_budget', 'messenger.claim_budget']) name`;
 });
 Deno.test.beforeEach(() => empty(project().sql));
 
 const forbidUpdate = (id: string, work: () => Promise<void>) =>
-  forbidding(project().sql, "update", "messenger_messages", "id", id, work);
+  withForbiddenWrites(project().sql, "update", "messenger_messages", "id", id, work);
 
 const NOT_ALLOWED = "error: P0001 the project keeps this one";
 
-test("settle · two hundred outcomes of which three cannot be written: the others are recorded, those three say why", async () => {
+test("settle · of two hundred outcomes with three unwritable rows the others are recorded", async () => {
   const { sql } = project();
   const ids = await dispatchMany(sql, 200);
   const outcomes = (await claim(sql, { batch: 200 })).map(({ id, fence }, n) => ({
@@ -55,7 +57,7 @@ test("settle · two hundred outcomes of which three cannot be written: the other
   ]);
 });
 
-test("exchange · outcomes stay recorded when a message to be claimed cannot be written", async () => {
+test("exchange · outcomes stay recorded if a message to be claimed cannot be written", async () => {
   const { sql } = project();
   const ids = await dispatchMany(sql, 3);
   const rows = await claim(sql, { batch: 1 });
@@ -77,7 +79,7 @@ test("heartbeat · the other leases are extended, and the one that cannot be is 
   });
 });
 
-test("claim · a message at the head of its queue that cannot be claimed is set aside, and claimed once that is over", async () => {
+test("claim · a message at the head of its queue that cannot be claimed is set aside, and claimed later", async () => {
   const { sql } = project();
   const ids = await dispatchMany(sql, 5);
   await forbidUpdate(ids[0], async () => {
@@ -89,13 +91,13 @@ test("claim · a message at the head of its queue that cannot be claimed is set 
   assert.deepEqual((await setAside(sql)).map(({ step, key, error }) => [step, key, error]), [
     ["claim", { id: ids[0] }, "the project keeps this one"],
   ]);
-  const { checks } = await ask(sql, "messenger_health");
+  const { checks } = await callValue(sql, "messenger_health");
   assert.notEqual(checks.find(({ name }: { name: string }) => name === "set_aside")?.status, "ok");
   await using other = session(project());
   assert.deepEqual((await claim(other)).map(({ id }) => id), [ids[0]]);
 });
 
-test("claim · an expired message that cannot be finished keeps nothing behind it waiting", async () => {
+test("claim · an expired message that cannot be finished does not block the ones behind it", async () => {
   const { sql } = project();
   const { id: expired } = await dispatch(sql, { expires_at: new Date(Date.now() + 30_000) });
   await sql`select messenger.set_clock('1 minute')`;
@@ -156,7 +158,7 @@ test("deferred constraints · of the caller's own tables stay deferred until the
   }
 });
 
-test("triggers · one that waits for a lock keeps its own row only, and for less than half a second", async () => {
+test("triggers · one that waits for a lock delays its own row only, and for less than half a second", async () => {
   const { sql } = project();
   await sql.unsafe(`
     create table public.counters (n int primary key, total int);
@@ -166,7 +168,8 @@ test("triggers · one that waits for a lock keeps its own row only, and for less
       update public.counters set total = total + 1 where n = (new.body ->> 'n')::int;
       return new;
     end $$;
-    create trigger count_up before update on messenger_messages for each row when (new.status = 'completed') execute function public.count_up()`);
+    create trigger count_up before update on messenger_messages for each row when (new.status = 'completed')
+      execute function public.count_up()`);
   try {
     await using other = session(project());
     await dispatchMany(sql, 3);
@@ -190,7 +193,7 @@ test("retention 0 · a message that the project forbids to delete is completed a
   await sql`update messenger_transports set config = '{"retention": "0 s"}' where name = 'supabase'`;
   const ids = await dispatchMany(sql, 3);
   const outcomes = (await claim(sql)).map(({ id, fence }) => ({ id, fence, outcome: "completed" }));
-  await forbidding(sql, "delete", "messenger_messages", "id", ids[1], async () => {
+  await withForbiddenWrites(sql, "delete", "messenger_messages", "id", ids[1], async () => {
     assert.deepEqual((await settle(sql, outcomes)).map(({ outcome }) => outcome), [
       "completed",
       "completed",

@@ -1,11 +1,12 @@
-// Upgrades: an installed earlier release with messages in flight, a running ticker and old workers becomes this one, and nothing is lost.
+// Upgrades: an installed earlier release with messages in flight, a running ticker and old workers becomes this one,
+// and nothing is lost.
 import assert from "node:assert/strict";
 import type { Sql } from "postgres";
 import { release, upgrades } from "../../supabase/build/release.ts";
 import { session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, call, claim, dispatch, dispatchPair, held, messageOf, type Row, settle } from "./bus.ts";
-import { errorOf } from "./raises.ts";
+import { call, callValue, claim, dispatch, dispatchAndClaim, dispatchPair, messageOf, type Row, settle } from "./bus.ts";
+import { errorOf } from "./assert_rejected.ts";
 import { install, installRelease, rollBack, upgradeFrom } from "./release.ts";
 
 const project = useProject({ migrate: false });
@@ -19,7 +20,10 @@ const differences = async (sql: Sql) => [
   ...await sql`select kind, object, state, detail from messenger_verify() where kind <> 'operation' and state <> 'ok'`,
 ];
 const violations = async (sql: Sql) => (await call(sql, "messenger_audit")).filter(({ violations }) => violations > 0);
-/** Runs the installed job as pg_cron does each minute, until it is unscheduled: the run that an upgrade meets is one of the old command. */
+/**
+ * Runs the installed job each minute, like pg_cron, until it is unscheduled: the run during an upgrade has the old
+ * command.
+ */
 async function runJob(): Promise<void> {
   await using own = session(project());
   const installed = () => own`select command from cron.job where jobname = 'symphony-clock'`;
@@ -31,7 +35,7 @@ async function runJob(): Promise<void> {
 const releaseOf = async (sql: Sql) => (await sql`select messenger.release() as release`)[0].release;
 
 for (const { from } of upgrades) {
-  test(`upgrade from ${from} · what a new database has is what an upgraded one has`, async () => {
+  test(`upgrade from ${from} · an upgraded database equals a new one`, async () => {
     const { sql } = project();
     await installRelease(sql, from);
     await upgradeFrom(sql, from);
@@ -40,11 +44,12 @@ for (const { from } of upgrades) {
     assert.deepEqual(await differences(sql), [], "and the full migration may be run again over it");
   });
 
-  test(`upgrade from ${from} · durations of transports that had no unit keep what they meant, and keys keep their payload`, async () => {
+  test(`upgrade from ${from} · durations without a unit keep their meaning, keys their payload`, async () => {
     const { sql } = project();
     await installRelease(sql, from);
     await sql`insert into messenger_transports (name, type, config) values
-      ('a', 'supabase', '{"retention": 7, "failed_retention": "2 days"}'), ('b', 'supabase', '{"idempotency_window": "1 day 30"}'),
+      ('a', 'supabase', '{"retention": 7, "failed_retention": "2 days"}'),
+      ('b', 'supabase', '{"idempotency_window": "1 day 30"}'),
       ('c', 'supabase', '{"retention": "0"}')`;
     const send = (payload: string) =>
       sql`select * from messenger_dispatch('T', ${payload}::text::jsonb, idempotency_key => 'price')`;
@@ -60,7 +65,7 @@ for (const { from } of upgrades) {
     assert.deepEqual([again.id, again.duplicate], [id, true]);
   });
 
-  test(`upgrade from ${from} · each message goes on from where it stands`, async () => {
+  test(`upgrade from ${from} · each message continues from its state`, async () => {
     const { sql } = project();
     await installRelease(sql, from);
     await sql.unsafe(`
@@ -71,9 +76,9 @@ for (const { from } of upgrades) {
     await call(sql, "messenger_register", {
       types: [{ type: "Wish", dispatchable_by: "user", retry: { delay_ms: 0 } }],
     });
-    const running = await held(sql, { type: "Running" }, { types: ["Running"] });
-    const lost = await held(sql, { type: "Lost" }, { types: ["Lost"], lease: "1 millisecond" });
-    const dead = await held(sql, { type: "Dead", idempotency_key: "dead" }, { types: ["Dead"] });
+    const running = await dispatchAndClaim(sql, { type: "Running" }, { types: ["Running"] });
+    const lost = await dispatchAndClaim(sql, { type: "Lost" }, { types: ["Lost"], lease: "1 millisecond" });
+    const dead = await dispatchAndClaim(sql, { type: "Dead", idempotency_key: "dead" }, { types: ["Dead"] });
     await settle(sql, [{ ...dead, outcome: "failed", error: "no", retryable: false }]);
     const [first, second] = await dispatchPair(sql, { type: "Ordered", ordering_key: "k" });
     const delayed = await dispatch(sql, { type: "Delayed", delay: "1 hour" });
@@ -92,9 +97,9 @@ for (const { from } of upgrades) {
 
     assert.deepEqual((await messageOf(sql, wish.id)).headers, { "x-symphony-user": ada });
     assert.deepEqual((await messageOf(sql, keyed.id)).headers, {});
-    assert.equal(await ask(sql, "messenger_complete", { id: running.id, fence: running.fence }), "completed");
+    assert.equal(await callValue(sql, "messenger_complete", { id: running.id, fence: running.fence }), "completed");
     assert.equal((await dispatch(sql, { type: "Keyed", idempotency_key: "keyed" })).id, keyed.id);
-    assert.equal(await ask(sql, "messenger_complete", { id: lost.id, fence: lost.fence }), "completed");
+    assert.equal(await callValue(sql, "messenger_complete", { id: lost.id, fence: lost.fence }), "completed");
     const work = await claim(sql, { batch: 100, types: ["Ordered", "Keyed", "Delayed", "Paused", "Scheduled"] });
     assert.deepEqual(work.map(({ id }) => id).sort(), [first.id, keyed.id].sort());
     await settle(sql, work.map(({ id, fence }) => ({ id, fence, outcome: "completed" })));
@@ -105,28 +110,29 @@ for (const { from } of upgrades) {
     assert.deepEqual([outcome, (await messageOf(sql, dead.id)).status], ["retried", "pending"]);
     assert.equal((await messageOf(sql, delayed.id)).status, "pending");
     assert.equal((await call(sql, "messenger_list_schedules")).length, 1);
-    await ask(sql, "messenger_tick");
-    assert.equal((await sql`select from public.upgrade_events`).length, 4, "events of what completed since");
+    await callValue(sql, "messenger_tick");
+    assert.equal((await sql`select from public.upgrade_events`).length, 4, "events of completions since");
     assert.deepEqual([await violations(sql), await differences(sql)], [[], []]);
   });
 
-  test(`upgrade from ${from} · metrics of three months are carried over, and days are rolled up from their hours`, async () => {
+  test(`upgrade from ${from} · metrics of three months are kept, and days are rolled up from their hours`, async () => {
     const { sql } = project();
     await installRelease(sql, from);
     await sql`
       insert into messenger.metrics (step_seconds, at, transport_name, message_type, completed, durations)
-      select 3600, date_trunc('hour', now(), 'UTC') - n * interval '1 hour', 'supabase', 'Old', n % 7, array[n % 7] from generate_series(1, 2100) n`;
+      select 3600, date_trunc('hour', now(), 'UTC') - n * interval '1 hour', 'supabase', 'Old', n % 7, array[n % 7]
+        from generate_series(1, 2100) n`;
     const [{ from_time, to_time }] = await sql<{ from_time: Date; to_time: Date }[]>`
       select date_trunc('day', now(), 'UTC') - interval '80 days' as from_time, date_trunc('hour', now(), 'UTC') as to_time`;
     const read = async () => {
-      const { totalSucceeded, p95ProcessingTime } = await ask(sql, "messenger_metrics", { from_time, to_time });
+      const { totalSucceeded, p95ProcessingTime } = await callValue(sql, "messenger_metrics", { from_time, to_time });
       return [totalSucceeded, p95ProcessingTime];
     };
     const before = await read();
     assert(before[0] > 0);
     await upgradeFrom(sql, from);
     assert.deepEqual(await read(), before);
-    for (let n = 0; n < 60; n++) await ask(sql, "messenger_tick");
+    for (let n = 0; n < 60; n++) await callValue(sql, "messenger_tick");
     const days = (step: number) =>
       sql`select distinct date_bin('1 day', at, '2000-01-01 00:00+00') as day from messenger.metrics
         where step_seconds = ${step} and at < date_trunc('day', now(), 'UTC') order by 1`;
@@ -134,7 +140,7 @@ for (const { from } of upgrades) {
     assert.deepEqual(await read(), before);
   });
 
-  test(`upgrade from ${from} · under traffic, with a running ticker and old workers: lost 0, handled twice 0, audit 0`, async () => {
+  test(`upgrade from ${from} · under traffic, with old workers: lost 0, handled twice 0, audit 0`, async () => {
     const { sql } = project();
     await installRelease(sql, from);
     await sql`select messenger_start('http://127.0.0.1:1/functions/v1')`;
@@ -158,7 +164,8 @@ for (const { from } of upgrades) {
       await using own = session(project());
       await own`set role service_role`;
       let outcomes: Row[] = [];
-      // What a race between a dispatch and a completion of one ordering key leaves blocked, the next tick finds.
+      // The next tick finds messages that a race between a dispatch and a completion of one ordering key leaves
+      // blocked.
       for (const end = Date.now() + 30_000; Date.now() < end && (produces || handled.length < acknowledged.length);) {
         const [{ messenger_exchange: { settled, claimed } }] = await call(own, "messenger_exchange", {
           outcomes,
@@ -187,13 +194,14 @@ for (const { from } of upgrades) {
 
     assert.deepEqual([handled.length, new Set(handled).size], [acknowledged.length, acknowledged.length]);
     assert.deepEqual(handled.toSorted(), acknowledged.toSorted());
-    const rows =
-      await sql`select status, count(*)::int as count from messenger_messages where message_type = 'Traffic' group by status`;
+    const rows = await sql`select status, count(*)::int as count from messenger_messages where message_type = 'Traffic'
+        group by status`;
     assert.deepEqual([...rows], [{ status: "completed", count: acknowledged.length }]);
-    // The tick that waits while the upgrade commits goes on with the old code, finds its functions gone, and is undone.
+    // The tick that waits while the upgrade commits continues with the old code, does not find its functions, and is
+    // rolled back.
     const [{ last_error, ticks }] = await sql`
       select c.last_error, (select count(*)::int from messenger.ticks) as ticks from messenger.clock c`;
-    // On a busy machine a step may meet a lock of the traffic's: the next tick makes up for it.
+    // On a busy machine a step may meet a lock of the traffic: the next tick catches up.
     const known = /^function messenger\.\w+\(.*\) does not exist$|canceling statement due to lock timeout$/;
     if (last_error !== null) assert.match(last_error, known);
     const errors = await sql`select step, error from messenger.step_errors where not messenger.is_lock_error(sqlstate)`;
@@ -201,7 +209,7 @@ for (const { from } of upgrades) {
     assert.deepEqual([await violations(sql), await differences(sql)], [[], []]);
   });
 
-  test(`upgrade from ${from} · an installed ticker's job gets the new release's command, one that is stopped stays stopped`, async () => {
+  test(`upgrade from ${from} · a ticker's job gets the new command, a stopped one stays stopped`, async () => {
     const { sql } = project();
     await installRelease(sql, from);
     await sql`select messenger_start('http://127.0.0.1:1/functions/v1')`;
@@ -215,7 +223,7 @@ for (const { from } of upgrades) {
     assert.equal((await sql`select from cron.job`).length, 0);
   });
 
-  test(`upgrade from ${from} · a writer that stays open stops it with a sentence, and everything stays`, async () => {
+  test(`upgrade from ${from} · an open writer stops it with a message, and nothing changes`, async () => {
     const { sql } = project();
     await installRelease(sql, from);
     await using writer = session(project());
@@ -231,7 +239,7 @@ for (const { from } of upgrades) {
     assert.equal(await releaseOf(sql), release.version);
   });
 
-  test(`upgrade from ${from} · applied where it does not fit, it says which release is there`, async () => {
+  test(`upgrade from ${from} · applied to another release, it names the installed one`, async () => {
     const { sql } = project();
     const fresh = await errorOf(upgradeFrom(sql, from));
     assert.match(fresh.message, /not installed|messenger/);
@@ -245,12 +253,14 @@ for (const { from } of upgrades) {
     assert.match(full.hint ?? "", /supabase\/upgrades\/\d+_upgrade_symphony_messenger/);
   });
 
-  test(`rollback of an installed ${from} · removes all of it, and what the project made stays`, async () => {
+  test(`rollback of an installed ${from} · removes all of it, and the project's objects stay`, async () => {
     const { sql } = project();
     const names = async () =>
       (await sql`
-      select c.oid::regclass::text as name from pg_class c where c.relnamespace::regnamespace::text in ('public', 'messenger') and c.relkind in ('r', 'v', 'S')
-      union all select p.oid::regprocedure::text from pg_proc p where p.pronamespace::regnamespace::text in ('public', 'messenger')
+      select c.oid::regclass::text as name from pg_class c
+        where c.relnamespace::regnamespace::text in ('public', 'messenger') and c.relkind in ('r', 'v', 'S')
+      union all select p.oid::regprocedure::text from pg_proc p
+      where p.pronamespace::regnamespace::text in ('public', 'messenger')
       order by 1`).map(({ name }) => name);
     const before = await names();
     await installRelease(sql, from);

@@ -1,10 +1,10 @@
-// messenger_user_dispatch: what a signed-in user may put in, and what of it they may see.
+// messenger_user_dispatch: the messages that a signed-in user may send and see.
 import assert from "node:assert/strict";
 import type { TransactionSql } from "postgres";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
 import { call, claim, deadLetterOf, dispatch, messageOf, settle } from "./bus.ts";
-import { errorOf, rejected } from "./raises.ts";
+import { assertRejected, errorOf } from "./assert_rejected.ts";
 
 const project = useProject();
 const [ada, bob] = [crypto.randomUUID(), crypto.randomUUID()];
@@ -46,22 +46,22 @@ test("user · an allowed type is stored with the type's route and the token's us
   }, { a: 1 }]);
 });
 
-test("user · metadata that claim another user change nothing about whose message it is", async () => {
+test("user · metadata that claim another user do not change the message's user", async () => {
   const { id } = await wish(ada, { metadata: { created_by: bob, user_id: bob } });
   assert.equal((await messageOf(project().sql, id)).created_by, ada);
 });
 
-test("user · a type for services and one that does not exist get the same answer", async () => {
+test("user · a type for services and a missing one get the same error", async () => {
   const replies = [];
   for (const type of ["Secret", "Nonsense", "'; --", "", null]) {
-    replies.push(await rejected(wish(ada, { type }), "SM_TYPE_FORBIDDEN", 403));
+    replies.push(await assertRejected(wish(ada, { type }), "SM_TYPE_FORBIDDEN", 403));
   }
   assert.equal(new Set(replies).size, 1);
   assert.equal(await stored(), 0);
 });
 
 test("user · headers other than the tracing ones are rejected by name", async () => {
-  const message = await rejected(
+  const message = await assertRejected(
     wish(ada, { headers: { traceparent: "x", "x-schedule": "nightly" } }),
     "SM_FIELD_FORBIDDEN",
     403,
@@ -70,10 +70,10 @@ test("user · headers other than the tracing ones are rejected by name", async (
   assert.equal(await stored(), 0);
 });
 
-test("user · nobody signed in is rejected, with a token without a user too", async () => {
+test("user · a caller without a signed-in user is rejected, with a token without a user, too", async () => {
   const { sql } = project();
-  await rejected(sql`select * from messenger_user_dispatch('Wish')`, "SM_UNAUTHENTICATED", 401);
-  await rejected(
+  await assertRejected(sql`select * from messenger_user_dispatch('Wish')`, "SM_UNAUTHENTICATED", 401);
+  await assertRejected(
     asRole(sql, "authenticated", (tx) => call(tx, "messenger_user_dispatch", { type: "Wish" })),
     "SM_UNAUTHENTICATED",
     401,
@@ -85,19 +85,19 @@ test("user · anon may not even call it", async () => {
   assert.equal((await errorOf(work)).code, "42501");
 });
 
-test("user · the payload's rules hold for users too", async () => {
-  await rejected(wish(ada, { payload: { n: "x".repeat(262144) } }), "SM_PAYLOAD_TOO_LARGE", 413);
-  await rejected(wish(ada, { delay: "-1 s" }), "SM_DELAY");
-  await rejected(wish(ada, { idempotency_key: "" }), "SM_IDEMPOTENCY_KEY");
-  await rejected(
+test("user · the payload's rules apply to users, too", async () => {
+  await assertRejected(wish(ada, { payload: { n: "x".repeat(262144) } }), "SM_PAYLOAD_TOO_LARGE", 413);
+  await assertRejected(wish(ada, { delay: "-1 s" }), "SM_DELAY");
+  await assertRejected(wish(ada, { idempotency_key: "" }), "SM_IDEMPOTENCY_KEY");
+  await assertRejected(
     asUser(ada, (sql) => sql.unsafe(`select * from messenger_user_dispatch('Wish', '[]')`)),
     "SM_PAYLOAD_NOT_OBJECT",
   );
-  await rejected(
+  await assertRejected(
     asUser(ada, (sql) => sql.unsafe(`select * from messenger_user_dispatch('Wish', headers => '[]')`)),
     "SM_HEADERS_NOT_OBJECT",
   );
-  await rejected(
+  await assertRejected(
     asUser(ada, (sql) => sql.unsafe(`select * from messenger_user_dispatch('Wish', '{"n": 1e131071}')`)),
     "SM_NUMBER_RANGE",
     422,
@@ -110,7 +110,7 @@ test("user · a null parameter means its default", async () => {
   assert.deepEqual((await messageOf(project().sql, id)).body, {});
 });
 
-test("scope · users and services have a key each: nobody sees or squats another's", async () => {
+test("scope · users and services have separate keys: none sees or occupies another's", async () => {
   const { sql } = project();
   const key = { idempotency_key: "order-1" };
   const replies = [
@@ -125,27 +125,27 @@ test("scope · users and services have a key each: nobody sees or squats another
   assert.deepEqual(scopes.map(({ scope }) => scope).toSorted(), [ada, bob, "service"].toSorted());
 });
 
-test("limit · at most so many unfinished messages a user, and finished ones do not count", async () => {
+test("limit · at most this number of unfinished messages per user, and finished ones do not count", async () => {
   const { sql } = project();
   await sql`update messenger.settings set max_unfinished_per_user = 2`;
   await wish(ada);
   await wish(ada);
-  await rejected(wish(ada), "SM_RATE", 429);
+  await assertRejected(wish(ada), "SM_RATE", 429);
   assert.equal((await wish(bob)).duplicate, false);
   const rows = await claim(sql, { batch: 1 });
-  await rejected(wish(ada), "SM_RATE", 429);
+  await assertRejected(wish(ada), "SM_RATE", 429);
   await settle(sql, rows.map(({ id, fence }) => ({ id, fence, outcome: "completed" })));
   assert.equal((await wish(ada)).duplicate, false);
 });
 
-test("limit · zero lets nobody in, and services are not counted", async () => {
+test("limit · zero admits no user, and services are not counted", async () => {
   const { sql } = project();
   await sql`update messenger.settings set max_unfinished_per_user = 0`;
-  await rejected(wish(ada), "SM_RATE", 429);
+  await assertRejected(wish(ada), "SM_RATE", 429);
   assert((await dispatch(sql)).id);
 });
 
-test("reads · users see their own messages' named columns and nothing else", async () => {
+test("reads · users see the granted columns of their own messages and nothing else", async () => {
   const { sql } = project();
   const own = await wish(ada);
   await wish(bob);
@@ -153,7 +153,8 @@ test("reads · users see their own messages' named columns and nothing else", as
   const rows = await asUser(
     ada,
     (tx) =>
-      tx`select id, message_type, status, progress, result, created_at, available_at, processed_at from public.messenger_messages`,
+      tx`select id, message_type, status, progress, result, created_at, available_at, processed_at
+        from public.messenger_messages`,
   );
   assert.deepEqual(rows.map(({ id }) => id), [own.id]);
   for (
@@ -174,7 +175,7 @@ test("reads · users see their own messages' named columns and nothing else", as
   }
 });
 
-test("reads · without a user there is nothing to see", async () => {
+test("reads · without a user no row is visible", async () => {
   await wish(ada);
   const rows = await asRole(project().sql, "authenticated", (tx) => tx`select id from public.messenger_messages`);
   assert.equal(rows.length, 0);
@@ -193,7 +194,7 @@ test("reads · dead letters, transports and schedules are closed to users", asyn
   }
 });
 
-test("writes · users change no row, their own neither", async () => {
+test("writes · users change no row, not even their own", async () => {
   const { id } = await wish(ada);
   for (
     const attack of [

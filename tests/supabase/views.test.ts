@@ -1,8 +1,8 @@
-// The three views: exact figures for people, with the rights of whoever looks.
+// The three views: exact figures, with the rights of the caller.
 import assert from "node:assert/strict";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { claim, dispatch, dispatchMany, held, settle } from "./bus.ts";
+import { claim, dispatch, dispatchAndClaim, dispatchMany, settle } from "./bus.ts";
 
 const project = useProject();
 Deno.test.beforeEach(() => empty(project().sql));
@@ -18,7 +18,7 @@ test("queue depth · counts by transport, queue and status, with the oldest and 
   const first = await dispatch(sql, { queue: "a" });
   await dispatch(sql, { queue: "a" });
   await dispatch(sql, { queue: "b", transport: "sync" });
-  await held(sql, { queue: "c" }, { queues: ["c"] });
+  await dispatchAndClaim(sql, { queue: "c" }, { queues: ["c"] });
   const rows = await sql`select * from messenger_queue_depth order by queue_name`;
   assert.deepEqual(rows.map((row) => [row.transport_name, row.queue_name, row.status, row.message_count]), [
     ["supabase", "a", "pending", "2"],

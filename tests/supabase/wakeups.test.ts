@@ -1,14 +1,15 @@
-// Wakeups: who is woken, when, how often, and what the call carries. Nothing sends them here, so they can be read where pg_net queues them.
+// Wake-ups: the woken workers, the times, the number, and the content of the call. Nothing sends requests here, so they
+// are read from pg_net's queue.
 import assert from "node:assert/strict";
 import type { Sql } from "postgres";
 import { empty, session, test, useProject } from "../project.ts";
-import { ask, call, claim, dispatch, dispatchMany, held, setClock, settle } from "./bus.ts";
-import { limitWaiting } from "./until_blocked.ts";
+import { call, callValue, claim, dispatch, dispatchAndClaim, dispatchMany, setClock, settle } from "./bus.ts";
+import { limitLockWaits } from "./until_blocked.ts";
 
 const project = useProject({ testClock: true });
 const URL = "https://example.test/functions/v1";
 
-Deno.test.beforeAll(() => limitWaiting(project().sql));
+Deno.test.beforeAll(() => limitLockWaits(project().sql));
 Deno.test.beforeEach(async () => {
   const { sql } = project();
   await empty(sql);
@@ -17,7 +18,7 @@ Deno.test.beforeEach(async () => {
   await call(sql, "messenger_stop");
 });
 
-interface Bell {
+interface WakeupCall {
   method: string;
   url: string;
   headers: Record<string, string>;
@@ -25,16 +26,16 @@ interface Bell {
 }
 
 const wakeups = async (): Promise<
-  Bell[]
+  WakeupCall[]
 > => [
   ...await project().sql<
-    Bell[]
+    WakeupCall[]
   >`select method, url, headers, convert_from(body, 'UTF8') as body from net.http_request_queue order by id`,
 ];
-const tick = async () => (await ask(project().sql, "messenger_tick")).woken;
-const known = (sql: Sql) => call(sql, "messenger_register", { types: [{ type: "Greeting" }] });
+const tick = async () => (await callValue(project().sql, "messenger_tick")).woken;
+const registerGreeting = (sql: Sql) => call(sql, "messenger_register", { types: [{ type: "Greeting" }] });
 
-test("wake-up · a dispatch posts one call to the worker edge function, with the worker secret and never the service key", async () => {
+test("wake-up · a dispatch queues one call with the worker secret, never with the service key", async () => {
   const { sql, serviceRoleKey, secretKey } = project();
   await dispatch(sql);
   const woken = await wakeups();
@@ -46,7 +47,7 @@ test("wake-up · a dispatch posts one call to the worker edge function, with the
   for (const key of [serviceRoleKey, secretKey]) assert(!text.includes(key));
 });
 
-test("wake-up · wakes at the commit, and not when the dispatch is rolled back", async () => {
+test("wake-up · is sent at the commit, and not if the dispatch is rolled back", async () => {
   await using writer = session(project());
   await writer`begin`;
   await dispatch(writer);
@@ -59,21 +60,21 @@ test("wake-up · wakes at the commit, and not when the dispatch is rolled back",
   assert.equal((await wakeups()).length, 1);
 });
 
-test("wake-up · NOTIFY messenger names the queue, once a transaction", async () => {
+test("wake-up · NOTIFY messenger names the queue, once per transaction", async () => {
   await using listener = session(project());
   const { sql } = project();
-  const heard: string[] = [];
-  await listener.listen("messenger", (payload) => heard.push(payload));
+  const received: string[] = [];
+  await listener.listen("messenger", (payload) => received.push(payload));
   await dispatch(sql, { queue: "a" });
   await sql.begin(async (transaction) => {
     for (let n = 0; n < 3; n++) await dispatch(transaction, { queue: "b" });
   });
   await sql`select pg_notify('messenger', 'the end')`;
-  while (heard.at(-1) !== "the end") await new Promise((resolve) => setTimeout(resolve, 5));
-  assert.deepEqual(heard, ["supabase/a", "supabase/b", "the end"]);
+  while (received.at(-1) !== "the end") await new Promise((resolve) => setTimeout(resolve, 5));
+  assert.deepEqual(received, ["supabase/a", "supabase/b", "the end"]);
 });
 
-test("wake-up · a delayed message, a duplicate and a rejected one ring nothing", async () => {
+test("wake-up · a delayed message, a duplicate and a rejected one send none", async () => {
   const { sql } = project();
   await dispatch(sql, { delay: "1 hour" });
   await dispatch(sql, { delay: "1 hour", idempotency_key: "k" });
@@ -82,7 +83,7 @@ test("wake-up · a delayed message, a duplicate and a rejected one ring nothing"
   assert.deepEqual(await wakeups(), []);
 });
 
-test("wake-up · a batch wakes once for each of its queues", async () => {
+test("wake-up · a batch sends one for each of its queues", async () => {
   const { sql } = project();
   await call(sql, "messenger_dispatch_batch", {
     messages: ["a", "b", "a", "b", "a"].map((queue) => ({ type: "T", queue })),
@@ -90,7 +91,7 @@ test("wake-up · a batch wakes once for each of its queues", async () => {
   assert.equal((await wakeups()).length, 2);
 });
 
-test("wake-up · many dispatches in one transaction ring once a queue", async () => {
+test("wake-up · many dispatches in one transaction send one per queue", async () => {
   const { sql } = project();
   await sql.begin(async (transaction) => {
     for (let n = 0; n < 20; n++) await dispatch(transaction);
@@ -98,7 +99,7 @@ test("wake-up · many dispatches in one transaction ring once a queue", async ()
   assert.equal((await wakeups()).length, 1);
 });
 
-test("wake-up · rolled back to a savepoint, the next dispatch of the transaction wakes", async () => {
+test("wake-up · rolled back to a savepoint, the next dispatch of the transaction sends one", async () => {
   await using writer = session(project());
   await writer`begin`;
   await writer`savepoint s`;
@@ -108,10 +109,10 @@ test("wake-up · rolled back to a savepoint, the next dispatch of the transactio
   await writer`commit`;
   assert.equal((await wakeups()).length, 1);
   await dispatch(writer);
-  assert.equal((await wakeups()).length, 2, "a session wakes again in its next transaction");
+  assert.equal((await wakeups()).length, 2, "a session sends one again in its next transaction");
 });
 
-test("wake-up · none while a worker that asked for the queue is awake", async () => {
+test("wake-up · none while a worker that polled the queue is active", async () => {
   const { sql } = project();
   await sql`update messenger.settings set poll_interval = '1 minute'`;
   await claim(sql, { queues: ["a"] });
@@ -127,7 +128,7 @@ test("wake-up · none while a worker that asked for the queue is awake", async (
   assert.equal((await wakeups()).length, 2);
 });
 
-test("wake-up · a worker that is awake for other types is none", async () => {
+test("wake-up · a worker that is active for other types does not count", async () => {
   const { sql } = project();
   await sql`update messenger.settings set poll_interval = '1 minute'`;
   await claim(sql, { types: ["Other"] });
@@ -137,7 +138,7 @@ test("wake-up · a worker that is awake for other types is none", async () => {
   assert.equal((await wakeups()).length, 1);
 });
 
-test("wake-up · without a functions URL, without a secret, nothing is woken and the message is kept", async () => {
+test("wake-up · without a functions URL, or without a secret, none is sent and the message is stored", async () => {
   const { sql } = project();
   await sql`update messenger.settings set functions_url = null`;
   await dispatch(sql);
@@ -148,7 +149,7 @@ test("wake-up · without a functions URL, without a secret, nothing is woken and
   assert.equal((await sql`select from messenger_messages`).length, 2);
 });
 
-test("wake-up · a pg_net that fails costs the wake-up, not the message", async () => {
+test("wake-up · a failing pg_net loses the wake-up, not the message", async () => {
   await using admin = session(project(), "supabase_admin");
   await admin`alter table net.http_request_queue rename to broken`;
   try {
@@ -163,17 +164,17 @@ test("wake-up · a pg_net that fails costs the wake-up, not the message", async 
 
 test("wake · none when nothing is due", async () => {
   const { sql } = project();
-  await known(sql);
+  await registerGreeting(sql);
   await dispatch(sql, { delay: "1 hour" });
-  await held(sql, { queue: "running" }, { lease: "1 hour" });
+  await dispatchAndClaim(sql, { queue: "running" }, { lease: "1 hour" });
   await sql`delete from net.http_request_queue`;
   assert.equal(await tick(), 0);
   assert.deepEqual(await wakeups(), []);
 });
 
-test("wake · as many workers as the backlog earns, at most max_workers", async () => {
+test("wake · as many workers as the backlog needs, at most max_workers", async () => {
   const { sql } = project();
-  await known(sql);
+  await registerGreeting(sql);
   await sql`update messenger.settings set messages_per_worker = 10, max_workers = 3`;
   for (const [more, wanted] of [[1, 1], [9, 1], [1, 2], [10, 3], [100, 3]]) {
     await dispatchMany(sql, more);
@@ -182,9 +183,9 @@ test("wake · as many workers as the backlog earns, at most max_workers", async 
   }
 });
 
-test("wake · less those awake, counting a worker that asked within a second", async () => {
+test("wake · less the active ones, counting a worker that polled within a second", async () => {
   const { sql } = project();
-  await known(sql);
+  await registerGreeting(sql);
   await sql`update messenger.settings set messages_per_worker = 10, max_workers = 3`;
   await claim(sql);
   await dispatchMany(sql, 15);
@@ -197,10 +198,10 @@ test("wake · less those awake, counting a worker that asked within a second", a
   assert.equal(await tick(), 2);
 });
 
-test("wake · a retry that has become due, and a lease that ran out, wake a worker", async () => {
+test("wake · a retry that has become due, and an expired lease, wake a worker", async () => {
   const { sql } = project();
-  await known(sql);
-  const { id, fence } = await held(sql);
+  await registerGreeting(sql);
+  const { id, fence } = await dispatchAndClaim(sql);
   await settle(sql, [{ id, fence, outcome: "failed", error: "e", delay_ms: 60_000 }]);
   await setClock(sql, "59 seconds");
   assert.equal(await tick(), 0);
@@ -213,11 +214,11 @@ test("wake · a retry that has become due, and a lease that ran out, wake a work
   assert.equal(await tick(), 1);
 });
 
-test("wake · a lost lease that the clock could not rescue, because somebody has the row, wakes a worker all the same", async () => {
+test("wake · a lost lease that the ticker could not rescue wakes a worker all the same", async () => {
   const { sql } = project();
   await using other = session(project());
-  await known(sql);
-  const { id } = await held(sql);
+  await registerGreeting(sql);
+  const { id } = await dispatchAndClaim(sql);
   await setClock(sql, "5 minutes");
   await other`begin`;
   await other`select from messenger_messages where id = ${id} for update`;
@@ -225,7 +226,7 @@ test("wake · a lost lease that the clock could not rescue, because somebody has
   await other`rollback`;
 });
 
-test("wake · for types that no code registered, at most once a minute", async () => {
+test("wake · for types that no code registered, at most once per minute", async () => {
   const { sql } = project();
   await dispatch(sql);
   const woken = [];
@@ -236,9 +237,9 @@ test("wake · for types that no code registered, at most once a minute", async (
   assert.deepEqual(woken, [1, 0, 0, 1, 0, 0, 1]);
 });
 
-test("wake · registered types are woken for although unregistered ones wait too", async () => {
+test("wake · for registered types although unregistered ones wait, too", async () => {
   const { sql } = project();
-  await known(sql);
+  await registerGreeting(sql);
   await dispatch(sql, { type: "Nobody", priority: 10 });
   await dispatch(sql);
   for (const seconds of [0, 2, 4]) {
@@ -249,7 +250,7 @@ test("wake · registered types are woken for although unregistered ones wait too
 
 test("wake · not for a disabled transport, nor without a functions URL", async () => {
   const { sql } = project();
-  await known(sql);
+  await registerGreeting(sql);
   await dispatch(sql);
   await sql`update messenger_transports set enabled = false`;
   assert.equal(await tick(), 0);
@@ -258,9 +259,9 @@ test("wake · not for a disabled transport, nor without a functions URL", async 
   assert.equal(await tick(), 0);
 });
 
-test("wake · a worker that asked before the clock was set back does not pass for awake", async () => {
+test("wake · a worker that polled before the clock was set back does not count as active", async () => {
   const { sql } = project();
-  await known(sql);
+  await registerGreeting(sql);
   await setClock(sql, "2 hours");
   await claim(sql);
   await setClock(sql, "0");

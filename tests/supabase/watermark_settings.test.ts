@@ -1,4 +1,5 @@
-// Marks make scans short and lose nothing: what becomes visible behind one is found when it ends, and it ends soon.
+// Scan watermarks make scans short and lose nothing: a message that becomes visible behind one is found when it ends,
+// and it ends soon.
 import assert from "node:assert/strict";
 import { empty, session, test, useProject } from "../project.ts";
 import { rememberQueues } from "./known_queues.ts";
@@ -6,7 +7,7 @@ import { rememberQueues } from "./known_queues.ts";
 const project = useProject({ testClock: true });
 Deno.test.beforeEach(() => empty(project().sql));
 
-/** A session that places a mark at every scan, as after slow ones. */
+/** A session that stores a scan watermark at every scan, as after slow ones. */
 async function marking(): Promise<ReturnType<typeof session>> {
   const sql = session(project());
   await sql`set messenger.watermark_after = '-1 hour'`;
@@ -19,7 +20,7 @@ const dispatched = async (type = "Greeting"): Promise<string> =>
   (await project().sql`select id from messenger_dispatch(${type})`)[0].id;
 const later = (skew: string) => project().sql`select messenger.set_clock(${skew}::interval)`;
 
-test("marks · a scan after a mark begins at the mark", async () => {
+test("scan watermarks · a scan after one begins at its position", async () => {
   await using sql = await marking();
   await dispatched();
   assert.equal((await claimed(sql)).length, 1);
@@ -32,7 +33,7 @@ test("marks · a scan after a mark begins at the mark", async () => {
   assert.equal(ids.length, 10);
 });
 
-test("marks · what arrives after a mark is found at once", async () => {
+test("scan watermarks · a message that arrives after one is found at once", async () => {
   await using sql = await marking();
   assert.deepEqual(await claimed(sql), []);
   for (let n = 0; n < 3; n++) {
@@ -41,7 +42,7 @@ test("marks · what arrives after a mark is found at once", async () => {
   }
 });
 
-test("marks · a transaction that commits late is found within five seconds", async () => {
+test("scan watermarks · a transaction that commits late is found within five seconds", async () => {
   await using producer = session(project());
   await using sql = await marking();
   await producer`begin`;
@@ -55,7 +56,7 @@ test("marks · a transaction that commits late is found within five seconds", as
   assert.deepEqual(await claimed(sql), [id]);
 });
 
-test("marks · a lease that runs out behind a mark is found within five seconds", async () => {
+test("scan watermarks · a lease that expires behind one is found within five seconds", async () => {
   await using sql = await marking();
   const id = await dispatched();
   await project().sql`select messenger_claim('dead', 1, '2 seconds')`;
@@ -67,17 +68,17 @@ test("marks · a lease that runs out behind a mark is found within five seconds"
   assert.deepEqual(await claimed(sql), [id]);
 });
 
-test("marks · a clock that steps back drops them", async () => {
+test("scan watermarks · a clock that steps back resets them", async () => {
   await using sql = await marking();
   await later("1 hour");
   await dispatched();
-  assert.equal((await claimed(sql)).length, 1, "a scan was made, and its mark placed");
+  assert.equal((await claimed(sql)).length, 1, "a scan was made, and its watermark stored");
   await later("0");
   const id = await dispatched();
   assert.deepEqual(await claimed(sql), [id]);
 });
 
-test("queues · a clock that steps back drops what was remembered of them", async () => {
+test("queues · a clock that steps back resets the remembered queues", async () => {
   await using sql = session(project());
   await sql`set messenger.queues_after = '-1 hour'`;
   await later("1 hour");
@@ -87,7 +88,7 @@ test("queues · a clock that steps back drops what was remembered of them", asyn
   assert.deepEqual(await claimed(sql), [id]);
 });
 
-test("marks · one worker's mark hides nothing from a worker of other types", async () => {
+test("scan watermarks · one worker's hides nothing from a worker of other types", async () => {
   await using sql = await marking();
   const id = await dispatched("Letter");
   await later("2 seconds");
@@ -98,7 +99,7 @@ test("marks · one worker's mark hides nothing from a worker of other types", as
   );
 });
 
-test("marks · a mark goes when scans are fast again", async () => {
+test("scan watermarks · one is deleted when scans are fast again", async () => {
   await using sql = await marking();
   await dispatched();
   await claimed(sql);
@@ -110,23 +111,25 @@ test("marks · a mark goes when scans are fast again", async () => {
   assert.equal(mark, "");
 });
 
-test("marks · every priority keeps its own: a high one that was full hides no lower one", async () => {
+test("scan watermarks · every priority has its own: a high one that was full hides no lower one", async () => {
   await using sql = await marking();
   const { sql: any } = project();
-  await any`select messenger_dispatch_batch((select jsonb_agg(jsonb_build_object('type', 'High', 'priority', 9)) from generate_series(1, 15)))`;
+  await any`select messenger_dispatch_batch((select jsonb_agg(jsonb_build_object('type', 'High', 'priority', 9))
+    from generate_series(1, 15)))`;
   const [{ id: low }] = await any`select id from messenger_dispatch('Low', priority => 2)`;
   await later("1 second");
   assert.equal((await claimed(sql)).length, 10, "the scan stopped in priority 9");
   assert.deepEqual((await claimed(sql)).slice(-1), [low]);
 });
 
-test("marks · a session that looked long for queues remembers them, for a second at most, and finds a new one then", async () => {
+test("scan watermarks · a slow search for queues is remembered for a second at most", async () => {
   await using sql = session(project());
   await sql`set messenger.queues_after = '-1 hour'`;
   await dispatched();
   await claimed(sql);
   const [{ known }] = await sql`
-    select string_to_array(current_setting('messenger.known_queues_' || replace(hashtextextended('', 0)::text, '-', 'n')), '|') as known`;
+    select string_to_array(current_setting('messenger.known_queues_' || replace(hashtextextended('', 0)::text, '-',
+      'n')), '|') as known`;
   const [placed, , endsForAnotherLook, queues] = known;
   assert.equal(queues, "{supabase/default}");
   const seconds = Number(endsForAnotherLook) - Number(placed);
@@ -136,7 +139,7 @@ test("marks · a session that looked long for queues remembers them, for a secon
   assert.deepEqual(await claimed(sql), [id]);
 });
 
-test("queues · a claim that the remembered queues do not fill looks for new ones", async () => {
+test("queues · a claim that the remembered queues do not fill searches for new ones", async () => {
   await using sql = session(project());
   await dispatched();
   await claimed(sql);

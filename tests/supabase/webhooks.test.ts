@@ -1,10 +1,10 @@
-// Webhooks in the database: what can be subscribed, how it is signed, and that nobody gets the secret.
+// Webhooks in the database: subscriptions, signatures, and the protection of the secret.
 import assert from "node:assert/strict";
 import { Webhook } from "standardwebhooks";
 import { empty, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask, type Asker, call, held, type Row, setClock, settle } from "./bus.ts";
-import { rejected } from "./raises.ts";
+import { call, callValue, dispatchAndClaim, type Row, setClock, settle, type SqlClient } from "./bus.ts";
+import { assertRejected } from "./assert_rejected.ts";
 
 const project = useProject({ testClock: true });
 const SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -22,7 +22,7 @@ interface Wanted {
   type?: string | null;
 }
 
-async function onWebhook(wanted: Wanted = {}, sql: Asker = project().sql): Promise<string> {
+async function onWebhook(wanted: Wanted = {}, sql: SqlClient = project().sql): Promise<string> {
   const { event, url, secret, type } = {
     event: "completed",
     url: "https://example.com/hook",
@@ -34,7 +34,7 @@ async function onWebhook(wanted: Wanted = {}, sql: Asker = project().sql): Promi
   return id;
 }
 
-const sign = (subscription: string, id: string, body: string, sql: Asker = project().sql): Promise<Row[]> =>
+const sign = (subscription: string, id: string, body: string, sql: SqlClient = project().sql): Promise<Row[]> =>
   call(sql, "messenger_sign_webhook", { subscription, id, body });
 
 const ID = "01990000-0000-7000-8000-000000000001";
@@ -100,34 +100,38 @@ test("sign · during a rotation both secrets sign", async () => {
   assert.doesNotMatch((await sign(subscription, ID, "{}"))[0].signature, / /);
 });
 
-test("sign · nothing for a subscription that is off, disabled or a function's", async () => {
+test("sign · no signature for a subscription that is off, disabled or a function's", async () => {
   const { sql } = project();
   const [gone, off] = [await onWebhook(), await onWebhook({ event: "dead" })];
   await sql.unsafe(`create or replace function public.listen(a jsonb) returns jsonb language sql as 'select a'`);
   const [{ id: listener }] = await sql`select messenger.on('dead', 'listen') as id`;
   await sql`select messenger.off(${off})`;
-  const disable = () => ask(sql, "messenger_disable_webhook", { subscription: gone, reason: "no more" });
+  const disable = () => callValue(sql, "messenger_disable_webhook", { subscription: gone, reason: "no more" });
   assert.deepEqual([await disable(), await disable()], [true, false]);
-  assert.equal(await ask(sql, "messenger_disable_webhook", { subscription: listener, reason: "a function" }), false);
+  assert.equal(
+    await callValue(sql, "messenger_disable_webhook", { subscription: listener, reason: "a function" }),
+    false,
+  );
   for (const id of [gone, off, listener, ID]) assert.deepEqual(await sign(id, ID, "{}"), []);
 });
 
-test("sign · without its secret there is no signature but an error, for the worker to try again", async () => {
+test("sign · without its secret an error, so that the worker retries", async () => {
   const { sql } = project();
   const subscription = await onWebhook();
   const rename = (name: string) =>
-    sql`select vault.update_secret(id, new_name => ${name}) from vault.secrets where name in ('symphony_webhook_shop', 'elsewhere')`;
+    sql`select vault.update_secret(id, new_name => ${name}) from vault.secrets
+      where name in ('symphony_webhook_shop', 'elsewhere')`;
   await rename("elsewhere");
-  assert.match(await rejected(sign(subscription, ID, "{}"), "SM_NOT_FOUND", 404), /symphony_webhook_shop/);
+  assert.match(await assertRejected(sign(subscription, ID, "{}"), "SM_NOT_FOUND", 404), /symphony_webhook_shop/);
   await rename("symphony_webhook_shop");
 });
 
-test("disabled · has no events, says why, and subscribing again enables it under the same id", async () => {
+test("disabled · has no events, has the reason, and subscribing again enables it under the same id", async () => {
   const { sql } = project();
   const id = await onWebhook();
-  await ask(sql, "messenger_disable_webhook", { subscription: id, reason: "answered 410" });
+  await callValue(sql, "messenger_disable_webhook", { subscription: id, reason: "answered 410" });
   const complete = async () => {
-    const message = await held(sql, {}, { types: ["Greeting"] });
+    const message = await dispatchAndClaim(sql, {}, { types: ["Greeting"] });
     await settle(sql, [{ id: message.id, fence: message.fence, outcome: "completed" }]);
     const [{ count }] = await sql`select count(*)::int from messenger_messages where message_type = 'symphony.webhook'`;
     return count;
@@ -144,8 +148,8 @@ test("disabled · has no events, says why, and subscribing again enables it unde
 
 const BAD: [string, Wanted, string, number][] = [
   ["no event", { event: null }, "SM_NOT_FOUND", 404],
-  ["an event there is not", { event: "started" }, "SM_NOT_FOUND", 404],
-  ["a type that is none", { type: "a b" }, "SM_TYPE", 400],
+  ["an unknown event", { event: "started" }, "SM_NOT_FOUND", 404],
+  ["an invalid type", { type: "a b" }, "SM_TYPE", 400],
   ["a type of the bus", { type: "symphony.webhook" }, "SM_FIELD_FORBIDDEN", 403],
   ["no url", { url: null }, "SM_FIELD_FORBIDDEN", 403],
   ["plain http", { url: "http://example.com/" }, "SM_FIELD_FORBIDDEN", 403],
@@ -155,8 +159,8 @@ const BAD: [string, Wanted, string, number][] = [
   ["a backslash", { url: "https://example.com\\@elsewhere/" }, "SM_FIELD_FORBIDDEN", 403],
   ["no host", { url: "https:///hook" }, "SM_FIELD_FORBIDDEN", 403],
   ["a line break", { url: "https://example.com/\nhost: elsewhere" }, "SM_FIELD_FORBIDDEN", 403],
-  ["characters that belong encoded", { url: "https://example.com/größe" }, "SM_FIELD_FORBIDDEN", 403],
-  ["a host that belongs encoded", { url: "https://exämple.com/" }, "SM_FIELD_FORBIDDEN", 403],
+  ["characters that must be encoded", { url: "https://example.com/größe" }, "SM_FIELD_FORBIDDEN", 403],
+  ["a host that must be encoded", { url: "https://exämple.com/" }, "SM_FIELD_FORBIDDEN", 403],
   ["a file", { url: "file:///etc/passwd" }, "SM_FIELD_FORBIDDEN", 403],
   ["a URL of 2001 characters", { url: `https://example.com/${"x".repeat(1981)}` }, "SM_FIELD_FORBIDDEN", 403],
   ["no secret", { secret: null }, "SM_FIELD_FORBIDDEN", 403],
@@ -166,13 +170,13 @@ const BAD: [string, Wanted, string, number][] = [
   ["a secret that is too short", { secret: "symphony_webhook_short" }, "SM_FIELD_FORBIDDEN", 403],
 ];
 
-test("on_webhook · rejects what could not be sent or signed, and never shows a secret", async (t) => {
+test("on_webhook · rejects webhooks that could not be sent or signed, and never shows a secret", async (t) => {
   const { sql } = project();
   await sql`select vault.create_secret('hunter2', 'symphony_webhook_odd')`;
   await sql`select vault.create_secret('whsec_aHVudGVyMg==', 'symphony_webhook_short')`;
   for (const [what, wanted, code, status] of BAD) {
     await t.step(what, async () => {
-      assert.doesNotMatch(await rejected(onWebhook(wanted), code, status), /hunter2|aHVudGVyMg/);
+      assert.doesNotMatch(await assertRejected(onWebhook(wanted), code, status), /hunter2|aHVudGVyMg/);
     });
   }
   assert.equal((await sql`select from messenger.subscriptions`).length, 0);
@@ -195,7 +199,7 @@ test("privileges · a service can sign and disable, not subscribe, and reads nei
   const id = await onWebhook();
   await asRole(sql, "service_role", async (tx) => {
     assert.equal((await sign(id, ID, "{}", tx)).length, 1);
-    assert.equal(await ask(tx, "messenger_disable_webhook", { subscription: id, reason: "gone" }), true);
+    assert.equal(await callValue(tx, "messenger_disable_webhook", { subscription: id, reason: "gone" }), true);
   });
   const forbidden = [
     "select messenger.on('completed', 'public.listen')",

@@ -1,14 +1,15 @@
-// messenger_worker_secret_digests: the digests that edge functions compare worker secrets with, and who may read them.
+// messenger_worker_secret_digests: the digests with which edge functions compare worker secrets, and the right to read
+// them.
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { ask } from "./bus.ts";
-import { errorOf } from "./raises.ts";
+import { callValue } from "./bus.ts";
+import { errorOf } from "./assert_rejected.ts";
 
 const project = useProject();
-const digests = () => ask(project().sql, "messenger_worker_secret_digests");
-const check = (secret: string) => ask(project().sql, "messenger_check_worker_secret", { secret });
+const digests = () => callValue(project().sql, "messenger_worker_secret_digests");
+const check = (secret: string) => callValue(project().sql, "messenger_check_worker_secret", { secret });
 const store = (secret: string, name: string) => project().sql`select vault.create_secret(${secret}, ${name})`;
 const digestOf = (secret: string) => createHash("sha256").update(secret).digest("hex");
 
@@ -20,7 +21,7 @@ test("worker secret · without a secret in Vault there are no digests", async ()
   assert.deepEqual(await digests(), []);
 });
 
-test("worker secret · the digests are SHA-256 in lower-case hex of the two secrets of a rotation, and of no other secret", async () => {
+test("worker secret · digests are SHA-256 in hex of the two secrets of a rotation, and no other", async () => {
   await store("somebody-elses", "other_secret");
   assert.deepEqual(await digests(), []);
   await store("the-present-one-ä", "symphony_worker_secret");
@@ -38,9 +39,9 @@ test("worker secret · an empty string in Vault is no secret", async () => {
 test("worker secret · service_role may read the digests, users may not", async () => {
   const { sql } = project();
   await store("the-present-one", "symphony_worker_secret");
-  assert.equal((await asRole(sql, "service_role", (tx) => ask(tx, "messenger_worker_secret_digests"))).length, 1);
+  assert.equal((await asRole(sql, "service_role", (tx) => callValue(tx, "messenger_worker_secret_digests"))).length, 1);
   for (const role of ["anon", "authenticated"] as const) {
-    const { code } = await errorOf(asRole(sql, role, (tx) => ask(tx, "messenger_worker_secret_digests")));
+    const { code } = await errorOf(asRole(sql, role, (tx) => callValue(tx, "messenger_worker_secret_digests")));
     assert.equal(code, "42501", role);
   }
 });

@@ -1,4 +1,4 @@
-// The other version of PostgreSQL that Supabase runs.
+// The core of the SQL suite on the other version of PostgreSQL that Supabase runs.
 import { testVersion } from "./sql_suite.ts";
 
 testVersion(17);

@@ -1,4 +1,4 @@
-// The version of PostgreSQL that Supabase will run.
+// The core of the SQL suite on the version of PostgreSQL that Supabase will run.
 import { testVersion } from "./sql_suite.ts";
 
 testVersion(18);

@@ -1,5 +1,5 @@
-// The core of the SQL suite passes under settings of the session that change how Postgres prints, reads, quotes and isolates; the whole by
-// SYMPHONY_TEST_PROFILE=hostile npm test -- tests/supabase.
+// The core of the SQL suite passes under session settings that change how Postgres prints, reads, quotes and isolates;
+// SYMPHONY_TEST_PROFILE=hostile npm test -- tests/supabase runs the whole suite.
 import assert from "node:assert/strict";
 import { hasCron, test } from "../project.ts";
 import { isHostile } from "../session_profile.ts";
@@ -8,7 +8,7 @@ const root = new URL("../../", import.meta.url);
 const CORE = ["dispatch", "explain_queue", "prune", "schedules"].map((name) => `tests/supabase/${name}.test.ts`);
 
 if (!isHostile && hasCron) {
-  test("session profile · the core of the SQL suite passes where every setting is another", async (t) => {
+  test("session profile · the core of the SQL suite passes with every setting changed", async (t) => {
     const started = Date.now();
     const { code, stdout } = await new Deno.Command(Deno.execPath(), {
       args: ["test", "-A", "--parallel", "--quiet", "--no-check", ...CORE],

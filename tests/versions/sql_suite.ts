@@ -1,5 +1,5 @@
-// One test per version of PostgreSQL, each in a file of its own so that they run side by side: it passes the core of the SQL suite, or with
-// SYMPHONY_VERSIONS=full the whole, as this machine's own does each time.
+// One test per version of PostgreSQL, each in its own file so that they run in parallel: it runs the core of the SQL
+// suite, or with SYMPHONY_VERSIONS=full the whole, as on this machine's own version.
 import assert from "node:assert/strict";
 import { testOn } from "./embedded.ts";
 
@@ -42,8 +42,8 @@ export function testVersion(version: 17 | 18): void {
     const [line, passed, failed, ignored = "0"] = /^.*?(\d+) passed.*? \| (\d+) failed(?:.*? \| (\d+) ignored)?.*$/m
       .exec(said) ?? [said];
     assert.equal(code, 0, `${failures(said)}\n${new TextDecoder().decode(stderr)}`);
-    // What needs pg_cron says so; nothing else may be left out.
-    const explained = [...said.matchAll(/\[SKIPPED: there is no pg_cron in .* ignored/g)].length;
+    // Only tests that need pg_cron may be skipped.
+    const explained = [...said.matchAll(/\[SKIPPED: pg_cron is not installed in .* ignored/g)].length;
     assert.deepEqual([Number(passed) >= least, failed, Number(ignored)], [true, "0", explained], line);
     // A step, because its name is printed even by `npm test`, which is quiet.
     const seconds = Math.round((Date.now() - started) / 1_000);
@@ -55,7 +55,7 @@ async function output(program: string, ...args: string[]): Promise<string> {
   return new TextDecoder().decode((await new Deno.Command(program, { args }).output()).stdout);
 }
 
-/** What a run says of its failures, without the tests that passed and without its figures, which are not this run's. */
+/** The failures in the output of a run, without the passed tests and without its figures. */
 function failures(said: string): string {
   return said.split("\n").filter((line) => !/ \.\.\. ok \(| \d+ passed /.test(line)).join("\n").slice(-8_000);
 }

@@ -1,4 +1,4 @@
-// Where pg_cron cannot be had: a project on PostgreSQL from npm runs all the same, ticked by its gateway, and says so.
+// A project on PostgreSQL from npm, without pg_cron: its gateway ticks and reports it.
 import assert from "node:assert/strict";
 import { SERVING } from "../../supabase/local/embedded_postgres.mjs";
 import { type Project, startProject } from "../../supabase/local/project.ts";
@@ -30,7 +30,7 @@ async function untilTwoMore(project: Project): Promise<void> {
 
 testOn(
   SERVING,
-  "without pg_cron · the gateway ticks, and says so; messenger_stop stops it",
+  "without pg_cron · the gateway ticks, and reports it; messenger_stop stops it",
   (bin) =>
     withProject(bin, async (project, said) => {
       const { sql } = project;
@@ -47,7 +47,7 @@ testOn(
       await sql`select messenger_stop()`;
       const last = await ticks(project);
       await new Promise((resolve) => setTimeout(resolve, 2_500));
-      assert.ok(await ticks(project) <= last + 1, "a tick under way may end, no other comes");
+      assert.ok(await ticks(project) <= last + 1, "a tick in progress may end, no other follows");
 
       const [{ started }] = await sql`select messenger_start() as started`;
       assert.deepEqual([started.clock, started.wakeups], [false, true]);
@@ -58,7 +58,7 @@ testOn(
 
 testOn(
   SERVING,
-  "without pg_cron · a message is handled, and the clock outlives a crash of Postgres",
+  "without pg_cron · a message is handled, and the ticker continues after a crash of Postgres",
   (bin) =>
     withProject(bin, async (project) => {
       const { sql } = project;

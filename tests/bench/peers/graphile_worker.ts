@@ -1,4 +1,5 @@
-// graphile-worker: jobs by its documented SQL functions (faster than its addJob), handled by its own worker pools with batching on.
+// graphile-worker: jobs are added with its documented SQL functions (faster than its addJob) and handled by its own
+// worker pools with batching.
 import { EventEmitter } from "node:events";
 import { Logger, run, runMigrations, type RunnerOptions, type WorkerEvents } from "graphile-worker";
 import postgres from "postgres";
@@ -7,8 +8,8 @@ import { pause } from "../../pause.ts";
 import { DAY, type Drained, payloadOf, type Peer, type Plan } from "./peer.ts";
 
 const TASK = "bench";
-const STOCK = 10_000; // jobs a call
-const MOST_CONCURRENT = 24; // a pool, as in its own published benchmark; 4, 10 and 100 were no faster here
+const STOCK = 10_000; // jobs per call
+const MOST_CONCURRENT = 24; // jobs per pool, as in its own published benchmark; 4, 10 and 100 were no faster here
 const silent = new Logger(() => () => {});
 
 export async function openGraphileWorker(project: Project, connections = 4): Promise<Peer> {
@@ -46,8 +47,8 @@ function specs(jobs: number, run_at: string | null) {
 }
 
 /**
- * A pool of its own a consumer. With a batch above 1, what its guide to performance publishes: a local queue of that size, as many
- * jobs at a time as it holds (up to 24), and completions batched without delay.
+ * One pool per consumer. A batch above 1 uses the settings of its performance guide: a local queue of that size, a
+ * concurrency of the same size (up to 24), and completions batched without delay.
  */
 export function poolOptions(connectionString: string, batch: number): RunnerOptions {
   const concurrency = Math.min(batch, MOST_CONCURRENT);
@@ -68,7 +69,7 @@ async function drain(connectionString: string, plan: Plan): Promise<Drained> {
     plan.onHandled?.(1);
     if (handled >= plan.messages) all.resolve();
   };
-  // The clock starts when a pool is made, after its check for migrations.
+  // The measurement starts when a pool has been made, after its check for migrations.
   let begin: number | undefined;
   const events: WorkerEvents = new EventEmitter();
   events.on("pool:create", () => begin ??= performance.now());
@@ -85,7 +86,7 @@ async function drain(connectionString: string, plan: Plan): Promise<Drained> {
   return { handled, ms: performance.now() - (begin ?? 0) };
 }
 
-/** Its own worker's asks, as its events tell them. */
+/** The polls of its own worker, counted by its events. */
 async function emptyPolls(connectionString: string, polls: number): Promise<number[]> {
   const samples: number[] = [];
   const all = Promise.withResolvers<void>();
@@ -104,5 +105,5 @@ async function emptyPolls(connectionString: string, polls: number): Promise<numb
     },
   });
   await all.promise.finally(() => runner.stop());
-  return samples.slice(1); // the first one prepares its statement
+  return samples.slice(1); // the first call prepares its statement
 }

@@ -1,14 +1,14 @@
-// What the bench asks of every message bus it measures.
+// The interface through which the bench drives every message bus.
 
 export interface Plan {
-  /** Messages to handle before it ends. */
+  /** Messages to handle before the drain ends. */
   messages: number;
   consumers: number;
-  /** Messages a claim. */
+  /** Messages per claim. */
   batch: number;
-  /** Milliseconds after which it ends anyway. */
+  /** Milliseconds after which the drain ends in any case. */
   within: number;
-  /** Called with how many were just handled. */
+  /** Called with the number of messages that were just handled. */
   onHandled?(count: number): void;
 }
 
@@ -20,9 +20,9 @@ export interface Drained {
 
 export interface Peer {
   readonly name: string;
-  /** Forgets every message. */
+  /** Deletes every message. */
   empty(): Promise<void>;
-  /** Stores messages through the bus's own function for many at once; delayed ones are not due for a day. */
+  /** Stores messages with the bus's own batch function; delayed messages become due after a day. */
   stock(messages: number, delayed?: boolean): Promise<void>;
   /** One message, one call, one commit; n is in its payload. */
   enqueue(n?: number): Promise<void>;
@@ -30,12 +30,12 @@ export interface Peer {
   enqueueBatch(messages: number): Promise<void>;
   /** Claims and completes with handlers that do nothing. */
   drain(plan: Plan): Promise<Drained>;
-  /** Milliseconds of each of so many asks that find nothing due. */
+  /** Milliseconds of each of the given number of polls that find nothing due. */
   emptyPolls(polls: number): Promise<number[]>;
   close(): Promise<void>;
 }
 
-/** What every message carries, on every bus. */
+/** The payload of every message, on every bus. */
 export function payloadOf(n: number): { user: string; template: string; n: number } {
   return { user: "0197f2a0-5d3c-7e11-9c55-d2f1a4b0c001", template: "order-receipt", n };
 }

@@ -1,14 +1,15 @@
-// pg-boss: its own client and pool throughout; claim and completion by fetch and complete, with the fence its worker uses.
+// pg-boss: its own client and pool; claim and completion by fetch and complete, with the job's attempt as its worker
+// passes it.
 import { PgBoss } from "pg-boss";
 import type { Project } from "../../../supabase/local/project.ts";
 import { pause } from "../../pause.ts";
 import { DAY, type Drained, payloadOf, type Peer, type Plan } from "./peer.ts";
 
 const QUEUE = "bench";
-const STOCK = 1_000; // jobs a call
+const STOCK = 1_000; // jobs per call
 
 export async function openPgBoss(project: Project, connections = 4): Promise<Peer> {
-  // Its supervision and its schedules rest, as our clock does: nothing but the measured calls.
+  // Its supervision and schedules are off, as is Symphony's ticker: only the measured calls run.
   const boss = new PgBoss({
     connectionString: project.databaseUrl(),
     max: connections,

@@ -1,11 +1,12 @@
-// This project, called in SQL as the product's own transport calls it: as service_role, row level security and fences on.
+// This project, called in SQL as the shipped transport calls it: as service_role, with row level security and fencing
+// tokens.
 import postgres, { type Sql } from "postgres";
 import type { Project } from "../../../supabase/local/project.ts";
 import { pause } from "../../pause.ts";
 import { type Drained, payloadOf, type Peer, type Plan } from "./peer.ts";
 
 const TYPE = "BenchMessage";
-const STOCK = 1_000; // messages a call
+const STOCK = 1_000; // messages per call
 
 interface Claimed {
   id: string;
@@ -14,7 +15,7 @@ interface Claimed {
 
 export interface SymphonyOptions {
   connections?: number;
-  /** Whether completed messages stay (the default retention) or are deleted on completion (retention 0). */
+  /** Whether completed messages are kept (default retention) or deleted on completion (retention 0). */
   kept?: boolean;
 }
 
@@ -35,13 +36,15 @@ export async function openSymphony(
       sql.json(options())
     }`;
   const dispatchMany = (messages: { type: string; payload: unknown; delay?: string }[]) =>
-    sql`select * from messenger_dispatch_batch(${sql.json(messages as postgres.JSONValue)})`; // plain JSON by construction
+    // plain JSON by construction
+    sql`select * from messenger_dispatch_batch(${sql.json(messages as postgres.JSONValue)})`;
   return {
     name: "symphony",
     async empty() {
       await setRetention();
       await project
-        .sql`truncate messenger_messages, messenger_failed_messages, messenger.attempts, messenger.workers, messenger.pruned`;
+        .sql`truncate messenger_messages, messenger_failed_messages, messenger.attempts, messenger.workers,
+          messenger.pruned`;
     },
     async stock(messages, delayed = false) {
       for (let done = 0; done < messages; done += STOCK * connections) {
@@ -88,7 +91,7 @@ async function exchange(sql: Sql, outcomes: unknown[], worker: string, batch: nu
   return reply;
 }
 
-/** Each consumer settles what it has with its next claim, as the shipped consume loop does. */
+/** Each consumer settles its messages together with its next claim, as the shipped consume loop does. */
 async function drain(sql: Sql, { messages, consumers, batch, within, onHandled }: Plan): Promise<Drained> {
   let requested = 0;
   let handled = 0;
@@ -96,18 +99,19 @@ async function drain(sql: Sql, { messages, consumers, batch, within, onHandled }
   const consume = async (worker: string) => {
     let outcomes: unknown[] = [];
     while (performance.now() - begin < within && handled < messages) {
-      const room = Math.min(batch, messages - requested);
-      if (room <= 0) break;
-      requested += room;
-      const { claimed } = await exchange(sql, outcomes, worker, room);
-      requested -= room - claimed.length;
+      const wanted = Math.min(batch, messages - requested);
+      if (wanted <= 0) break;
+      requested += wanted;
+      const { claimed } = await exchange(sql, outcomes, worker, wanted);
+      requested -= wanted - claimed.length;
       if (claimed.length === 0 && outcomes.length === 0) await pause(1);
       outcomes = claimed.map(({ id, fence }) => ({ id, fence, outcome: "completed", result: null, duration_ms: 0 }));
       handled += claimed.length;
       if (claimed.length > 0) onHandled?.(claimed.length);
     }
     if (outcomes.length > 0) {
-      await sql`select * from messenger_settle(${sql.json(outcomes as postgres.JSONValue)})`; // as above
+      // plain JSON by construction
+      await sql`select * from messenger_settle(${sql.json(outcomes as postgres.JSONValue)})`;
     }
   };
   await Promise.all(Array.from({ length: consumers }, (_, n) => consume(`bench-${n}`)));

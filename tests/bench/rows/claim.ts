@@ -1,5 +1,6 @@
-// Claiming and settling: batches of 1, 10 and 100, one consumer and four; ours with completed messages kept and deleted.
-import { type Buses, type Ground, prepare } from "../setup.ts";
+// Claiming and settling: batches of 1, 10 and 100, one consumer and four consumers; Symphony with completed messages
+// kept and deleted.
+import { type BenchSetup, type Buses, prepare } from "../setup.ts";
 import type { Line, Sample } from "../line.ts";
 import type { Peer } from "../peers/peer.ts";
 import { inTurn, rateOf, type Row } from "./row.ts";
@@ -9,29 +10,29 @@ const CONSUMERS = [1, 4] as const;
 
 export const claimRow: Row = {
   name: "claim",
-  async measure(ground, buses) {
+  async measure(setup, buses) {
     const lines: Line[] = [];
     for (const consumers of CONSUMERS) {
-      for (const batch of BATCHES) lines.push(...await measureOne(ground, buses, batch, consumers));
+      for (const batch of BATCHES) lines.push(...await measureOne(setup, buses, batch, consumers));
     }
     return lines;
   },
 };
 
 async function measureOne(
-  ground: Ground,
-  { symphony, unkept, graphileWorker, pgBoss }: Buses,
+  setup: BenchSetup,
+  { symphony, symphonyDeleting, graphileWorker, pgBoss }: Buses,
   batch: 1 | 10 | 100,
   consumers: 1 | 4,
 ): Promise<Line[]> {
   const what = `claim+settle, ${batch} x ${consumers}`;
-  const messages = ground.sizes.drains[batch] * (batch === 100 ? 1 : consumers);
+  const messages = setup.sizes.drains[batch] * (batch === 100 ? 1 : consumers);
   const figures = await inTurn(
-    ground,
+    setup,
     what,
-    ground.sizes.rounds,
-    [unkept, symphony, graphileWorker, pgBoss],
-    (bus) => drainAll(ground, bus, { messages, batch, consumers }),
+    setup.sizes.rounds,
+    [symphonyDeleting, symphony, graphileWorker, pgBoss],
+    (bus) => drainAll(setup, bus, { messages, batch, consumers }),
   );
   const of = (...buses: Peer[]) => new Map(buses.map((bus) => [bus.name, figures.get(bus) ?? []]));
   const isTarget = consumers === 4;
@@ -40,7 +41,7 @@ async function measureOne(
       label: `${what}, deleted`,
       unit: "per second",
       better: "higher",
-      samples: of(unkept, graphileWorker, pgBoss),
+      samples: of(symphonyDeleting, graphileWorker, pgBoss),
       ...(isTarget && { target: { of: "peer", must: 1.2, aim: 1.6 } }),
       note: "pg-boss cannot delete jobs on completion, so it keeps them in these rows too.",
     },
@@ -56,12 +57,12 @@ async function measureOne(
 }
 
 async function drainAll(
-  ground: Ground,
+  setup: BenchSetup,
   bus: Peer,
   { messages, batch, consumers }: { messages: number; batch: number; consumers: number },
 ): Promise<Sample> {
-  await prepare(ground, bus, messages);
-  const plan = { messages, batch, consumers, within: ground.sizes.within };
-  const { result: { handled, ms }, spent } = await ground.meter.around(() => bus.drain(plan));
+  await prepare(setup, bus, messages);
+  const plan = { messages, batch, consumers, within: setup.sizes.within };
+  const { result: { handled, ms }, spent } = await setup.meter.around(() => bus.drain(plan));
   return rateOf(handled, ms, spent);
 }

@@ -1,25 +1,25 @@
-// Beside a million delayed messages: the rate of what is due, and what it costs to find nothing.
+// A million delayed messages: throughput of due messages beside them, and the cost of an empty poll.
 import { type Buses, prepare, settle } from "../setup.ts";
 import { median, type Sample } from "../line.ts";
 import { byName, inTurn, rateOf, type Row } from "./row.ts";
 
 export const delayedRow: Row = {
   name: "delayed",
-  async measure(ground, { symphony, graphileWorker, pgBoss }: Buses) {
-    const { meter, sizes, admin, say } = ground;
+  async measure(setup, { symphony, graphileWorker, pgBoss }: Buses) {
+    const { meter, sizes, admin, report } = setup;
     const buses = [symphony, graphileWorker, pgBoss];
     for (const bus of buses) {
-      say(`storing ${sizes.delayed} delayed messages: ${bus.name}`);
-      await prepare(ground, bus, 0, sizes.delayed);
+      report(`storing ${sizes.delayed} delayed messages: ${bus.name}`);
+      await prepare(setup, bus, 0, sizes.delayed);
     }
     const polls = await inTurn(
-      ground,
+      setup,
       "empty polls",
       sizes.rounds,
       buses,
       async (bus): Promise<Sample> => ({ value: median(await bus.emptyPolls(sizes.polls)) }),
     );
-    const due = await inTurn(ground, "due beside delayed", sizes.heavyRounds, buses, async (bus) => {
+    const due = await inTurn(setup, "due beside delayed", sizes.heavyRounds, buses, async (bus) => {
       await bus.stock(sizes.due);
       await settle(admin);
       const plan = { messages: sizes.due, batch: 100, consumers: 4, within: sizes.within };

@@ -1,8 +1,8 @@
-// Storing messages: one a call, a thousand a call, and 64 senders at once.
+// Storing messages: one per call, a thousand per call, and 64 concurrent senders.
 import { z } from "zod";
 import { createSymphony } from "../../../shared/client.ts";
 import { defineMessage } from "../../../shared/message.ts";
-import { timed } from "../clock.ts";
+import { timed } from "../timed.ts";
 import { type Buses, prepare } from "../setup.ts";
 import { percentile } from "../../percentile.ts";
 import { type Line, OURS } from "../line.ts";
@@ -17,14 +17,14 @@ const PEER_CONNECTIONS = 10;
 
 export const enqueueRow: Row = {
   name: "enqueue",
-  async measure(ground) {
-    const { project, meter, sizes } = ground;
+  async measure(setup) {
+    const { project, meter, sizes } = setup;
     const buses = [await openSymphony(project, { connections: 1 })]
       .concat(await openGraphileWorker(project, 1), await openPgBoss(project, 1));
     const run = (label: string, times: number, messages: number, call: (bus: Peer) => Promise<void>) =>
-      inTurn(ground, label, sizes.rounds, buses, async (bus) => {
-        await prepare(ground, bus);
-        await call(bus); // its connection and its statement
+      inTurn(setup, label, sizes.rounds, buses, async (bus) => {
+        await prepare(setup, bus);
+        await call(bus); // opens its connection and prepares its statement
         const { result, spent } = await meter.around(() =>
           timed(async () => {
             for (let n = 0; n < times; n++) await call(bus);
@@ -51,7 +51,7 @@ const message = defineMessage({
   handle: () => null,
 });
 
-/** What sends one message, and what empties the bus that gets it. */
+/** Sends one message, and empties the bus that receives it. */
 interface Sender {
   name: string;
   bus: Peer;
@@ -60,8 +60,8 @@ interface Sender {
 
 export const concurrentRow: Row = {
   name: "concurrent",
-  async measure(ground, { symphony }: Buses) {
-    const { project, meter, sizes } = ground;
+  async measure(setup, { symphony }: Buses) {
+    const { project, meter, sizes } = setup;
     const client = createSymphony({ url: project.url, key: project.secretKey });
     const peers = [
       await openGraphileWorker(project, PEER_CONNECTIONS),
@@ -72,8 +72,8 @@ export const concurrentRow: Row = {
       ...peers.map((bus) => ({ name: bus.name, bus, send: () => bus.enqueue() })),
     ];
     try {
-      const figures = await inTurn(ground, "64 concurrent senders", sizes.rounds, senders, async ({ bus, send }) => {
-        await prepare(ground, bus);
+      const figures = await inTurn(setup, "64 concurrent senders", sizes.rounds, senders, async ({ bus, send }) => {
+        await prepare(setup, bus);
         await Promise.all(Array.from({ length: SENDERS }, send)); // opens every connection
         const waits: number[] = [];
         const { result, spent } = await meter.around(() =>
@@ -97,7 +97,10 @@ export const concurrentRow: Row = {
   },
 };
 
-/** One of the senders: the next message when the last is stored, until all senders together have sent enough. */
+/**
+ * One of the senders: it sends the next message when the last one is stored, until all senders together have sent
+ * enough.
+ */
 async function sendInARow(send: () => Promise<unknown>, enough: number, waits: number[]): Promise<void> {
   while (waits.length < enough) waits.push(await timed(send));
 }

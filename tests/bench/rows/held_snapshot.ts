@@ -1,12 +1,13 @@
-// A transaction that holds its snapshot while messages come and go at full speed: no vacuum removes what they leave behind.
+// A transaction holds its snapshot while messages are stored and handled at full speed, so no vacuum removes dead row
+// versions.
 import postgres from "postgres";
 import { pause } from "../../pause.ts";
-import { type Buses, type Ground, prepare } from "../setup.ts";
+import { type BenchSetup, type Buses, prepare } from "../setup.ts";
 import type { Sample } from "../line.ts";
 import type { Peer } from "../peers/peer.ts";
 import { byName, inTurn, type Row } from "./row.ts";
 
-const BACKLOG = 5_000; // messages the producer keeps ahead
+const BACKLOG = 5_000; // messages that the producer keeps ahead
 const PORTION = 1_000;
 
 interface Rates {
@@ -16,10 +17,10 @@ interface Rates {
 
 export const heldSnapshotRow: Row = {
   name: "snapshot",
-  async measure(ground, { symphony, graphileWorker, pgBoss }: Buses) {
-    const { held, part } = ground.sizes.snapshot;
+  async measure(setup, { symphony, graphileWorker, pgBoss }: Buses) {
+    const { held, part } = setup.sizes.snapshot;
     const buses = [symphony, graphileWorker, pgBoss];
-    const figures = await inTurn(ground, "held snapshot", 1, buses, (bus) => underSnapshot(ground, bus));
+    const figures = await inTurn(setup, "held snapshot", 1, buses, (bus) => underSnapshot(setup, bus));
     const of = (pick: (rates: Rates) => number) =>
       byName(new Map([...figures].map(([bus, rates]) => [bus, rates.map((r): Sample => ({ value: pick(r) }))])));
     return [
@@ -43,14 +44,14 @@ export const heldSnapshotRow: Row = {
   },
 };
 
-async function underSnapshot(ground: Ground, bus: Peer): Promise<Rates> {
-  const { project, sizes: { snapshot: { held, part } } } = ground;
-  await prepare(ground, bus, BACKLOG);
+async function underSnapshot(setup: BenchSetup, bus: Peer): Promise<Rates> {
+  const { project, sizes: { snapshot: { held, part } } } = setup;
+  await prepare(setup, bus, BACKLOG);
   const holder = postgres(project.databaseUrl(), { max: 1, onnotice: () => {} });
   const released = Promise.withResolvers<void>();
   const taken = Promise.withResolvers<void>();
   const holding = holder.begin("isolation level repeatable read", async (tx) => {
-    await tx`select count(*) from pg_class`; // the snapshot is taken by the first statement
+    await tx`select count(*) from pg_class`; // the first statement takes the snapshot
     taken.resolve();
     await released.promise;
   });

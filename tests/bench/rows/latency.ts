@@ -1,4 +1,5 @@
-// From a dispatch to the first line of its handler: a worker awake at a hundred messages a second, and one that has to be woken.
+// Latency from a dispatch to the first line of its handler, with an active worker at a hundred messages per second and
+// with a worker that must be woken.
 import { run } from "graphile-worker";
 import { z } from "zod";
 import { createSymphony } from "../../../shared/client.ts";
@@ -11,35 +12,35 @@ import { createRegistry, defineMessage } from "../../../shared/message.ts";
 import { supabaseReceiver } from "../../../shared/transports/supabase.ts";
 import type { Project } from "../../../supabase/local/project.ts";
 import { pause } from "../../pause.ts";
-import { type Buses, type Ground, prepare } from "../setup.ts";
+import { type BenchSetup, type Buses, prepare } from "../setup.ts";
 import { percentile } from "../../percentile.ts";
 import { OURS } from "../line.ts";
 import { poolOptions } from "../peers/graphile_worker.ts";
 import { payloadOf } from "../peers/peer.ts";
 import { byName, inTurn, type Row } from "./row.ts";
 
-const INTERVAL = 10; // ms between two dispatches, on average
+const INTERVAL = 10; // ms between two dispatches on average
 const GIVE_UP = 20_000; // ms
-// What the worker edge function runs with when nothing is set, without the limit of an isolate's life.
+// Default settings of the worker edge function, except for the limit of an isolate's life.
 const LIMITS: Limits = { ...readEnv({ SUPABASE_URL: "http://127.0.0.1" }).worker, timeLimit: Infinity };
 
-/** A bus with a worker awake: `send` stores message n, whose handler calls `started(n)`. */
-interface Awake {
+/** A bus with an active worker: `send` stores message n, and its handler calls `started(n)`. */
+interface ActiveBus {
   name: string;
   open(started: (n: number) => void): Promise<{ send(n: number): Promise<unknown>; close(): Promise<unknown> }>;
 }
 
 export const activeRow: Row = {
-  name: "awake",
-  async measure(ground, { symphony, graphileWorker }: Buses) {
-    const { project, sizes } = ground;
-    const buses: Awake[] = [
+  name: "active",
+  async measure(setup, { symphony, graphileWorker }: Buses) {
+    const { project, sizes } = setup;
+    const buses: ActiveBus[] = [
       { name: OURS, open: (started) => Promise.resolve(openSymphony(project, started)) },
       { name: graphileWorker.name, open: (started) => openGraphileWorker(project, graphileWorker.enqueue, started) },
     ];
-    const figures = await inTurn(ground, "a worker awake", sizes.rounds, buses, async (bus) => {
-      await prepare(ground, bus.name === OURS ? symphony : graphileWorker);
-      return await latencies(bus, sizes.awake);
+    const figures = await inTurn(setup, "active worker", sizes.rounds, buses, async (bus) => {
+      await prepare(setup, bus.name === OURS ? symphony : graphileWorker);
+      return await latencies(bus, sizes.active);
     });
     const at = (share: number) =>
       byName(
@@ -52,8 +53,8 @@ export const activeRow: Row = {
         better: "lower",
         samples: at(0.5),
         target: { of: "peer", must: 1, aim: 2 },
-        note:
-          "Symphony uses HTTP through the gateway at both ends, graphile-worker uses database connections and LISTEN/NOTIFY.",
+        note: "Symphony uses HTTP through the gateway at both ends, graphile-worker uses database " +
+          "connections and LISTEN/NOTIFY.",
       },
       {
         label: "dispatch to handler, active worker, 100/s: p99",
@@ -66,13 +67,13 @@ export const activeRow: Row = {
   },
 };
 
-async function latencies(bus: Awake, messages: number): Promise<number[]> {
+async function latencies(bus: ActiveBus, messages: number): Promise<number[]> {
   const sentAt = new Map<number, number>();
   const samples: number[] = [];
   const all = Promise.withResolvers<void>();
   const { send, close } = await bus.open((n) => {
     const sent = sentAt.get(n);
-    if (sent === undefined) return; // the first one, which only wakes the worker
+    if (sent === undefined) return; // the first message only wakes the worker
     if (samples.push(performance.now() - sent) === messages) all.resolve();
   });
   try {
@@ -80,7 +81,7 @@ async function latencies(bus: Awake, messages: number): Promise<number[]> {
     const begin = performance.now();
     const sends: Promise<unknown>[] = [];
     for (let n = 0; n < messages; n++) {
-      // Uneven, or every dispatch would meet the worker at the same point between two polls.
+      // The intervals vary; otherwise every dispatch would meet the worker at the same point between two polls.
       await pause(Math.max(0, begin + (n + Math.random()) * INTERVAL - performance.now()));
       sentAt.set(n, performance.now());
       sends.push(send(n));
@@ -136,14 +137,14 @@ async function openGraphileWorker(
 }
 
 export const idleRow: Row = {
-  name: "asleep",
-  async measure(ground) {
+  name: "idle",
+  async measure(setup) {
     const samples: number[] = [];
-    await dispatchToStart(ground); // the isolates are started by their first requests
-    for (let n = 0; n < ground.sizes.asleep; n++) {
-      ground.say(`no worker awake, message ${n + 1} of ${ground.sizes.asleep}`);
-      await untilIdle(ground);
-      samples.push(await dispatchToStart(ground));
+    await dispatchToStart(setup); // the first requests start the isolates
+    for (let n = 0; n < setup.sizes.idle; n++) {
+      setup.report(`no active worker, message ${n + 1} of ${setup.sizes.idle}`);
+      await untilIdle(setup);
+      samples.push(await dispatchToStart(setup));
     }
     return [{
       label: "dispatch over HTTP to handler, no active worker: p50",
@@ -156,7 +157,7 @@ export const idleRow: Row = {
   },
 };
 
-async function dispatchToStart({ project }: Ground): Promise<number> {
+async function dispatchToStart({ project }: BenchSetup): Promise<number> {
   const sentAt = Date.now();
   const response = await fetch(`${project.url}/functions/v1/dispatch`, {
     method: "POST",
@@ -166,17 +167,19 @@ async function dispatchToStart({ project }: Ground): Promise<number> {
   const { messageId } = z.object({ messageId: z.string() }).parse(await response.json());
   for (const giveUp = Date.now() + GIVE_UP; Date.now() < giveUp; await pause(10)) {
     const [row] = await project.sql<{ started_at: string | null }[]>`
-      select result ->> 'startedAt' as started_at from messenger_messages where id = ${messageId} and status = 'completed'`;
+      select result ->> 'startedAt' as started_at from messenger_messages
+        where id = ${messageId} and status = 'completed'`;
     if (row?.started_at) return Date.parse(row.started_at) - sentAt;
   }
   throw new Error(`message ${messageId} was not handled within ${GIVE_UP / 1_000} s`);
 }
 
-async function untilIdle({ project }: Ground): Promise<void> {
+async function untilIdle({ project }: BenchSetup): Promise<void> {
   for (const giveUp = Date.now() + GIVE_UP; Date.now() < giveUp; await pause(20)) {
-    const [{ awake }] = await project.sql<{ awake: boolean }[]>`
-      select exists (select from messenger.workers where polled_at > messenger.now() - interval '200 milliseconds') as awake`;
-    if (!awake) return;
+    const [{ active }] = await project.sql<{ active: boolean }[]>`
+      select exists (select from messenger.workers where polled_at > messenger.now() - interval '200 milliseconds') as
+        active`;
+    if (!active) return;
   }
-  throw new Error("the worker did not fall idle");
+  throw new Error("the worker did not become idle");
 }

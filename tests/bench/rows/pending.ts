@@ -1,18 +1,18 @@
-// A long queue against a short one: what a message costs must not depend on how many wait behind it.
+// A long queue against a short one: the cost of a message must not depend on the number of pending messages.
 import { type Buses, prepare } from "../setup.ts";
 import { OURS, type Sample } from "../line.ts";
 import { inTurn, rateOf, type Row } from "./row.ts";
 
 export const pendingRow: Row = {
   name: "pending",
-  async measure(ground, { symphony }: Buses) {
-    const { meter, sizes: { heavyRounds, pending, within } } = ground;
+  async measure(setup, { symphony }: Buses) {
+    const { meter, sizes: { heavyRounds, pending, within } } = setup;
     const queues = [{ name: "the short queue", length: pending.small }, {
       name: "the long queue",
       length: pending.large,
     }];
-    const figures = await inTurn(ground, "pending", heavyRounds, queues, async ({ length }) => {
-      await prepare(ground, symphony, length);
+    const figures = await inTurn(setup, "pending", heavyRounds, queues, async ({ length }) => {
+      await prepare(setup, symphony, length);
       const plan = { messages: pending.handled, batch: 100, consumers: 4, within };
       const { result: { handled, ms }, spent } = await meter.around(() => symphony.drain(plan));
       return rateOf(handled, ms, spent);

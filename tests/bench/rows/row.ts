@@ -1,15 +1,18 @@
-// A row of the bench: a family of lines that are measured together.
-import type { Buses, Ground } from "../setup.ts";
+// A row of the bench: a group of lines that are measured together.
+import type { BenchSetup, Buses } from "../setup.ts";
 import type { Line, Sample } from "../line.ts";
 
 export interface Row {
   name: string;
-  measure(ground: Ground, buses: Buses): Promise<Line[]>;
+  measure(setup: BenchSetup, buses: Buses): Promise<Line[]>;
 }
 
-/** Runs the buses in turn, round by round (A B C A B C ...), so that whatever else the machine does meets all alike. */
+/**
+ * Runs the buses in turn, round by round (A B C A B C ...), so that other load on the machine affects all of them
+ * alike.
+ */
 export async function inTurn<Bus extends { name: string }, Figure>(
-  { say }: Ground,
+  { report }: BenchSetup,
   label: string,
   rounds: number,
   buses: readonly Bus[],
@@ -18,7 +21,7 @@ export async function inTurn<Bus extends { name: string }, Figure>(
   const figures = new Map<Bus, Figure[]>(buses.map((bus) => [bus, []]));
   for (let round = 0; round < rounds; round++) {
     for (const bus of buses) {
-      say(`${label}, round ${round + 1} of ${rounds}: ${bus.name}`);
+      report(`${label}, round ${round + 1} of ${rounds}: ${bus.name}`);
       figures.get(bus)?.push(await measure(bus, round));
     }
   }
@@ -29,7 +32,7 @@ export function byName(figures: Map<{ name: string }, Sample[]>): Map<string, Sa
   return new Map([...figures].map(([{ name }, samples]) => [name, samples]));
 }
 
-/** Messages a second, with what each cost the server. */
+/** Messages per second, with the server cost of each message. */
 export function rateOf(messages: number, ms: number, spent: { cpu: number; wal: number }): Sample {
   return { value: messages / ms * 1_000, cpu: spent.cpu / messages, wal: spent.wal / messages };
 }

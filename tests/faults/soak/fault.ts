@@ -1,12 +1,12 @@
-// A fault as the soak strikes with it.
-import type { Ground, Holder } from "./setup.ts";
+// A fault that the soak injects.
+import type { Holder, SoakSetup } from "./setup.ts";
 
-export interface Blow {
-  fault: string;
+export interface SoakFault {
+  id: string;
   what: string;
-  /** Whose messages must be in flight for it to count. */
-  hits: Holder;
-  /** It stops Postgres or the ticker, whose pace does not count meanwhile. */
+  /** The fault counts only if a worker of this kind has messages in flight. */
+  affects: Holder;
+  /** It stops Postgres or the ticker; the ticker's pace is not measured meanwhile. */
   stopsTicker?: true;
-  strike(ground: Ground): Promise<unknown>;
+  inject(setup: SoakSetup): Promise<unknown>;
 }

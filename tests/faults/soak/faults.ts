@@ -1,37 +1,38 @@
-// The faults of the soak, each done once in mid-flight. Each ends what it began before it returns, except what is slow to heal by itself.
+// The faults of the soak, each injected while messages are in flight. Each one is ended before `inject` returns, except
+// for slow recoveries.
 import { connect } from "../../../supabase/local/connection.ts";
 import { eventually } from "../../eventually.ts";
 import { pause } from "../../pause.ts";
-import type { Blow } from "./fault.ts";
+import type { SoakFault } from "./fault.ts";
 import { FOREIGN_FAULTS } from "./foreign_faults.ts";
-import { type Ground, HOLDING, inFlight, insist } from "./setup.ts";
+import { inFlight, runWhenUp, SNAPSHOT_MARKER, type SoakSetup } from "./setup.ts";
 
-const LIKE_A_WORKER = "application_name ~ '^sql-' or usename = 'authenticator'";
+const OF_WORKERS = "application_name ~ '^sql-' or usename = 'authenticator'";
 
-export const BLOWS: readonly Blow[] = [
+export const SOAK_FAULTS: readonly SoakFault[] = [
   {
-    fault: "F1",
+    id: "F1",
     what: "kill -9 of the worker edge function",
-    hits: "edge",
-    strike: ({ project }) => project.functions.kill("worker"),
+    affects: "edge",
+    inject: ({ project }) => project.functions.kill("worker"),
   },
   {
-    fault: "F1",
+    id: "F1",
     what: "kill -9 of a SQL consumer",
-    hits: "sql",
-    strike: ({ crew }) => Promise.resolve(crew.kill()),
+    affects: "sql",
+    inject: ({ workers }) => Promise.resolve(workers.kill()),
   },
   {
-    fault: "F3",
+    id: "F3",
     what: "pg_terminate_backend of the workers' connections",
-    hits: "anybody",
-    strike: (ground) => insist(ground, `select pg_terminate_backend(pid) from pg_stat_activity where ${LIKE_A_WORKER}`),
+    affects: "anybody",
+    inject: (setup) => runWhenUp(setup, `select pg_terminate_backend(pid) from pg_stat_activity where ${OF_WORKERS}`),
   },
   {
-    fault: "F6",
+    id: "F6",
     what: "the worker edge function stopped past its lease, then continued",
-    hits: "edge",
-    async strike({ project, lease }) {
+    affects: "edge",
+    async inject({ project, lease }) {
       await project.functions.kill("worker", "SIGSTOP");
       await pause(lease + 1_500);
       await project.functions.kill("worker", "SIGCONT");
@@ -39,27 +40,28 @@ export const BLOWS: readonly Blow[] = [
   },
   ...FOREIGN_FAULTS,
   {
-    fault: "F3",
+    id: "F3",
     what: "kill -9 of a backend: Postgres restarts itself",
-    hits: "anybody",
+    affects: "anybody",
     stopsTicker: true,
-    async strike({ project }) {
+    async inject({ project }) {
       const [{ pid }] = await project.sql<{ pid: number }[]>`
-        select pid from pg_stat_activity where application_name ~ '^sql-' or usename = 'authenticator' order by state, random() limit 1`;
+        select pid from pg_stat_activity where application_name ~ '^sql-' or usename = 'authenticator'
+          order by state, random() limit 1`;
       Deno.kill(pid, "SIGKILL");
     },
   },
   {
-    fault: "F6",
+    id: "F6",
     what: "a SQL consumer stopped past its lease, then continued",
-    hits: "sql",
-    strike: ({ crew, lease }) => crew.stop(lease + 1_500),
+    affects: "sql",
+    inject: ({ workers, lease }) => workers.stop(lease + 1_500),
   },
   {
-    fault: "F5",
+    id: "F5",
     what: "every TCP connection of edge functions and producers cut",
-    hits: "edge",
-    async strike({ proxies }) {
+    affects: "edge",
+    async inject({ proxies }) {
       for (let n = 0; n < 5; n++, await pause(100)) {
         proxies.back.cut();
         proxies.front.cut();
@@ -67,10 +69,10 @@ export const BLOWS: readonly Blow[] = [
     },
   },
   {
-    fault: "F5",
-    what: "20 answers cut after their commit",
-    hits: "edge",
-    async strike({ proxies }) {
+    id: "F5",
+    what: "20 replies cut after their commit",
+    affects: "edge",
+    async inject({ proxies }) {
       const before = proxies.back.repliesCut;
       proxies.back.cutReplies(20);
       proxies.front.cutReplies(3);
@@ -80,87 +82,89 @@ export const BLOWS: readonly Blow[] = [
     },
   },
   {
-    fault: "F11",
+    id: "F11",
     what: "the clock an hour forward",
-    hits: "anybody",
-    strike: (ground) => ground.clock.forward(),
+    affects: "anybody",
+    inject: (setup) => setup.clock.forward(),
   },
   {
-    fault: "F4",
+    id: "F4",
     what: "immediate stop of Postgres, and start",
-    hits: "anybody",
+    affects: "anybody",
     stopsTicker: true,
-    strike: ({ project }) => project.restartDatabase("immediate"),
+    inject: ({ project }) => project.restartDatabase("immediate"),
   },
   {
-    fault: "F11",
+    id: "F11",
     what: "the clock two hours back, and forward again",
-    hits: "anybody",
-    strike: (ground) => ground.clock.backForAWhile(),
+    affects: "anybody",
+    inject: (setup) => setup.clock.backForAWhile(),
   },
   {
-    fault: "F14",
+    id: "F14",
     what: "statement_timeout of 2 ms for the edge functions",
-    hits: "edge",
-    async strike(ground) {
-      await insist(ground, "alter role service_role set statement_timeout = '2ms'; notify pgrst");
+    affects: "edge",
+    async inject(setup) {
+      await runWhenUp(setup, "alter role service_role set statement_timeout = '2ms'; notify pgrst");
       await pause(2_000);
-      await insist(ground, "alter role service_role reset statement_timeout; notify pgrst");
+      await runWhenUp(setup, "alter role service_role reset statement_timeout; notify pgrst");
     },
   },
   {
-    fault: "F18",
+    id: "F18",
     what: "every connection of Postgres taken, the workers' terminated",
-    hits: "anybody",
+    affects: "anybody",
     stopsTicker: true,
-    strike: exhaust,
+    inject: exhaust,
   },
   {
-    fault: "F10",
-    what: "the clock stopped for a while",
-    hits: "anybody",
+    id: "F10",
+    what: "the ticker stopped for a while",
+    affects: "anybody",
     stopsTicker: true,
-    async strike(ground) {
-      await insist(ground, "select messenger_stop()");
+    async inject(setup) {
+      await runWhenUp(setup, "select messenger_stop()");
       await pause(3_000);
-      await insist(ground, "select messenger_start()");
+      await runWhenUp(setup, "select messenger_start()");
     },
   },
   {
-    fault: "F4",
+    id: "F4",
     what: "kill -9 of the postmaster, and start",
-    hits: "anybody",
+    affects: "anybody",
     stopsTicker: true,
-    async strike({ project }) {
-      Deno.kill(project.databasePid!, "SIGKILL"); // it runs: a query was answered just now
+    async inject({ project }) {
+      Deno.kill(project.databasePid!, "SIGKILL"); // it runs: it has just replied to a query
       await eventually("it is gone", () => project.databasePid === undefined);
       await project.startDatabase();
     },
   },
 ];
 
-/** Messages in flight when it struck; 0 when there were none. */
-export async function strike(ground: Ground, blow: Blow): Promise<number> {
-  const held = await inFlight(ground, blow.hits);
-  await blow.strike(ground);
+/** Messages in flight at the moment of the fault. */
+export async function inject(setup: SoakSetup, fault: SoakFault): Promise<number> {
+  const held = await inFlight(setup, fault.affects);
+  await fault.inject(setup);
   return held;
 }
 
-async function exhaust({ project }: Ground): Promise<void> {
+async function exhaust({ project }: SoakSetup): Promise<void> {
   const taken = await Promise.allSettled(Array.from({ length: 100 }, () => connect(project.databaseUrl())));
   try {
-    await project.sql.unsafe(`select pg_terminate_backend(pid) from pg_stat_activity where ${LIKE_A_WORKER}`);
+    await project.sql.unsafe(`select pg_terminate_backend(pid) from pg_stat_activity where ${OF_WORKERS}`);
     await pause(1_500);
   } finally {
     await Promise.all(taken.map((one) => one.status === "fulfilled" ? one.value.close() : undefined));
   }
 }
 
-/** F12: a statement that holds its snapshot, again and again, for a minute each or until Postgres goes down. */
+/** F12: a statement that holds its snapshot, repeatedly, for a minute each or until Postgres stops. */
 export async function holdSnapshots(databaseUrl: string, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
     const connection = await connect(databaseUrl).catch(() => undefined);
-    await connection?.query(`select count(*), pg_sleep(60) as ${HOLDING} from messenger_messages`).catch(() => {});
+    await connection?.query(`select count(*), pg_sleep(60) as ${SNAPSHOT_MARKER} from messenger_messages`).catch(
+      () => {},
+    );
     await connection?.close();
     await pause(500, signal);
   }

@@ -1,4 +1,4 @@
-// What became of the soak's messages, and whether it may be called survived.
+// The final figures of the soak's messages, and the figures that must be zero.
 import type { Sql } from "postgres";
 
 export interface SoakFigures {
@@ -6,7 +6,7 @@ export interface SoakFigures {
   acknowledged: number;
   lost: number;
   duplicate_rows: number;
-  /** With more than one claim: an upper bound, because those handed back unstarted are among them. */
+  /** Messages with more than one claim; an upper bound, because released unstarted ones are included. */
   handled_more_than_once: number;
   /** Completed with other than one effect in the database, or with an effect and not completed. */
   transactional_not_once: number;

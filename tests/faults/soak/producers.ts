@@ -1,18 +1,19 @@
-// The soak's producers: they send through the edge functions until acknowledged, with the same keys each time, and keep the truth.
+// The soak's producers: they repeat each call to the edge functions until it is acknowledged, with the same keys, and
+// keep the acknowledged ids.
 import { pause } from "../../pause.ts";
 import { EFFECT, EFFECTS_QUEUE } from "./consumer.ts";
 
-/** Deliveries a message may lose to faults before it would be dead. */
+/** Deliveries that a message may lose to faults before it becomes a dead letter. */
 const MAX_RETRIES = 30;
 const BATCH = 500;
 const PRODUCERS = 3;
-const ALONE = 50; // one message in so many travels by itself
+const ALONE = 50; // one message in this many is sent in a call of its own
 const BACKLOG = 6_000;
 
 export interface Producing {
-  /** Ids that were acknowledged. Outside the database: it cannot forget them. */
+  /** Acknowledged ids, kept outside the database, which cannot lose them. */
   readonly acknowledged: Set<string>;
-  /** Calls that were answered by nothing, or by "not now". */
+  /** Calls without a reply, or with 503. */
   readonly unanswered: number;
   readonly done: Promise<void>;
 }
@@ -22,11 +23,11 @@ export interface ProducingOptions {
   /** Base of the edge functions. */
   url: string;
   key: string;
-  /** How many may be dispatched by now. */
+  /** Number of messages that may be dispatched by now. */
   allowed: () => number;
-  /** Messages that are finished so far, for the backlog not to grow without bounds. */
+  /** Number of finished messages; it bounds the backlog. */
   finished: () => number;
-  /** Milliseconds from now to the instant at which a twentieth of the messages falls due. */
+  /** Milliseconds until the instant at which a twentieth of the messages falls due. */
   dueIn: number;
   signal: AbortSignal;
 }
@@ -62,10 +63,10 @@ export function produce({ messages, url, key, allowed, finished, dueIn, signal }
     for (const { messageId } of replies) acknowledged.add(messageId);
   }
 
-  // Only a connection that broke, and "not now", may be tried again; anything else is wrong.
+  // Only broken connections and 503 may be repeated; any other error is wrong.
   async function send(path: string, body: unknown) {
     for (;; await pause(200, signal)) {
-      if (signal.aborted) throw new Error("the soak was ended while a producer waited for an answer");
+      if (signal.aborted) throw new Error("the soak ended while a producer waited for a reply");
       const reply = await fetch(`${url}/functions/v1/${path}`, {
         method: "POST",
         headers: { "content-type": "application/json", apikey: key },
@@ -96,7 +97,7 @@ function dispatchOf(n: number, sharedInstant: string): Dispatch {
     ...(n % 7 === 0 && { priority: 1 + n % 10 }),
   };
   if (n % 5 < 2) return { message: { type: EFFECT, payload: { n } }, options: { ...options, queue: EFFECTS_QUEUE } };
-  // Longer than a lease, so that heartbeats must keep it.
+  // Longer than a lease, so that heartbeats must extend it.
   if (n % 5_000 === 4) return { message: { type: "ExampleSlow", payload: { ms: 8_000 } }, options };
   if (n % 40 === 34) return { message: { type: "ExampleSlow", payload: { ms: 500 } }, options };
   if (n % 100 === 53) return { message: { type: "ExampleFlaky", payload: { failures: 1 } }, options };

@@ -1,31 +1,32 @@
-// F19: a soak under every fault at once. Producers, edge functions and SQL consumers work; faults strike in mid-flight; then all heals, drains and is counted.
+// F19: a soak under all faults at once. Producers, edge functions and SQL consumers work while faults are injected;
+// then the faults end, the backlog drains and the results are counted.
 import { startProject } from "../../../supabase/local/project.ts";
 import { eventually } from "../../eventually.ts";
 import { pause } from "../../pause.ts";
 import { newBar } from "../../terminal.ts";
 import { openProxy } from "../proxy.ts";
-import type { Blow } from "./fault.ts";
-import { BLOWS, holdSnapshots, strike } from "./faults.ts";
+import type { SoakFault } from "./fault.ts";
+import { holdSnapshots, inject, SOAK_FAULTS } from "./faults.ts";
 import { EFFECTS_QUEUE } from "./consumer.ts";
-import { hire } from "./workers.ts";
-import { type Ground, insist, LET_GO, MovingClock } from "./setup.ts";
+import { startWorkers } from "./workers.ts";
+import { MovingClock, RELEASE_SNAPSHOTS, runWhenUp, type SoakSetup } from "./setup.ts";
 import { produce, type Producing } from "./producers.ts";
-import { type Pace, TickWatch } from "./ticks.ts";
+import { type Pace, TickMeter } from "./ticks.ts";
 import { countRows, countViolations, type SoakFigures } from "./figures.ts";
 
 const LEASE = 5_000; // ms
 const STALLED = 150_000; // ms without a finished message
 const DRAIN = 180_000; // ms
 
-export interface Landed {
-  blow: Blow;
-  /** Messages in flight when it struck; 0: it struck nobody. */
+export interface Injected {
+  fault: SoakFault;
+  /** Messages in flight at the moment of the fault; 0: the fault affected none. */
   held: number;
 }
 
 export interface SoakResult {
   figures: SoakFigures;
-  landed: Landed[];
+  injected: Injected[];
   pace: Pace;
   wakeups: { sent: number; dropped: number };
   unanswered: number;
@@ -55,9 +56,9 @@ export async function soak(
   await prepare(project.sql);
   const ending = new AbortController();
   cleanup.defer(() => ending.abort());
-  const crew = cleanup.use(hire(2, project.databaseUrl(), LEASE));
+  const workers = cleanup.use(startWorkers(2, project.databaseUrl(), LEASE));
   const clock = new MovingClock({ project });
-  const ground: Ground = { project, proxies: { front, back }, crew, lease: LEASE, clock };
+  const setup: SoakSetup = { project, proxies: { front, back }, workers, lease: LEASE, clock };
 
   const bar = newBar("soak");
   bar.start(messages, 0);
@@ -65,13 +66,13 @@ export async function soak(
   let finished = 0;
   let moved = Date.now();
   let allowed = 0;
-  const watching = watch(ground, ending.signal, (count) => {
+  const watching = watch(setup, ending.signal, (count) => {
     if (count > finished) moved = Date.now();
     finished = count;
     bar.update(count);
   });
-  const ticks = new TickWatch();
-  const counting = watchTicks(ground, ticks, ending.signal);
+  const ticks = new TickMeter();
+  const counting = readTicks(setup, ticks, ending.signal);
   const producing = produce({
     messages,
     url: front.url,
@@ -81,17 +82,17 @@ export async function soak(
     dueIn: messages / 2,
     signal: ending.signal,
   });
-  producing.done.catch(() => ending.abort()); // told again below
+  producing.done.catch(() => ending.abort()); // reported again below
   const snapshots = new AbortController();
   const holding = holdSnapshots(project.databaseUrl(), AbortSignal.any([ending.signal, snapshots.signal]));
   project.wakeups.drop(0.5);
   project.wakeups.double(0.2);
 
-  const plan = Array.from({ length: rounds }, () => BLOWS).flat();
-  const landed: Landed[] = [];
+  const plan = Array.from({ length: rounds }, () => SOAK_FAULTS).flat();
+  const injected: Injected[] = [];
   let violations = 0;
-  for (const [n, blow] of plan.entries()) {
-    // Let out in portions, one a fault, or a fast machine would be done before half of the faults.
+  for (const [n, fault] of plan.entries()) {
+    // Dispatched in portions, one per fault; otherwise a fast machine would finish before half of the faults.
     const before = allowed;
     allowed = Math.ceil(messages * (n + 1) / (plan.length + 1));
     await until(
@@ -100,11 +101,11 @@ export async function soak(
       () => moved,
       producing,
     );
-    if (blow.stopsTicker) ticks.stop();
-    landed.push({ blow, held: await strike(ground, blow) });
-    if (blow.stopsTicker) ticks.resume();
-    // Not when the clock has just moved: leases are then overdue by an hour at once, and I8 asks for two minutes.
-    if (n % 4 === 0 && blow.fault !== "F11") {
+    if (fault.stopsTicker) ticks.stop();
+    injected.push({ fault, held: await inject(setup, fault) });
+    if (fault.stopsTicker) ticks.resume();
+    // Not after a move of the clock: leases are then overdue by an hour, and I8 allows two minutes.
+    if (n % 4 === 0 && fault.id !== "F11") {
       violations += (await eventually("an audit", () => countViolations(project.sql))).found;
     }
   }
@@ -112,11 +113,11 @@ export async function soak(
   project.wakeups.drop(0);
   project.wakeups.double(0);
   snapshots.abort();
-  await insist(ground, LET_GO);
+  await runWhenUp(setup, RELEASE_SNAPSHOTS);
   const healed = Date.now();
   const [{ now }] = await project.sql<{ now: Date }[]>`select messenger.now() as now`;
   allowed = messages;
-  await eventually("somebody claims after the heal", async () => {
+  await eventually("a worker claims after the faults", async () => {
     const [{ claimed }] = await project.sql`
       select exists (select from messenger_messages where locked_at > ${now} or processed_at > ${now}) as claimed`;
     return claimed;
@@ -126,7 +127,7 @@ export async function soak(
   const everything = () => finished >= producing.acknowledged.size;
   const since = Date.now() - STALLED + DRAIN;
   await until("everything is finished", everything, () => since, producing)
-    .catch(() => {}); // the figures say it better
+    .catch(() => {}); // the figures below show it better
   const drained = Date.now();
   bar.stop();
 
@@ -135,12 +136,12 @@ export async function soak(
   const result = {
     figures: {
       ...counts,
-      stale_rejected: late.length + crew.stale,
+      stale_rejected: late.length + workers.stale,
       audit: violations,
       first_claim_seconds: (firstClaim - healed) / 1_000,
       drain_seconds: (drained - healed) / 1_000,
     },
-    landed,
+    injected,
     pace: ticks.pace(),
     wakeups: { sent: project.wakeups.sent, dropped: project.wakeups.dropped },
     unanswered: producing.unanswered,
@@ -151,26 +152,26 @@ export async function soak(
   return result;
 }
 
-async function prepare(sql: Ground["project"]["sql"]): Promise<void> {
+async function prepare(sql: SoakSetup["project"]["sql"]): Promise<void> {
   await sql.unsafe(await Deno.readTextFile(new URL("../../../supabase/local/test_clock.sql", import.meta.url)))
     .simple();
-  // Without a key: a second effect must show, not fail.
+  // Without a key, so that a second effect is recorded and not rejected.
   await sql`create schema soak`;
   await sql`create table soak.effects (message_id uuid not null, fence bigint not null)`;
 }
 
-/** Tells how many are finished, twice a second; while Postgres is down nobody knows. */
-async function watch({ project }: Ground, signal: AbortSignal, tell: (finished: number) => void): Promise<void> {
+/** Reports the number of finished messages twice per second, except while Postgres is down. */
+async function watch({ project }: SoakSetup, signal: AbortSignal, report: (finished: number) => void): Promise<void> {
   for (; !signal.aborted; await pause(500, signal)) {
     await project.sql<{ finished: number }[]>`
       select count(*)::int as finished from messenger_messages where processed_at is not null`
-      .then(([{ finished }]) => tell(finished), () => {});
+      .then(([{ finished }]) => report(finished), () => {});
   }
 }
 
-/** A look of its own: the count of messages may wait for a table that is locked. */
-async function watchTicks({ project }: Ground, ticks: TickWatch, signal: AbortSignal): Promise<void> {
-  for (; !signal.aborted; await pause(300, signal)) await ticks.look(project.sql).catch(() => {});
+/** Separate from `watch`, because the count of messages may wait for a locked table. */
+async function readTicks({ project }: SoakSetup, ticks: TickMeter, signal: AbortSignal): Promise<void> {
+  for (; !signal.aborted; await pause(300, signal)) await ticks.read(project.sql).catch(() => {});
 }
 
 async function until(what: string, reached: () => boolean, moved: () => number, { done }: Producing): Promise<void> {
@@ -178,6 +179,6 @@ async function until(what: string, reached: () => boolean, moved: () => number, 
   done.catch((error: unknown) => failed = error);
   for (; !reached(); await pause(50)) {
     if (failed) throw failed;
-    if (Date.now() - moved() > STALLED) throw new Error(`did not happen, nothing moves: ${what}`);
+    if (Date.now() - moved() > STALLED) throw new Error(`did not happen, and nothing progresses: ${what}`);
   }
 }

@@ -1,30 +1,30 @@
-// The SQL consumers' processes: started, stopped, killed, replaced.
+// The processes of the SQL consumers: started, stopped, killed, replaced.
 import { boundToUs } from "../../../supabase/local/wrapping.ts";
 import { pause } from "../../pause.ts";
 
-export interface Crew extends AsyncDisposable {
-  /** Completions that came too late, so far. */
+export interface WorkerProcesses extends AsyncDisposable {
+  /** Number of completions that came too late. */
   readonly stale: number;
-  /** kill -9 of one; another takes its place. Returns its name. */
+  /** kill -9 of one process; another replaces it. Returns its name. */
   kill(): string;
-  /** Stops one for so long, then lets it go on. */
+  /** Stops one process for this time, then continues it. */
   stop(ms: number): Promise<void>;
 }
 
-interface Member {
+interface WorkerProcess {
   name: string;
   child: Deno.ChildProcess;
 }
 
-export function hire(size: number, databaseUrl: string, lease: number): Crew {
+export function startWorkers(size: number, databaseUrl: string, lease: number): WorkerProcesses {
   const program = new URL("./consumer.ts", import.meta.url).pathname;
-  const members: Member[] = [];
+  const processes: WorkerProcess[] = [];
   const reading: Promise<void>[] = [];
-  let hired = 0;
+  let started = 0;
   let stale = 0;
 
-  function start(): Member {
-    const name = `sql-${++hired}`;
+  function start(): WorkerProcess {
+    const name = `sql-${++started}`;
     const [command, ...args] = [
       ...boundToUs("KILL"),
       Deno.execPath(),
@@ -32,10 +32,10 @@ export function hire(size: number, databaseUrl: string, lease: number): Crew {
     ];
     const child = new Deno.Command(command, { args, stdin: "null", stdout: "piped", stderr: "null" }).spawn();
     reading.push(listen(child));
-    // Whatever ends one, another begins.
+    // Every process that ends is replaced.
     child.status.then(() => {
-      const place = members.findIndex((member) => member.child === child);
-      if (place >= 0) members[place] = start();
+      const index = processes.findIndex((process) => process.child === child);
+      if (index >= 0) processes[index] = start();
     });
     return { name, child };
   }
@@ -44,9 +44,9 @@ export function hire(size: number, databaseUrl: string, lease: number): Crew {
     for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) stale += text.split("stale").length - 1;
   }
 
-  for (let n = 0; n < size; n++) members.push(start());
+  for (let n = 0; n < size; n++) processes.push(start());
 
-  const next = () => members[Math.floor(Math.random() * members.length)];
+  const next = () => processes[Math.floor(Math.random() * processes.length)];
   return {
     get stale() {
       return stale;
@@ -63,7 +63,7 @@ export function hire(size: number, databaseUrl: string, lease: number): Crew {
       child.kill("SIGCONT");
     },
     async [Symbol.asyncDispose]() {
-      const last = members.splice(0);
+      const last = processes.splice(0);
       for (const { child } of last) child.kill("SIGKILL");
       await Promise.all([...last.map(({ child }) => child.status), ...reading]);
     },

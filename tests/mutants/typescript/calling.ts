@@ -17,14 +17,14 @@ const logging = ["shared/log.test.ts"];
 export const CALLING: readonly TypeScriptMutant[] = [
   {
     name: "replies are rounded",
-    breaks: "A handler gets a number of SQL that a double cannot hold as a text, never rounded.",
+    breaks: "A handler gets a SQL number that a double cannot represent as a string, never rounded.",
     file: db,
     find: "quoteInexactNumbers(text)",
     replace: "text",
     noticedBy: connecting,
   },
   {
-    name: "averages become texts",
+    name: "averages become strings",
     breaks: "Figures of the bus stay numbers, however many digits they have.",
     file: numbers,
     find: "if (!path.some((key) => PROJECT_DATA.has(String(key)))) continue;",
@@ -33,7 +33,7 @@ export const CALLING: readonly TypeScriptMutant[] = [
   },
   {
     name: "64-bit ids are rounded on the way in",
-    breaks: "A number that a double cannot hold is rejected, not stored as another one.",
+    breaks: "A number that a double cannot represent is rejected, not stored as another one.",
     file: "shared/json.ts",
     find: "rejectInexactNumbers(text, root);",
     replace: "",
@@ -48,8 +48,8 @@ export const CALLING: readonly TypeScriptMutant[] = [
     noticedBy: exactness,
   },
   {
-    name: "long numbers are looked for in steps that are too long",
-    breaks: "An inexact number is found wherever it begins.",
+    name: "the search for long numbers skips too far",
+    breaks: "An inexact number is found at any position.",
     file: numbers,
     find: "i += LONG) {",
     replace: "i += LONG + 1) {",
@@ -57,23 +57,23 @@ export const CALLING: readonly TypeScriptMutant[] = [
   },
   {
     name: "a secret key is no bearer token",
-    breaks: "A secret key is accepted as bearer token too.",
+    breaks: "A secret key is accepted as a bearer token, too.",
     file: auth,
     find: 'if (token && await isSecretKey(token, keys)) return { kind: "service" };',
     replace: "",
     noticedBy: identifying,
   },
   {
-    name: "a secret key is taken for a worker secret",
-    breaks: "Worker and scheduler accept a secret key as bearer token.",
+    name: "a secret key is used as a worker secret",
+    breaks: "Worker and scheduler accept a secret key as a bearer token.",
     file: auth,
     find: 'token && !token.startsWith("sb_") && !isJwt(token)',
     replace: "token && !isJwt(token)",
     noticedBy: ["functions/environment.test.ts"],
   },
   {
-    name: "a good key helps a bad token",
-    breaks: "A bearer token decides before the apikey header.",
+    name: "a good key makes up for a bad token",
+    breaks: "The bearer token takes precedence over the apikey header.",
     file: auth,
     find: 'if (token && !token.startsWith("sb_publishable_")) return await callerOf(token, keys);',
     replace: "",
@@ -81,7 +81,7 @@ export const CALLING: readonly TypeScriptMutant[] = [
   },
   {
     name: "any audience is accepted",
-    breaks: "With SYMPHONY_JWT_AUDIENCE a token must be for it.",
+    breaks: "With SYMPHONY_JWT_AUDIENCE a token's audience must include it.",
     file: "shared/http/claims.ts",
     find: "settings.audience !== undefined && !audiences.includes(settings.audience)",
     replace: "settings.audience !== undefined && audiences.length === 0",
@@ -89,7 +89,7 @@ export const CALLING: readonly TypeScriptMutant[] = [
   },
   {
     name: "any issuer is accepted",
-    breaks: "With SYMPHONY_JWT_ISSUER a token must be of it.",
+    breaks: "With SYMPHONY_JWT_ISSUER a token's issuer must equal it.",
     file: "shared/http/claims.ts",
     find: "settings.issuer !== undefined && iss !== settings.issuer",
     replace: "settings.issuer !== undefined && iss === undefined",
@@ -112,7 +112,7 @@ export const CALLING: readonly TypeScriptMutant[] = [
     noticedBy: checking,
   },
   {
-    name: "wrong worker secrets cost a read each",
+    name: "each wrong worker secret causes a read",
     breaks: "Wrong worker secrets cost at most one read per second.",
     file: secret,
     find: " || clock.now() - startedAt < BETWEEN_READS",
@@ -121,7 +121,7 @@ export const CALLING: readonly TypeScriptMutant[] = [
   },
   {
     name: "a user's call carries the secret key",
-    breaks: "Beside a user's token the publishable key travels, never the secret one.",
+    breaks: "A user's token is sent with the publishable key, never with the secret one.",
     file: db,
     find: "return open(url, publishableKey, jwt,",
     replace: "return open(url, key, jwt,",
@@ -136,7 +136,7 @@ export const CALLING: readonly TypeScriptMutant[] = [
     noticedBy: connecting,
   },
   {
-    name: "a call waits for its reply for two minutes",
+    name: "a call waits two minutes for its reply",
     breaks: "A half-open connection ends before a lease does.",
     file: db,
     find: "REPLY_WITHIN = 20_000",
@@ -145,7 +145,7 @@ export const CALLING: readonly TypeScriptMutant[] = [
   },
   {
     name: "reads are repeated",
-    breaks: "The database client never repeats a call by itself.",
+    breaks: "The database client never repeats a call.",
     file: db,
     find: ".retry(false)",
     replace: "",
@@ -161,7 +161,7 @@ export const CALLING: readonly TypeScriptMutant[] = [
   },
   {
     name: "a cancelled statement is final",
-    breaks: "A statement that ran out of time may succeed later.",
+    breaks: "A statement that timed out may succeed later.",
     file: errors,
     find: "|57014|",
     replace: "|",
@@ -176,16 +176,16 @@ export const CALLING: readonly TypeScriptMutant[] = [
     noticedBy: classifying,
   },
   {
-    name: "a database that starts is final",
-    breaks: "A database that starts or shuts down is there again later.",
+    name: "a database that is starting is final",
+    breaks: "A database that starts or shuts down becomes available again.",
     file: errors,
     find: "57P0[123]",
     replace: "57P01",
     noticedBy: classifying,
   },
   {
-    name: "an error of the disk is final",
-    breaks: "An error of the server's system passes.",
+    name: "a disk error is final",
+    breaks: "A system error of the server is temporary.",
     file: errors,
     find: "|58(000|030)|",
     replace: "|",
@@ -193,7 +193,7 @@ export const CALLING: readonly TypeScriptMutant[] = [
   },
   {
     name: "a database without space is final",
-    breaks: "A server without resources has some later.",
+    breaks: "A server without resources has some again later.",
     file: errors,
     find: "|53...)",
     replace: "|533..)",
@@ -217,7 +217,7 @@ export const CALLING: readonly TypeScriptMutant[] = [
   },
   {
     name: "a foreign error reaches the caller",
-    breaks: "The text of an unexpected error stays in the log.",
+    breaks: "The text of an unexpected error is only logged.",
     file: "shared/errors.ts",
     find: '"The request failed for a reason inside the project.", {',
     replace: "String(error), {",
@@ -256,7 +256,7 @@ export const CALLING: readonly TypeScriptMutant[] = [
     noticedBy: logging,
   },
   {
-    name: "a database's password is logged",
+    name: "a database password is logged",
     breaks: "Passwords in URLs are redacted.",
     file: log,
     find: '"$1[redacted]@"',
@@ -265,7 +265,7 @@ export const CALLING: readonly TypeScriptMutant[] = [
   },
   {
     name: "causes of a logged error are not redacted",
-    breaks: "Secrets are redacted however deep they stand.",
+    breaks: "Secrets are redacted at any depth.",
     file: log,
     find: "return clean({ name, message, ...",
     replace: "return Object({ name, message, ...",

@@ -1,4 +1,4 @@
-// Planted bugs of the consume loop: claims, wakes that join a run, the end of runs, and heartbeats.
+// Planted bugs of the consume loop: claims, wake-ups that join a run, the end of runs, and heartbeats.
 import type { TypeScriptMutant } from "../mutant.ts";
 
 const consume = "shared/worker/consume.ts";
@@ -18,7 +18,7 @@ export const CONSUMING: readonly TypeScriptMutant[] = [
   },
   {
     name: "a failed registration loses the claim",
-    breaks: "Messages that were claimed beside a registration that failed are lost until their lease ends.",
+    breaks: "Messages claimed concurrently with a failed registration are lost until their lease expires.",
     file: consume,
     find: '?.().catch((error: unknown) => log.error("not ready", { error }))',
     replace: "?.()",
@@ -65,24 +65,24 @@ export const CONSUMING: readonly TypeScriptMutant[] = [
     noticedBy: loop,
   },
   {
-    name: "a reply from before a ring ends the run",
-    breaks: "The queues of a ring that joins a run are polled once more, also without lingering.",
+    name: "a reply from before a wake-up ends the run",
+    breaks: "The queues of a wake-up that joins a run are polled once more, also without lingering.",
     file: consume,
     find: "if (joins === this.#joins) this",
     replace: "this",
     noticedBy: loop,
   },
   {
-    name: "a ring joins a run that has ended",
-    breaks: "A ring in the very turn in which a run ends starts a new one.",
+    name: "a wake-up joins a run that has ended",
+    breaks: "A wake-up in the very turn in which a run ends starts a new run.",
     file: consume,
     find: "if (this.#ended) return false;",
     replace: "",
     noticedBy: loop,
   },
   {
-    name: "a ring for other queues is not remembered",
-    breaks: "A run serves the queues of every ring that joined it.",
+    name: "the queues of a wake-up are not remembered",
+    breaks: "A run serves the queues of every wake-up that joined it.",
     file: consume,
     find:
       "if (!this.#selections.some((known) => JSON.stringify(known) === requested)) this.#selections.push(selection);",
@@ -90,8 +90,8 @@ export const CONSUMING: readonly TypeScriptMutant[] = [
     noticedBy: loop,
   },
   {
-    name: "a database that is away ends the run",
-    breaks: "A claim that fails for a moment is repeated.",
+    name: "an unavailable database ends the run",
+    breaks: "A claim that fails temporarily is repeated.",
     file: consume,
     find: "if (onlyClaims && !error.transient)",
     replace: "if (onlyClaims)",
@@ -106,7 +106,7 @@ export const CONSUMING: readonly TypeScriptMutant[] = [
     noticedBy: loop,
   },
   {
-    name: "an old isolate claims on",
+    name: "an old isolate continues to claim",
     breaks: "An isolate that its platform is about to recycle claims nothing more.",
     file: consume,
     find: " || now >= this.#claimUntil",
@@ -114,8 +114,8 @@ export const CONSUMING: readonly TypeScriptMutant[] = [
     noticedBy: loop,
   },
   {
-    name: "an isolate past its time serves no ring",
-    breaks: "An isolate that its platform does not recycle still serves a ring for a few seconds.",
+    name: "an isolate past its time limit ignores wake-ups",
+    breaks: "An isolate that its platform does not recycle still serves a wake-up for a few seconds.",
     file: consume,
     find: "this.#start + LATE_RUN",
     replace: "this.#start",
@@ -130,8 +130,8 @@ export const CONSUMING: readonly TypeScriptMutant[] = [
     noticedBy: loop,
   },
   {
-    name: "the end of the isolate keeps the unstarted",
-    breaks: "When the isolate ends, what has not started goes back at once.",
+    name: "unstarted messages are kept at the end of the isolate",
+    breaks: "When the isolate ends, unstarted messages are released at once.",
     file: consume,
     find: "else this.#release(solo);",
     replace: "",
@@ -139,7 +139,7 @@ export const CONSUMING: readonly TypeScriptMutant[] = [
   },
   {
     name: "a late claim is started at the end of the isolate",
-    breaks: "What a claim brings after the end was announced goes back unstarted.",
+    breaks: "Messages claimed after the announced end are released unstarted.",
     file: consume,
     find: "if (this.#stopping) return void this.#release(task);",
     replace: "",
@@ -147,7 +147,7 @@ export const CONSUMING: readonly TypeScriptMutant[] = [
   },
   {
     name: "two handlers for one message",
-    breaks: "A message that is claimed again while it runs here replaces its old self.",
+    breaks: "A message that is claimed again while it runs here replaces its earlier delivery.",
     file: consume,
     find: "if (task.delivery.id === delivery.id) task.lose();",
     replace: "void task;",
@@ -162,7 +162,7 @@ export const CONSUMING: readonly TypeScriptMutant[] = [
     noticedBy: beats,
   },
   {
-    name: "a failed heartbeat waits its full turn",
+    name: "a failed heartbeat waits for the full interval",
     breaks: "After a heartbeat that failed the next comes within a twelfth of the lease.",
     file: heartbeat,
     find: "beaten ? 3 : 12",
@@ -170,15 +170,15 @@ export const CONSUMING: readonly TypeScriptMutant[] = [
     noticedBy: beats,
   },
   {
-    name: "a heartbeat each sixth of the lease",
-    breaks: "One heartbeat each third of the lease carries all leases.",
+    name: "heartbeats are sent every sixth of the lease",
+    breaks: "One heartbeat per third of the lease carries all leases.",
     file: heartbeat,
     find: "last + lease / 3;",
     replace: "last + lease / 6;",
     noticedBy: beats,
   },
   {
-    name: "a lost solo message wakes no claim",
+    name: "a lost solo message triggers no claim",
     breaks: "When a waiting solo message is lost the next claim follows at once.",
     file: heartbeat,
     find: "      onLost();\n",
@@ -187,15 +187,15 @@ export const CONSUMING: readonly TypeScriptMutant[] = [
   },
   {
     name: "progress waits for the heartbeat",
-    breaks: "Progress is reported within a second or so.",
+    breaks: "Progress is reported within about a second.",
     file: heartbeat,
     find: "if (reports) due = Math.min(due, last + PROGRESS_INTERVAL);",
     replace: "",
     noticedBy: beats,
   },
   {
-    name: "a call for each bit of progress",
-    breaks: "At most one call a second carries only progress.",
+    name: "every progress value causes a call",
+    breaks: "At most one call per second carries only progress.",
     file: heartbeat,
     find: "PROGRESS_INTERVAL = 1_000",
     replace: "PROGRESS_INTERVAL = 0",
@@ -211,7 +211,7 @@ export const CONSUMING: readonly TypeScriptMutant[] = [
   },
   {
     name: "progress made during a heartbeat is lost",
-    breaks: "Of several values of progress the last one is reported.",
+    breaks: "The last of several progress values is reported.",
     file: task,
     find: "if (this.#progress?.value === lease.progress) this",
     replace: "this",

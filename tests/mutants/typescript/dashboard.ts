@@ -1,4 +1,4 @@
-// Planted bugs of the dashboard: its server, which holds the key, and the views that stay fresh.
+// Planted bugs of the dashboard: its server, which has the key, and the views that stay current.
 import type { TypeScriptMutant } from "../mutant.ts";
 
 const server = "dashboard/server.ts";
@@ -11,7 +11,7 @@ const finding = ["dashboard/stuck.test.ts"];
 export const DASHBOARD: readonly TypeScriptMutant[] = [
   {
     name: "the dashboard waits for its project without end",
-    breaks: "A project that hangs is given up after 15 seconds.",
+    breaks: "A request to a hanging project ends after 15 seconds.",
     file: server,
     find: "        signal: AbortSignal.timeout(15_000),\n",
     replace: "",
@@ -19,15 +19,15 @@ export const DASHBOARD: readonly TypeScriptMutant[] = [
   },
   {
     name: "the dashboard waits for its project for 150 seconds",
-    breaks: "A project that hangs is given up after 15 seconds.",
+    breaks: "A request to a hanging project ends after 15 seconds.",
     file: server,
     find: "AbortSignal.timeout(15_000)",
     replace: "AbortSignal.timeout(150_000)",
     noticedBy: serving,
   },
   {
-    name: "a late project is an absent one",
-    breaks: "The error distinguishes a project that hangs from one that is absent.",
+    name: "a slow project is reported as an absent one",
+    breaks: "The error distinguishes a hanging project from an absent one.",
     file: server,
     find: 'error instanceof DOMException && error.name === "TimeoutError"',
     replace: "false",
@@ -35,7 +35,7 @@ export const DASHBOARD: readonly TypeScriptMutant[] = [
   },
   {
     name: "the key follows redirects",
-    breaks: "The key goes to the project and nowhere else.",
+    breaks: "The key is sent to the project and nowhere else.",
     file: server,
     find: 'redirect: "manual"',
     replace: 'redirect: "follow"',
@@ -59,7 +59,7 @@ export const DASHBOARD: readonly TypeScriptMutant[] = [
   },
   {
     name: "another port is the same site",
-    breaks: "A script of another port of this machine is rejected, also one that sends no origin.",
+    breaks: "A script of another port of this machine is rejected, also if it sends no origin.",
     file: server,
     find: 'site === undefined || site === "same-origin"',
     replace: 'site === undefined || site === "same-site" || site === "same-origin"',
@@ -107,7 +107,7 @@ export const DASHBOARD: readonly TypeScriptMutant[] = [
   },
   {
     name: "a page that is visible again stays old",
-    breaks: "A page that is visible again is fresh at once.",
+    breaks: "A page that is visible again is refreshed at once.",
     file: live,
     find: '    document.addEventListener("visibilitychange", turn);\n',
     replace: "",
@@ -115,7 +115,7 @@ export const DASHBOARD: readonly TypeScriptMutant[] = [
   },
   {
     name: "a resumed page stays old",
-    breaks: "A page that is resumed is fresh at once.",
+    breaks: "A page that is resumed is refreshed at once.",
     file: live,
     find: "    watchers.add(turn);\n",
     replace: "",
@@ -123,7 +123,7 @@ export const DASHBOARD: readonly TypeScriptMutant[] = [
   },
   {
     name: "an absent project gets as many requests as any",
-    breaks: "While the project is unavailable the page makes a request every five seconds.",
+    breaks: "While the project is unavailable the page makes one request per five seconds.",
     file: live,
     find: "lost ? WHILE_LOST : EVERY",
     replace: "EVERY",
@@ -131,7 +131,7 @@ export const DASHBOARD: readonly TypeScriptMutant[] = [
   },
   {
     name: "an absent project stays absent",
-    breaks: "The page is live again by itself when the project is available.",
+    breaks: "The page is live again when the project is available.",
     file: live,
     find: "      setLost(false);\n",
     replace: "",

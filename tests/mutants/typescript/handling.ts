@@ -1,4 +1,4 @@
-// Planted bugs around handlers: outcomes of errors and results, batches, timeouts, and completion from inside.
+// Planted bugs of handlers: outcomes of errors and results, batches, timeouts, and completion inside the handler.
 import type { TypeScriptMutant } from "../mutant.ts";
 
 const supervise = "shared/worker/run_handler.ts";
@@ -14,15 +14,15 @@ const completing = ["shared/worker/completion.test.ts"];
 
 export const HANDLING: readonly TypeScriptMutant[] = [
   {
-    name: "an unstorable result fails the message",
-    breaks: "A finished handler is completed, whatever its result; a retry would do its work again.",
+    name: "a result that cannot be stored fails the message",
+    breaks: "A finished handler is completed, whatever its result; a retry would repeat its work.",
     file: result,
     find: "return { symphony_dropped: reason };",
     replace: "throw error;",
     noticedBy: execute,
   },
   {
-    name: "middleware may make a result unstorable",
+    name: "middleware may make a result impossible to store",
     breaks: "One result does not lose the outcomes that are settled beside it.",
     file: supervise,
     find: "outcome = { ...outcome, result: storableResult(outcome.result, ctx.log) };",
@@ -30,7 +30,7 @@ export const HANDLING: readonly TypeScriptMutant[] = [
     noticedBy: execute,
   },
   {
-    name: "the reason of a marker is as unstorable as the result",
+    name: "the reason of a marker cannot be stored, like the result",
     breaks: "A toJSON method may throw a text that Postgres cannot store.",
     file: result,
     find: "return storable(String(",
@@ -39,31 +39,31 @@ export const HANDLING: readonly TypeScriptMutant[] = [
   },
   {
     name: "one bad definition stops all",
-    breaks: "A definition at fault is left out where somebody is told of it, and the others work.",
+    breaks: "A bad definition is reported and left out, and the others work.",
     file: "shared/message.ts",
     find: "if (faults.length > 0 && !onFault) throw",
     replace: "if (faults.length > 0) throw",
     noticedBy: defining,
   },
   {
-    name: "an alias takes a type's own name",
-    breaks: "A type's own name goes before an alias of the same name.",
+    name: "an alias overrides a type's own name",
+    breaks: "A type's own name takes precedence over an alias of the same name.",
     file: "shared/definitions.ts",
     find: 'for (const messageType of messageTypes.filter(sound)) claim(messageType, "type", messageType.type);',
     replace: "",
     noticedBy: defining,
   },
   {
-    name: "one rejected type keeps the others from being registered",
-    breaks: "Types that the database takes are registered, whatever it rejects.",
+    name: "one rejected type blocks the registration of the others",
+    breaks: "Types that the database accepts are registered, whatever it rejects.",
     file: registering,
     find: 'if (error.transient || error.code === "SM_UNAUTHENTICATED") throw error;',
     replace: "throw error;",
     noticedBy: ["shared/registration.test.ts"],
   },
   {
-    name: "a failure of the whole registration is taken for bad definitions",
-    breaks: "A registration that failed for all types is tried again.",
+    name: "a failure of the whole registration is reported as bad definitions",
+    breaks: "A registration that failed for all types is retried.",
     file: registering,
     find: "if (failure && rejected === types.length) throw failure;",
     replace: "",
@@ -94,7 +94,7 @@ export const HANDLING: readonly TypeScriptMutant[] = [
     noticedBy: execute,
   },
   {
-    name: "RetryAfter is taken for any failure",
+    name: "RetryAfter is treated as any failure",
     breaks: "A handler decides when its message is retried.",
     file: failure,
     find: "thrown instanceof RetryAfter ? { delay_ms: delayOf(thrown.ms) } : {}",
@@ -110,8 +110,8 @@ export const HANDLING: readonly TypeScriptMutant[] = [
     noticedBy: execute,
   },
   {
-    name: "a delay has no end",
-    breaks: "A delay longer than the database takes does not cost the outcome.",
+    name: "a delay has no maximum",
+    breaks: "A delay longer than the database accepts does not lose the outcome.",
     file: failure,
     find: "Math.min(Math.max(0, Math.ceil(ms) || 0), LONGEST_DELAY)",
     replace: "Math.max(0, Math.ceil(ms) || 0)",
@@ -127,7 +127,7 @@ export const HANDLING: readonly TypeScriptMutant[] = [
   },
   {
     name: "causes of an error are dropped",
-    breaks: "The stored trace holds the stacks of an error's causes.",
+    breaks: "The stored trace contains the stacks of an error's causes.",
     file: failure,
     find: "each = each.cause",
     replace: "each = undefined",
@@ -135,7 +135,7 @@ export const HANDLING: readonly TypeScriptMutant[] = [
   },
   {
     name: "NUL stays in error texts",
-    breaks: "Error texts can be stored whatever they hold.",
+    breaks: "Error texts can be stored whatever they contain.",
     file: failure,
     find: '.replaceAll("\\0", "\\u2400")',
     replace: "",
@@ -158,15 +158,15 @@ export const HANDLING: readonly TypeScriptMutant[] = [
     noticedBy: batches,
   },
   {
-    name: "one lost member silences its batch",
-    breaks: "A lost lease of one message is a failure of the others, which are still owned.",
+    name: "one lost member aborts its batch",
+    breaks: "A lost lease of one message fails the others, which are still owned.",
     file: batch,
     find: 'error instanceof StaleLease ? new Error("Another message of the batch lost its lease.") : error',
     replace: "error",
     noticedBy: batches,
   },
   {
-    name: "a batch of lost messages runs on",
+    name: "a batch of lost messages continues",
     breaks: "The batch's signal aborts when no message is left unreported.",
     file: batch,
     find: "this.#controller.abort(reason)",
@@ -174,15 +174,15 @@ export const HANDLING: readonly TypeScriptMutant[] = [
     noticedBy: batches,
   },
   {
-    name: "a batch waits for a member that will not come",
-    breaks: "A message that its payload or middleware turns away does not hold up its batch.",
+    name: "a batch waits for a member that never arrives",
+    breaks: "A message that its payload or middleware rejects does not delay its batch.",
     file: "shared/worker/execute.ts",
     find: "execution.result.then(() => batch.leave(index));",
     replace: "",
     noticedBy: batches,
   },
   {
-    name: "a server that goes down blames the function",
+    name: "a server that shuts down fails the function",
     breaks: "completeWith repeats its call when the database goes down during it.",
     file: completion,
     find: "|57P|",
@@ -190,7 +190,7 @@ export const HANDLING: readonly TypeScriptMutant[] = [
     noticedBy: completing,
   },
   {
-    name: "a full server blames the function",
+    name: "a full server fails the function",
     breaks: "completeWith repeats its call when the database has no connection left.",
     file: completion,
     find: "|53|",
@@ -198,7 +198,7 @@ export const HANDLING: readonly TypeScriptMutant[] = [
     noticedBy: completing,
   },
   {
-    name: "a disk error blames the function",
+    name: "a disk error fails the function",
     breaks: "completeWith repeats its call when the database cannot read its files.",
     file: completion,
     find: "|58|",
@@ -206,7 +206,7 @@ export const HANDLING: readonly TypeScriptMutant[] = [
     noticedBy: completing,
   },
   {
-    name: "a lost race blames the function",
+    name: "a lost race fails the function",
     breaks: "completeWith repeats its call after a serialization failure or a deadlock.",
     file: completion,
     find: "|40001|40P01)",
@@ -214,7 +214,7 @@ export const HANDLING: readonly TypeScriptMutant[] = [
     noticedBy: completing,
   },
   {
-    name: "completeWith goes on after its signal aborted",
+    name: "completeWith continues after its signal aborted",
     breaks: "A call whose delivery is aborted is not repeated.",
     file: completion,
     find: " && !this.signal.aborted",
@@ -231,7 +231,7 @@ export const HANDLING: readonly TypeScriptMutant[] = [
   },
   {
     name: "a failing completeWith ends the isolate",
-    breaks: "A call that the handler does not wait for is no unhandled rejection.",
+    breaks: "A call that the handler does not await causes no unhandled rejection.",
     file: completion,
     find: "running.catch(() => {});",
     replace: "",
@@ -239,15 +239,15 @@ export const HANDLING: readonly TypeScriptMutant[] = [
   },
   {
     name: "a message is settled before its completeWith",
-    breaks: "A call that the handler does not wait for still decides.",
+    breaks: "A call that the handler does not await still decides the outcome.",
     file: supervise,
     find: "        await completion.idle();\n",
     replace: "",
     noticedBy: completing,
   },
   {
-    name: "a heartbeat that crosses the completion aborts the handler",
-    breaks: "A heartbeat that finds a completed message gone does not disturb its handler.",
+    name: "a heartbeat concurrent with the completion aborts the handler",
+    breaks: "A heartbeat that finds a completed message deleted does not disturb its handler.",
     file: supervise,
     find: "if (!isOwnDoing) abort(reason);",
     replace: "void isOwnDoing, abort(reason);",

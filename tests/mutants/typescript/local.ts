@@ -49,14 +49,14 @@ export const LOCAL: readonly TypeScriptMutant[] = [
   },
   {
     name: "an isolate that does not react is not stopped",
-    breaks: "To stop an isolate ends it in any case.",
+    breaks: "Stopping an isolate ends it in any case.",
     file: isolate,
     find: 'over || child.kill("SIGKILL")',
     replace: 'over || child.kill("SIGTERM")',
     noticedBy: isolates,
   },
   {
-    name: "a retired isolate lives on",
+    name: "a retired isolate continues",
     breaks: "A retired isolate ends when it has finished its open requests.",
     file: isolate,
     find: 'if (retired && active === 0) tell("retire");',

@@ -1,4 +1,4 @@
-// Planted bugs of outcomes on their way to the database.
+// Planted bugs of the way of outcomes to the database.
 import type { TypeScriptMutant } from "../mutant.ts";
 
 const consume = "shared/worker/consume.ts";
@@ -9,7 +9,7 @@ const sending = ["shared/worker/outbox.test.ts"];
 export const RECORDING: readonly TypeScriptMutant[] = [
   {
     name: "outcomes of a failed call are lost",
-    breaks: "No outcome is lost while the database is away.",
+    breaks: "No outcome is lost while the database is unavailable.",
     file: outbox,
     find: "this.#outcomes.unshift(...sent);",
     replace: "",
@@ -17,15 +17,15 @@ export const RECORDING: readonly TypeScriptMutant[] = [
   },
   {
     name: "a single outcome is lost with its call",
-    breaks: "An outcome that is sent alone while the database is away is sent again.",
+    breaks: "An outcome that is sent alone while the database is unavailable is sent again.",
     file: outbox,
     find: "if (error.transient) this.#outcomes.push(outcome);",
     replace: "if (error.transient) return;",
     noticedBy: sending,
   },
   {
-    name: "a rejected outcome takes the others with it",
-    breaks: "One outcome that the database rejects holds up no other.",
+    name: "a rejected outcome loses the others",
+    breaks: "An outcome that the database rejects delays no other.",
     file: outbox,
     find: "for (const outcome of sent) await this.#settleAlone(outcome);",
     replace: "",
@@ -33,7 +33,7 @@ export const RECORDING: readonly TypeScriptMutant[] = [
   },
   {
     name: "pauses of the outbox grow to 20 seconds",
-    breaks: "The end of an isolate leaves only seconds for the last outcomes: pauses are two seconds at most.",
+    breaks: "An isolate's end leaves only seconds for the last outcomes: pauses are at most two seconds long.",
     file: outbox,
     find: "LONGEST_PAUSE = 2_000",
     replace: "LONGEST_PAUSE = 20_000",
@@ -41,7 +41,7 @@ export const RECORDING: readonly TypeScriptMutant[] = [
   },
   {
     name: "pauses of the outbox do not grow",
-    breaks: "A database that is away is called less and less often.",
+    breaks: "An unavailable database is called less and less often.",
     file: outbox,
     find: "2 ** this.#failures++",
     replace: "1",
@@ -49,23 +49,23 @@ export const RECORDING: readonly TypeScriptMutant[] = [
   },
   {
     name: "pauses of the outbox stay long",
-    breaks: "After a success pauses begin at 100 ms again.",
+    breaks: "After a success pauses start at 100 ms again.",
     file: outbox,
     find: "      this.#failures = 0;\n",
     replace: "",
     noticedBy: sending,
   },
   {
-    name: "an outcome whose row is locked is forgotten",
-    breaks: "P2: the outcome of a message that somebody has locked is lost, and its handler runs again.",
+    name: "an outcome whose row is locked is lost",
+    breaks: "P2: the outcome of a message whose row is locked is lost, and its handler runs again.",
     file: outbox,
     find: "if (mine && isUnwritten(outcome)) {",
     replace: "if (false && mine && isUnwritten(outcome)) {",
     noticedBy: sending,
   },
   {
-    name: "a locked row holds up the loop",
-    breaks: "One locked row keeps every other message of its worker waiting.",
+    name: "a locked row blocks the loop",
+    breaks: "A locked row delays every other message of its worker.",
     file: outbox,
     find: "this.#outcomes.length === 0 && this.nextDue > this.clock.now()",
     replace: "this.#outcomes.length === 0 && this.nextDue === Infinity",
@@ -73,7 +73,7 @@ export const RECORDING: readonly TypeScriptMutant[] = [
   },
   {
     name: "a run ends before its outcomes are recorded",
-    breaks: "P2: an outcome that is to be sent again is lost with the end of the run.",
+    breaks: "P2: an outcome that must be repeated is lost with the end of the run.",
     file: consume,
     find: "this.#outbox.nextDue < Infinity && !this.#stopping",
     replace: "false",
@@ -81,7 +81,7 @@ export const RECORDING: readonly TypeScriptMutant[] = [
   },
   {
     name: "an outcome is sent again indefinitely",
-    breaks: "A run never ends when the project forbids the row of one message.",
+    breaks: "A run never ends if the project rejects updates of one message.",
     file: outbox,
     find: "now - known.since >= GIVE_UP_AFTER",
     replace: "false",

@@ -1,4 +1,4 @@
-// Planted bugs on the way in: the client, the dispatcher, the sync transport, schedules.
+// Planted bugs of dispatching: the client, the dispatcher, the sync transport, schedules.
 import type { TypeScriptMutant } from "../mutant.ts";
 
 const dispatch = "shared/dispatch/dispatch.ts";
@@ -17,7 +17,7 @@ export const SENDING: readonly TypeScriptMutant[] = [
   {
     name: "messages are stored before their types",
     breaks:
-      "A message is stored with the route and the retry policy of its type, also by an isolate that has just started.",
+      "A message is stored with the route and retry policy of its type, also by an isolate that has just started.",
     file: dispatch,
     find: "attemptEach(messages, factoryOf, atomic), ready()]",
     replace: "attemptEach(messages, factoryOf, atomic)]",
@@ -25,7 +25,7 @@ export const SENDING: readonly TypeScriptMutant[] = [
   },
   {
     name: "default retries are forgotten",
-    breaks: "SYMPHONY_RETRY_MAX_RETRIES is that of types without code.",
+    breaks: "SYMPHONY_RETRY_MAX_RETRIES applies to types without code.",
     file: dispatch,
     find: "message.max_retries ?? defaults.maxRetries",
     replace: "message.max_retries",
@@ -33,7 +33,7 @@ export const SENDING: readonly TypeScriptMutant[] = [
   },
   {
     name: "defaults replace the options of a request",
-    breaks: "A request's own options win over the environment's defaults.",
+    breaks: "A request's own options override the environment's defaults.",
     file: dispatch,
     find: "message.queue ?? defaults.queue",
     replace: "defaults.queue ?? message.queue",
@@ -57,7 +57,7 @@ export const SENDING: readonly TypeScriptMutant[] = [
   },
   {
     name: "headers of the call replace those of the request",
-    breaks: "A request's own headers win.",
+    breaks: "A request's own headers take precedence.",
     file: dispatch,
     find: "return { ...trace, ...(isCallers && { tracestate }), ...headers };",
     replace: "return { ...headers, ...trace, ...(isCallers && { tracestate }) };",
@@ -65,7 +65,7 @@ export const SENDING: readonly TypeScriptMutant[] = [
   },
   {
     name: "every batch is atomic",
-    breaks: "A batch that is not atomic keeps what is good.",
+    breaks: "A batch that is not atomic stores its valid messages.",
     file: client,
     find: "sender.send(messages, atomic)",
     replace: "sender.send(messages, true)",
@@ -81,23 +81,23 @@ export const SENDING: readonly TypeScriptMutant[] = [
   },
   {
     name: "neighbours of a rejected message are rejected",
-    breaks: "A call that is rejected as a whole is taken apart, so that each message has its own outcome.",
+    breaks: "A call that is rejected as a whole is split, so that each message has its own outcome.",
     file: batcher,
     find: "batch.length > 1 && !error.transient",
     replace: "false",
     noticedBy: sending,
   },
   {
-    name: "a call is repeated while the database is away",
-    breaks: "The client never sends a message twice by itself.",
+    name: "a call is repeated while the database is unavailable",
+    breaks: "The client never repeats a dispatch.",
     file: batcher,
     find: "batch.length > 1 && !error.transient",
     replace: "batch.length > 1",
     noticedBy: sending,
   },
   {
-    name: "workers race the sync transport",
-    breaks: "Workers stay away from a message that is about to be handled inside its dispatch.",
+    name: "workers compete with the sync transport",
+    breaks: "Workers do not claim a message that is handled inside its dispatch.",
     file: sync,
     find: "{ ...message, delay: interval(LEAD) }",
     replace: "{ ...message, delay: interval(0) }",
@@ -113,7 +113,7 @@ export const SENDING: readonly TypeScriptMutant[] = [
   },
   {
     name: "a failed sync claim fails the dispatch",
-    breaks: "A message that is stored is never reported as failed: workers take it.",
+    breaks: "A stored message is never reported as failed: workers handle it.",
     file: sync,
     find: "    return sent;\n  }\n}",
     replace: "    throw error;\n  }\n}",
@@ -128,8 +128,8 @@ export const SENDING: readonly TypeScriptMutant[] = [
     noticedBy: inline,
   },
   {
-    name: "already is no outcome",
-    breaks: "A settlement that was recorded by a call whose reply was lost counts as what was sent.",
+    name: "a result already recorded is no outcome",
+    breaks: "A settlement that was recorded by a call whose reply was lost counts.",
     file: sync,
     find: 'settled?.outcome === "already" ? result.outcome : settled?.outcome ?? ""',
     replace: 'settled?.outcome ?? ""',
@@ -137,7 +137,7 @@ export const SENDING: readonly TypeScriptMutant[] = [
   },
   {
     name: "a transport's type is read at each dispatch",
-    breaks: "The type of a transport is read at most each ten seconds.",
+    breaks: "The type of a transport is read at most once per ten seconds.",
     file: types,
     find: "age > USABLE || !known.has(name)",
     replace: "age >= 0",
@@ -161,7 +161,7 @@ export const SENDING: readonly TypeScriptMutant[] = [
   },
   {
     name: "a failing read of transports ends the isolate",
-    breaks: "A read beside a call may fail.",
+    breaks: "A concurrent read may fail.",
     file: types,
     find: "refresh().catch(() => {})",
     replace: "refresh()",

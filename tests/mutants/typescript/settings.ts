@@ -13,7 +13,7 @@ const isolates = ["functions/environment.test.ts"];
 
 export const SETTINGS: readonly TypeScriptMutant[] = [
   {
-    name: "one flag is another",
+    name: "one flag has the value of another",
     breaks: "Each variable sets its own setting.",
     file: env,
     find: "smsDrip: v.SYMPHONY_SMS_DRIP_ENABLED",
@@ -21,7 +21,7 @@ export const SETTINGS: readonly TypeScriptMutant[] = [
     noticedBy: reading,
   },
   {
-    name: "the bus's flag is the email queue's",
+    name: "the bus's flag has the value of the email queue's",
     breaks: "Each variable sets its own setting.",
     file: env,
     find: "enabled: v.SYMPHONY_ENABLED",
@@ -37,7 +37,7 @@ export const SETTINGS: readonly TypeScriptMutant[] = [
     noticedBy: reading,
   },
   {
-    name: "the longest delay is the first one",
+    name: "the maximum delay is the first delay",
     breaks: "Each variable sets its own setting.",
     file: env,
     find: "maxDelay: v.SYMPHONY_RETRY_MAX_DELAY",
@@ -70,7 +70,7 @@ export const SETTINGS: readonly TypeScriptMutant[] = [
   },
   {
     name: "a hosted isolate claims until its end",
-    breaks: "An isolate stops claiming early enough for what runs to finish within the free plan's 150 seconds.",
+    breaks: "An isolate stops claiming early enough for running messages to finish within the free plan's 150 seconds.",
     file: env,
     find: "SOONEST_STOP = 110_000",
     replace: "SOONEST_STOP = 150_000",
@@ -85,7 +85,7 @@ export const SETTINGS: readonly TypeScriptMutant[] = [
     noticedBy: reading,
   },
   {
-    name: "whole numbers have no bounds",
+    name: "whole numbers have no limits",
     breaks: "A wrong value is rejected.",
     file: env,
     find: "z.number().min(min, { error }).max(max, { error }))\n    .optional();",
@@ -93,16 +93,16 @@ export const SETTINGS: readonly TypeScriptMutant[] = [
     noticedBy: reading,
   },
   {
-    name: "private webhooks by any word",
-    breaks: "Only true opens webhooks to private addresses.",
+    name: "any word allows private webhooks",
+    breaks: "Only true allows webhooks to private addresses.",
     file: env,
     find: 'z.enum(["true", "false"], { error: "must be true or false" })',
     replace: "z.string()",
     noticedBy: reading,
   },
   {
-    name: "an empty issuer is no check",
-    breaks: "A check that is named without a value keeps the function from starting.",
+    name: "an empty issuer disables the check",
+    breaks: "A check without a value keeps the function from starting.",
     file: env,
     find: 'value !== "" || NEVER_EMPTY.has(name)',
     replace: 'value !== ""',
@@ -117,7 +117,7 @@ export const SETTINGS: readonly TypeScriptMutant[] = [
     noticedBy: reading,
   },
   {
-    name: "a default queue of any form",
+    name: "a default queue of any form is accepted",
     breaks: "A wrong value is rejected.",
     file: env,
     find: "SYMPHONY_DEFAULT_QUEUE: matching(/^[a-z0-9][a-z0-9_-]{0,62}$/, NAME)",
@@ -126,7 +126,7 @@ export const SETTINGS: readonly TypeScriptMutant[] = [
   },
   {
     name: "a failed registration is final",
-    breaks: "A registration that failed is tried again with the next call.",
+    breaks: "A registration that failed is repeated with the next call.",
     file: registration,
     find: "      registered = undefined;\n",
     replace: "",
@@ -141,8 +141,8 @@ export const SETTINGS: readonly TypeScriptMutant[] = [
     noticedBy: registering,
   },
   {
-    name: "the environment's retries win over the type's",
-    breaks: "A type's own retry policy wins over the environment's.",
+    name: "the environment's retries override the type's",
+    breaks: "A type's own retry policy overrides the environment's.",
     file: message,
     find: "...said(defaults), ...said(messageType.retry)",
     replace: "...said(messageType.retry), ...said(defaults)",
@@ -158,7 +158,7 @@ export const SETTINGS: readonly TypeScriptMutant[] = [
   },
   {
     name: "a call's time limit is the isolate's",
-    breaks: "The time limit of a call counts from the run.",
+    breaks: "The time limit of a call counts from the start of the run.",
     file: request,
     find: "      timeLimit: settings.timeLimit,\n      runLimit: timeLimit,\n",
     replace: "      timeLimit: timeLimit ?? settings.timeLimit,\n      runLimit: undefined,\n",
@@ -166,7 +166,7 @@ export const SETTINGS: readonly TypeScriptMutant[] = [
   },
   {
     name: "the environment's message limit is ignored",
-    breaks: "What a call leaves out is the environment's.",
+    breaks: "Omitted settings of a call come from the environment.",
     file: request,
     find: "messageLimit ?? settings.messageLimit",
     replace: "messageLimit ?? Infinity",
@@ -174,7 +174,7 @@ export const SETTINGS: readonly TypeScriptMutant[] = [
   },
   {
     name: "a worker's lease is fixed",
-    breaks: "SYMPHONY_WORKER_LEASE is the lease of what a worker claims.",
+    breaks: "SYMPHONY_WORKER_LEASE is the lease of a worker's claims.",
     file: worker,
     find: "  lease: env.worker.lease,\n",
     replace: "",
@@ -182,7 +182,7 @@ export const SETTINGS: readonly TypeScriptMutant[] = [
   },
   {
     name: "a worker polls without a budget",
-    breaks: "A worker that lingers spends 600 empty polls at most, half of the CPU of a hosted isolate.",
+    breaks: "A lingering worker makes at most 600 empty polls, half of the CPU of a hosted isolate.",
     file: worker,
     find: "  idlePolls: IDLE_POLLS,\n",
     replace: "",
@@ -206,7 +206,7 @@ export const SETTINGS: readonly TypeScriptMutant[] = [
   },
   {
     name: "dispatch ignores the default retries",
-    breaks: "SYMPHONY_RETRY_MAX_RETRIES is that of types without code.",
+    breaks: "SYMPHONY_RETRY_MAX_RETRIES applies to types without code.",
     file: "functions/dispatch/index.ts",
     find: "{ ...env.defaults, maxRetries: env.retry.maxRetries }",
     replace: "env.defaults",
@@ -214,15 +214,15 @@ export const SETTINGS: readonly TypeScriptMutant[] = [
   },
   {
     name: "isolates register without the environment's retries",
-    breaks: "SYMPHONY_RETRY_* is the policy of types that leave theirs out.",
+    breaks: "SYMPHONY_RETRY_* is the policy of types without their own.",
     file: "shared/bootstrap.ts",
     find: "createRegistration(db, registry, log, env.retry)",
     replace: "createRegistration(db, registry, log)",
     noticedBy: isolates,
   },
   {
-    name: "isolates forget the worker secret of the environment",
-    breaks: "SYMPHONY_WORKER_SECRET wins over Vault.",
+    name: "isolates ignore the worker secret of the environment",
+    breaks: "SYMPHONY_WORKER_SECRET takes precedence over Vault.",
     file: "shared/bootstrap.ts",
     find: "systemClock, env.worker.secret)",
     replace: "systemClock, undefined)",

@@ -7,7 +7,7 @@ const exporting = ["shared/tracing/exporter.test.ts"];
 export const TRACING: readonly TypeScriptMutant[] = [
   {
     name: "spans do not keep the isolate alive",
-    breaks: "An isolate lives until the collector has its spans.",
+    breaks: "An isolate lives until the collector has received its spans.",
     file: exporter,
     find: "keepAlive(this.#drain())",
     replace: "this.#drain()",
@@ -31,7 +31,7 @@ export const TRACING: readonly TypeScriptMutant[] = [
   },
   {
     name: "each span is a request",
-    breaks: "Spans leave in batches.",
+    breaks: "Spans are sent in batches.",
     file: exporter,
     find: "DELAY = 1_000",
     replace: "DELAY = 0",
@@ -46,8 +46,8 @@ export const TRACING: readonly TypeScriptMutant[] = [
     noticedBy: exporting,
   },
   {
-    name: "each lost span is noted",
-    breaks: "Lost spans are noted once a minute.",
+    name: "each lost span is logged",
+    breaks: "Lost spans are logged once per minute.",
     file: exporter,
     find: "if (clock.now() < this.#nextNote) return;",
     replace: "",
@@ -55,15 +55,15 @@ export const TRACING: readonly TypeScriptMutant[] = [
   },
   {
     name: "spans wait at the end of the isolate",
-    breaks: "Spans of an isolate that ends leave at once.",
+    breaks: "Spans of an isolate that ends are sent at once.",
     file: exporter,
     find: "!this.#hurried && ",
     replace: "",
     noticedBy: exporting,
   },
   {
-    name: "the end of the isolate is not noticed",
-    breaks: "Spans of an isolate that ends leave at once.",
+    name: "the end of the isolate is not detected",
+    breaks: "Spans of an isolate that ends are sent at once.",
     file: "shared/tracing/tracer.ts",
     find: '  addEventListener("beforeunload", () => exporter.hurry());\n',
     replace: "",

@@ -1,4 +1,5 @@
-// The dispatcher: when it stores, the defaults and headers it adds, the batches it rejects. The database is a script.
+// The dispatcher: the order of its calls, the defaults and headers it adds, the batches it rejects. The database is a
+// script.
 import assert from "node:assert/strict";
 import { z } from "zod";
 import { createDispatcher, type DispatcherOptions } from "../../../shared/dispatch/dispatch.ts";
@@ -50,7 +51,7 @@ Deno.test("dispatch · a registration that fails stores nothing", async () => {
   assert.equal(calls.length, 0);
 });
 
-Deno.test("dispatch · types without code get the environment's defaults where the request has no option", async () => {
+Deno.test("dispatch · types without code get the environment's defaults for omitted options", async () => {
   const defaults = { transport: "supabase", queue: "letters", priority: 7, maxRetries: 2 };
   const { dispatcher, stored } = dispatching({ defaults });
   const given = { transport: "supabase", queue: "own", priority: 1, maxRetries: 0 };
@@ -67,7 +68,7 @@ Deno.test("dispatch · types without code get the environment's defaults where t
   ]);
 });
 
-Deno.test("dispatch · headers of the call travel under those of the request", async () => {
+Deno.test("dispatch · headers of the request take precedence over those of the call", async () => {
   const { dispatcher, stored } = dispatching();
   const traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
   await dispatcher.dispatch(request("Note"), { traceparent });
@@ -75,7 +76,7 @@ Deno.test("dispatch · headers of the call travel under those of the request", a
   assert.deepEqual(stored().map(({ headers }) => headers), [{ traceparent }, { traceparent: "own", a: 1 }]);
 });
 
-Deno.test("dispatch · an atomic batch over two types of transport is rejected, any other goes to both", async () => {
+Deno.test("dispatch · an atomic batch over two types of transport is rejected, any other is sent to both", async () => {
   const messages = ["supabase", "sync"].map((transport) => request("Other", { transport }));
   const { dispatcher, calls } = dispatching();
   await assert.rejects(dispatcher.dispatchBatch(messages, true, {}), {
@@ -90,7 +91,7 @@ Deno.test("dispatch · an atomic batch over two types of transport is rejected, 
   ]]);
 });
 
-Deno.test("dispatch · an unconfigured type of transport is rejected, an unknown name is left to the database", async () => {
+Deno.test("dispatch · an unconfigured type of transport is rejected, the database checks unknown names", async () => {
   const { dispatcher, stored } = dispatching();
   await assert.rejects(dispatcher.dispatch(request("Note", { transport: "pigeon" }), {}), {
     code: "SM_TRANSPORT",

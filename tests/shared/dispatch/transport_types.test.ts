@@ -6,7 +6,7 @@ import { createTransportTypes } from "../../../shared/dispatch/transport_types.t
 import { VirtualClock } from "../virtual_clock.ts";
 import { noDatabase } from "../worker/test_runtime.ts";
 
-/** The transport `a`, whose type is that of the read: first supabase, then sync. */
+/** The transport `a`, whose type depends on the read: first supabase, then sync. */
 function reading() {
   const clock = new VirtualClock();
   const state = { reads: 0, failing: false };
@@ -16,13 +16,13 @@ function reading() {
       ? Promise.reject(new SymphonyError("SM_UNAVAILABLE", "away"))
       : Promise.resolve([{ name: "a", type }]);
   };
-  const db = { ...noDatabase, read } as unknown as Database; // one table is read
+  const db = { ...noDatabase, read } as unknown as Database; // only one table is read
   return { clock, state, types: createTransportTypes(db, clock) };
 }
 
-const aMoment = () => new Promise((resolve) => setTimeout(resolve)); // for a read beside a call
+const aMoment = () => new Promise((resolve) => setTimeout(resolve)); // for a concurrent read
 
-Deno.test("transport types · one read is used for ten seconds, then the next is made beside a call", async () => {
+Deno.test("transport types · one read is used for ten seconds, then the next runs beside a call", async () => {
   const { clock, state, types } = reading();
   assert.deepEqual([await types.typeOf("a"), await types.typeOf("a")], ["supabase", "supabase"]);
   await clock.pass(10_000);
@@ -41,7 +41,7 @@ Deno.test("transport types · after a minute a call waits for the read", async (
   assert.equal(await types.typeOf("a"), "sync");
 });
 
-Deno.test("transport types · while the database is away the old one is used for a minute", async () => {
+Deno.test("transport types · while the database is unavailable the old one is used for a minute", async () => {
   const { clock, state, types } = reading();
   await types.typeOf("a");
   state.failing = true;
@@ -52,7 +52,7 @@ Deno.test("transport types · while the database is away the old one is used for
   await assert.rejects(types.typeOf("a"), { code: "SM_UNAVAILABLE" });
 });
 
-Deno.test("transport types · an unknown name is looked up at each call, concurrent calls share a read", async () => {
+Deno.test("transport types · an unknown name is read with each call, concurrent calls share a read", async () => {
   const { state, types } = reading();
   assert.deepEqual(await Promise.all(["b", "b"].map((name) => types.typeOf(name))), [undefined, undefined]);
   assert.equal(state.reads, 1);

@@ -1,4 +1,4 @@
-// Who a request's token makes its caller: claims that limit a token's life, and the settings that say whose tokens count.
+// The caller of a request by its token: claims that limit a token's life, and settings that limit accepted tokens.
 import assert from "node:assert/strict";
 import { CompactSign, exportJWK, generateKeyPair } from "jose";
 import { authorizeWorker, type Caller, identify, type Keys } from "../../../shared/http/auth.ts";
@@ -21,7 +21,7 @@ const keysWith = async (settings: Record<string, string> = {}): Promise<Keys> =>
     ...settings,
   });
 
-/** A token with this payload, object or JSON text, as it is. */
+/** A token with this payload, an object or JSON text, unchanged. */
 function sign(payload: Record<string, unknown> | string, key = privateKey): Promise<string> {
   const text = typeof payload === "string" ? payload : JSON.stringify(payload);
   return new CompactSign(new TextEncoder().encode(text)).setProtectedHeader({ alg: "ES256", typ: "JWT", kid: "k" })
@@ -47,7 +47,7 @@ async function rejected(work: Promise<unknown>): Promise<SymphonyError> {
   return error;
 }
 
-Deno.test("auth · a token with exp, sub and role is a user's, whatever else it holds", async () => {
+Deno.test("auth · a token with exp, sub and role is a user's, whatever else it contains", async () => {
   const odd = { nbf: NOW - 1, iat: -5, iss: 7, aud: { a: 1 }, jti: null };
   for (const more of [{}, odd, { iat: NOW + 20 }, { exp: NOW + HOUR + 0.5 }, { exp: 4_000_000_000 }]) {
     const caller = await callerOf({ ...USER, ...more });
@@ -90,7 +90,7 @@ const WRONG: [what: string, claims: Record<string, unknown> | string, sentence: 
   ["the role anon", { role: "anon" }, /role is not authenticated/],
 ];
 for (const [what, claims, sentence] of WRONG) {
-  Deno.test(`auth · a token with ${what} is rejected, and the sentence names the cause`, async () => {
+  Deno.test(`auth · a token with ${what} is rejected, and the message names the cause`, async () => {
     const payload = typeof claims === "string" ? claims : { ...USER, ...claims };
     const { message, hint } = await rejected(callerOf(payload));
     assert.match(message, sentence);
@@ -100,7 +100,7 @@ for (const [what, claims, sentence] of WRONG) {
   });
 }
 
-Deno.test("auth · a token that cannot be verified is rejected, with what its claims show about the cause", async () => {
+Deno.test("auth · a token that cannot be verified is rejected, with the cause that its claims show", async () => {
   assert.match((await rejected(callerOf(USER, {}, foreign.privateKey))).message, /signed by somebody else/);
   const late = await rejected(callerOf({ ...USER, exp: NOW - 60 }, {}, foreign.privateKey));
   assert.match(late.message, /has expired/);
@@ -110,7 +110,7 @@ Deno.test("auth · a token that cannot be verified is rejected, with what its cl
   }
 });
 
-Deno.test("auth · a good key never helps a bad token, in whatever case the scheme is written", async () => {
+Deno.test("auth · a good key never makes up for a bad token, in any spelling of the scheme", async () => {
   const keys = await keysWith();
   for (const scheme of ["Bearer", "bearer", "BEARER"]) {
     const headers = { authorization: `${scheme} a.b.c`, apikey: SECRET_KEY };
@@ -123,7 +123,7 @@ Deno.test("auth · a good key never helps a bad token, in whatever case the sche
 
 const ISSUER = "https://project.supabase.co/auth/v1";
 
-Deno.test("auth · with SYMPHONY_JWT_ISSUER the iss claim must equal it, without the setting it is not looked at", async () => {
+Deno.test("auth · with SYMPHONY_JWT_ISSUER the iss claim must equal it, otherwise it is ignored", async () => {
   const settings = { SYMPHONY_JWT_ISSUER: ISSUER };
   assert.equal((await callerOf({ ...USER, iss: ISSUER }, settings)).kind, "user");
   assert.equal((await callerOf({ ...USER, iss: "https://elsewhere.example" })).kind, "user");
@@ -136,7 +136,7 @@ Deno.test("auth · with SYMPHONY_JWT_ISSUER the iss claim must equal it, without
   }
 });
 
-Deno.test("auth · with SYMPHONY_JWT_AUDIENCE the aud claim must be or contain it, without the setting it is not looked at", async () => {
+Deno.test("auth · with SYMPHONY_JWT_AUDIENCE the aud claim must contain it, otherwise it is ignored", async () => {
   const settings = { SYMPHONY_JWT_AUDIENCE: "orders" };
   for (const aud of ["orders", ["orders"], ["web", "orders", 7]]) {
     assert.equal((await callerOf({ ...USER, aud }, settings)).kind, "user", JSON.stringify(aud));
@@ -151,7 +151,7 @@ Deno.test("auth · with SYMPHONY_JWT_AUDIENCE the aud claim must be or contain i
   }
 });
 
-Deno.test("auth · secret keys are no tokens: the settings do not concern them", async () => {
+Deno.test("auth · secret keys are no tokens: the settings do not apply to them", async () => {
   const keys = await keysWith({ SYMPHONY_JWT_ISSUER: ISSUER, SYMPHONY_JWT_AUDIENCE: "orders" });
   const ways: Record<string, string>[] = [{ apikey: SECRET_KEY }, { authorization: `Bearer ${SECRET_KEY}` }];
   for (const headers of ways) assert.deepEqual(await identify(callWith(headers), keys), { kind: "service" });

@@ -1,4 +1,4 @@
-// Request bodies: which are accepted, and the error for each other one.
+// Request bodies: the accepted ones, and the error of each rejected one.
 import assert from "node:assert/strict";
 import { SymphonyError } from "../../../shared/errors.ts";
 import { readJsonBody } from "../../../shared/http/body.ts";
@@ -13,7 +13,7 @@ function post(body: BodyInit | null, contentType: string | null = "application/j
   return request;
 }
 
-Deno.test("readJsonBody · an object with nested values arrives as it was sent", async () => {
+Deno.test("readJsonBody · an object with nested values arrives unchanged", async () => {
   const body = { a: [1, "two", null, { b: true }], "\u00e9": "\u{1F600}" };
   assert.deepEqual(await readJsonBody(post(JSON.stringify(body), "application/json; charset=utf-8"), LIMIT), body);
 });
@@ -60,7 +60,7 @@ Deno.test("readJsonBody · UTF-8 may be named in any spelling, and a byte order 
   for (const type of types) assert.deepEqual(await readJsonBody(post('\ufeff{"a":1}', type), LIMIT), { a: 1 }, type);
 });
 
-Deno.test("readJsonBody · an error names the field, and its hint is that field's and cause's own", async () => {
+Deno.test("readJsonBody · an error names the field, and its hint fits that field and cause", async () => {
   const cases: [body: BodyInit, message: RegExp, hint: RegExp][] = [
     ['{"a":{"b":["x","\\u0000"]}}', /^a\.b\.1 contains the NUL character \\u0000\.$/, /NUL/],
     ['{"a":{"\\u0000":1}}', /^A key of a contains the NUL/, /NUL/],
@@ -111,7 +111,7 @@ Deno.test("readJsonBody · a body without a length is cut off while it streams",
   assert.ok(pulled < 10, `read ${pulled} chunks`);
 });
 
-Deno.test("readJsonBody · a length that is too large is believed without reading a byte", async () => {
+Deno.test("readJsonBody · a declared length that is too large is rejected without reading a byte", async () => {
   const unread = new ReadableStream({ pull: () => assert.fail("it was read") }, { highWaterMark: 0 });
   const request = post(unread);
   request.headers.set("content-length", "1001");

@@ -1,4 +1,4 @@
-// Compressed bodies: what is accepted, and that nothing is decompressed which nobody is going to read.
+// Compressed bodies: the supported codings, and that unread data is not decompressed.
 import assert from "node:assert/strict";
 import { decodedBody } from "../../../shared/http/content_coding.ts";
 import { SymphonyError } from "../../../shared/errors.ts";
@@ -27,7 +27,7 @@ async function rejected(request: Request, code: string, sentence: RegExp, hint: 
   });
 }
 
-Deno.test("content coding · gzip and deflate are decompressed, however their names are written", async () => {
+Deno.test("content coding · gzip and deflate are decompressed, in any spelling of their names", async () => {
   const body = { text: "aé\u{1F600}".repeat(5_000), numbers: Array.from({ length: 5_000 }, (_, n) => n * 1.5) };
   const json = bytesOf(JSON.stringify(body));
   const codings: [string, CompressionFormat][] = [
@@ -43,14 +43,14 @@ Deno.test("content coding · gzip and deflate are decompressed, however their na
   for (const coding of ["identity", ""]) assert.deepEqual(await readJsonBody(post(json, coding), LIMIT), body, coding);
 });
 
-Deno.test("content coding · any other is rejected by name, with those that are accepted", async () => {
+Deno.test("content coding · any other is rejected by name, with a list of the supported ones", async () => {
   for (const coding of ["br", "zstd", "compress", "gzip, gzip", "gzip, br", "constructor", "none"]) {
     const sentence = new RegExp(`content coding ${coding},`);
     await rejected(post("{}", coding), "SM_CONTENT_TYPE", sentence, /gzip and deflate/);
   }
 });
 
-Deno.test("content coding · a body that is garbled, cut off, empty or in another format is not valid", async () => {
+Deno.test("content coding · a body that is garbled, cut off, empty or in another format is invalid", async () => {
   const json = bytesOf(JSON.stringify({ text: "some text that is long enough to be cut".repeat(10) }));
   const [gzip, raw] = [await compress(json, "gzip"), await compress(json, "deflate-raw")];
   const damaged = gzip.with(gzip.length - 6, gzip[gzip.length - 6] ^ 0xff); // in the checksum
@@ -88,14 +88,14 @@ Deno.test("content coding · a body that expands beyond the limit is cut off bef
   assert.ok(isCancelled);
 });
 
-Deno.test("content coding · one chunk that holds a whole bomb is decompressed a slice at a time", async () => {
+Deno.test("content coding · one chunk with a whole bomb is decompressed a slice at a time", async () => {
   const bomb = await compress(new Uint8Array(32 * MEGABYTE), "gzip");
   for await (const chunk of decodedBody(post(bomb, "gzip"))) {
     assert.ok(chunk.length < 1.1 * MEGABYTE, `${chunk.length} bytes at once`);
   }
 });
 
-Deno.test("content coding · a body whose sender goes away is the caller's error, compressed or not", async () => {
+Deno.test("content coding · a body whose sender disconnects is the caller's error, compressed or not", async () => {
   for (const coding of ["identity", "gzip"]) {
     const broken = new ReadableStream<Uint8Array>({
       pull(controller) {

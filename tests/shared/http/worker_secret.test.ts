@@ -1,4 +1,4 @@
-// The check of the worker secret: how often it reads the digests, what it accepts meanwhile, and what a failing read does.
+// The check of the worker secret: the frequency of its reads, the secrets accepted meanwhile, and failing reads.
 import assert from "node:assert/strict";
 import type { Database } from "../../../shared/db.ts";
 import { SymphonyError } from "../../../shared/errors.ts";
@@ -6,16 +6,16 @@ import { sha256 } from "../../../shared/sha256.ts";
 import { createWorkerSecret } from "../../../shared/http/worker_secret.ts";
 import { VirtualClock } from "../virtual_clock.ts";
 
-const DOWN = new SymphonyError("SM_UNAVAILABLE", "The database did not answer.");
+const DOWN = new SymphonyError("SM_UNAVAILABLE", "The database did not respond.");
 
-/** Vault with one secret, a database that counts its reads, and a check whose time is the test's. */
+/** Vault with one secret, a database that counts its reads, and a check with the time of the test. */
 function secretStoreWith(secret: string) {
   const clock = new VirtualClock();
   const vault = {
     secrets: [secret],
     reads: 0,
     failure: undefined as SymphonyError | undefined,
-    /** What a read waits for before it replies. */
+    /** Awaited by each read before it returns. */
     held: Promise.resolve(),
   };
   const call = async (name: string) => {
@@ -27,7 +27,7 @@ function secretStoreWith(secret: string) {
     if (failure) throw failure;
     return digests;
   };
-  const db = { call } as unknown as Database; // the check calls one function and nothing else
+  const db = { call } as unknown as Database; // the check calls only one function
   return { clock, vault, check: createWorkerSecret(db, clock, undefined) };
 }
 
@@ -37,7 +37,7 @@ const rejected = async (work: Promise<unknown>): Promise<SymphonyError> => {
   return error;
 };
 
-Deno.test("worker secret · a good one costs one read per minute", async () => {
+Deno.test("worker secret · a good one causes one read per minute", async () => {
   const { clock, vault, check } = secretStoreWith("good");
   for (let second = 0; second < 60; second++) {
     assert.equal(await check.matches("good"), true);
@@ -48,7 +48,7 @@ Deno.test("worker secret · a good one costs one read per minute", async () => {
   assert.equal(vault.reads, 2);
 });
 
-Deno.test("worker secret · wrong ones cost at most one read per second, one after the other and together", async () => {
+Deno.test("worker secret · wrong ones cause at most one read per second, sequential and concurrent", async () => {
   const { clock, vault, check } = secretStoreWith("good");
   for (let tenth = 0; tenth < 100; tenth++) {
     const replies = await Promise.all([1, 2, 3].map((n) => check.matches(`wrong-${tenth}-${n}`)));
@@ -72,7 +72,7 @@ Deno.test("worker secret · calls that arrive during a read share it, however lo
   assert.equal(vault.reads, 1);
 });
 
-Deno.test("worker secret · a new one is accepted a second after the last read, also during a flood", async () => {
+Deno.test("worker secret · a new one is accepted a second after the last read, also among wrong ones", async () => {
   const { clock, vault, check } = secretStoreWith("old");
   assert.equal(await check.matches("old"), true);
   vault.secrets.push("new");
@@ -97,7 +97,7 @@ Deno.test("worker secret · a removed one is accepted for a minute at most", asy
   assert.equal(await check.matches("new"), false);
 });
 
-Deno.test("worker secret · while reads fail a known one is accepted until its minute is over, then every call is 503", async () => {
+Deno.test("worker secret · while reads fail a cached one is accepted for its minute, then calls are 503", async () => {
   const { clock, vault, check } = secretStoreWith("good");
   assert.equal(await check.matches("good"), true);
   vault.failure = DOWN;
@@ -111,7 +111,7 @@ Deno.test("worker secret · while reads fail a known one is accepted until its m
   assert.equal(await check.matches("good"), true);
 });
 
-Deno.test("worker secret · reads that fail come at most once per second too", async () => {
+Deno.test("worker secret · failing reads also happen at most once per second", async () => {
   const { clock, vault, check } = secretStoreWith("good");
   vault.failure = DOWN;
   for (let tenth = 0; tenth < 50; tenth++) {
@@ -122,7 +122,7 @@ Deno.test("worker secret · reads that fail come at most once per second too", a
   assert.equal(vault.reads, 5);
 });
 
-Deno.test("worker secret · a key of the function's own that is rejected is no fault of the caller", async () => {
+Deno.test("worker secret · a rejected key of the function itself is not the caller's fault", async () => {
   const { vault, check } = secretStoreWith("good");
   vault.failure = new SymphonyError("SM_UNAUTHENTICATED", "Invalid API key");
   const error = await rejected(check.matches("good"));

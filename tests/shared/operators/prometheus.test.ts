@@ -1,4 +1,4 @@
-// Prometheus' text format: labels escaped, numbers as it reads them, families without samples.
+// Prometheus' text format: escaped labels, its number format, families without samples.
 import assert from "node:assert/strict";
 import { type Counters, renderPrometheus } from "../../../shared/operators/prometheus.ts";
 
@@ -36,7 +36,7 @@ for (
     ["a line break", "a\nb", "a\\nb"],
     ["a backslash before a quote", '\\"', '\\\\\\"'],
     ["a backslash before an n", "\\n", "\\\\n"],
-    ["what would end the line", '"} 1\nforged 2', '\\"} 1\\nforged 2'],
+    ["a line break", '"} 1\nforged 2', '\\"} 1\\nforged 2'],
     ["other scripts", "Grüße 🎺", "Grüße 🎺"],
     ["nothing", "", ""],
   ]
@@ -54,13 +54,13 @@ for (
   });
 }
 
-Deno.test("prometheus · a clock that never ticked lags NaN, one that did by its seconds", () => {
+Deno.test("prometheus · the lag of a ticker without a tick is NaN, otherwise its seconds", () => {
   assert.ok(linesOf({}).includes("symphony_clock_lag_seconds NaN"));
   assert.ok(linesOf({ clock_lag_seconds: 0 }).includes("symphony_clock_lag_seconds 0"));
   assert.ok(linesOf({ clock_lag_seconds: 1.25 }).includes("symphony_clock_lag_seconds 1.25"));
 });
 
-Deno.test("prometheus · without any messages each family is there, and the gauges say 0", () => {
+Deno.test("prometheus · without any messages each family is present, and the gauges are 0", () => {
   const lines = linesOf({});
   assert.deepEqual(lines.filter((line) => line !== "" && !line.startsWith("#")), [
     "symphony_dead_letters 0",
@@ -71,7 +71,7 @@ Deno.test("prometheus · without any messages each family is there, and the gaug
   const typed = lines.filter((line) => line.startsWith("# TYPE")).map((line) => line.split(" ")[2]);
   assert.deepEqual(helped, typed);
   assert.equal(new Set(helped).size, 10);
-  assert.equal(lines.at(-1), "", "the last line ends");
+  assert.equal(lines.at(-1), "", "the last line ends with a line break");
 });
 
 Deno.test("prometheus · times are seconds, buckets are cumulative and end at +Inf", () => {
@@ -92,7 +92,7 @@ Deno.test("prometheus · times are seconds, buckets are cumulative and end at +I
   ]);
 });
 
-Deno.test("prometheus · the oldest message's age is never negative, and 0 where none is due", () => {
+Deno.test("prometheus · the oldest message's age is never negative, and 0 if none is due", () => {
   const place = 'symphony_queue_oldest_due_seconds{transport="supabase",queue="default"}';
   for (
     const [moment, age] of [[null, 0], ["2026-01-01T00:00:00+00:00", 10], ["2026-01-01T00:00:11+00:00", 0]] as const

@@ -1,4 +1,4 @@
-// The way of spans to the collector: in batches, bounded, and without a word too many when they are lost.
+// The way of spans to the collector: batches, limits, and few log lines about lost ones.
 import assert from "node:assert/strict";
 import { createLog } from "../../../shared/log.ts";
 import { Span, type SpanData } from "../../../shared/tracing/span.ts";
@@ -7,7 +7,7 @@ import { newTrace } from "../../../shared/tracing/trace_context.ts";
 import { keptAlive } from "../edge_runtime.ts";
 import { VirtualClock } from "../virtual_clock.ts";
 
-/** An exporter whose batches are answered by `answer`. */
+/** An exporter whose batches are passed to `answer`. */
 function exporting(reply: () => Promise<void> = () => Promise.resolve()) {
   const clock = new VirtualClock();
   const batches: { at: number; size: number }[] = [];
@@ -28,9 +28,9 @@ function exporting(reply: () => Promise<void> = () => Promise.resolve()) {
   return { exporter, clock, batches, notes, record };
 }
 
-const refuse = () => Promise.reject(new Error("The collector answered 500."));
+const fail = () => Promise.reject(new Error("The collector answered 500."));
 
-Deno.test("spans · wait a second for others, then leave together", async () => {
+Deno.test("spans · wait a second for others, then are sent together", async () => {
   const { clock, batches, record } = exporting();
   record(2);
   await clock.pass(999);
@@ -52,7 +52,7 @@ Deno.test("spans · a full batch does not wait", async () => {
   assert.equal(batches[2].size, 76);
 });
 
-Deno.test("spans · those of an isolate that ends leave at once, and so do those that come yet", async () => {
+Deno.test("spans · of an isolate that ends are sent at once, and so are later ones", async () => {
   const { exporter, clock, batches, record } = exporting();
   record(1);
   exporter.hurry();
@@ -75,7 +75,7 @@ Deno.test("spans · keep the isolate alive until the collector has them", async 
   await sending;
 });
 
-Deno.test("spans · a collector that hangs gets one request, and what waits meanwhile is bounded", async () => {
+Deno.test("spans · a collector that hangs receives one request, and the waiting spans are bounded", async () => {
   const reply = Promise.withResolvers<void>();
   const { clock, batches, notes, record } = exporting(() => reply.promise);
   record(512);
@@ -93,8 +93,8 @@ Deno.test("spans · a collector that hangs gets one request, and what waits mean
   assert.deepEqual(batches.map(({ size }) => size), [512, 512, 512, 512, 512]);
 });
 
-Deno.test("spans · a batch that fails takes those that wait with it, and is noted at once, then once a minute", async () => {
-  const { clock, batches, notes, record } = exporting(refuse);
+Deno.test("spans · a failed batch drops the waiting ones, and is logged at once, then once per minute", async () => {
+  const { clock, batches, notes, record } = exporting(fail);
   record(600);
   await clock.pass(1);
   assert.deepEqual(batches.map(({ size }) => size), [512]);

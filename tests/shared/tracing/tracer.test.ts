@@ -1,4 +1,4 @@
-// What an isolate does with its spans when it ends, and when the environment is wrong about them.
+// The spans of an isolate that ends, and wrong settings of traces.
 import assert from "node:assert/strict";
 import { createLog } from "../../../shared/log.ts";
 import { Span } from "../../../shared/tracing/span.ts";
@@ -13,8 +13,8 @@ const lines: string[] = [];
 const log = createLog({}, (line) => lines.push(line));
 const given = { name: "process Test", kind: "consumer" as const, attributes: {} };
 
-Deno.test("tracer · sends what waits before the isolate ends, and at once what comes after", async () => {
-  // On a clock that stands still no batch leaves by itself.
+Deno.test("tracer · sends waiting spans before the isolate ends, and later ones at once", async () => {
+  // The clock stands still, so no batch is sent by its timer.
   const tracer = openTracer(settings, {}, log, new VirtualClock());
   const contexts = [newTrace(), newTrace()];
   new Span(tracer, { ...given, context: contexts[0] }).end({});
@@ -25,7 +25,7 @@ Deno.test("tracer · sends what waits before the isolate ends, and at once what 
   assert.deepEqual(collector.wrong, []);
 });
 
-Deno.test("tracer · a wrong setting is logged once, and there is none", () => {
+Deno.test("tracer · a wrong setting is logged once and disables traces", () => {
   const tracer = openTracer({ complaint: "OTEL_SERVICE_NAME is wrong" }, {}, log, new VirtualClock());
   assert.equal(tracer, undefined);
   assert.deepEqual(lines.map((line) => JSON.parse(line)), [

@@ -1,4 +1,4 @@
-// A transport under test, and a queue of it for one test alone.
+// A transport under test, and a queue for a single test.
 import assert from "node:assert/strict";
 import { SymphonyError } from "../../../shared/errors.ts";
 import type { Delivery, Outcome, Receiver, Settled } from "../../../shared/delivery.ts";
@@ -9,7 +9,7 @@ export interface OpenTransport {
   name: string;
   sender: Sender;
   receiver: Receiver;
-  /** Lets so much time pass for the bus. */
+  /** Moves the time of the bus forward. */
   pass(ms: number): Promise<void>;
   /** The dead letters of a message. */
   deadLetters(

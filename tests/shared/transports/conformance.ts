@@ -1,4 +1,4 @@
-// What every transport must do, whatever carries its messages: one suite, run against the real thing.
+// The requirements of every transport, whatever carries its messages: one suite, run against a real one.
 import assert from "node:assert/strict";
 import { SymphonyError } from "../../../shared/errors.ts";
 import { interval } from "../../../shared/db.ts";
@@ -7,9 +7,9 @@ import { test } from "../../project.ts";
 import { Bench, completed, failed, LEASE, of, type OpenTransport, TYPE } from "./bench.ts";
 
 const OTHER = "ConformanceOther";
-const LATER = 3_600_000; // ms: longer than any retry waits
+const LATER = 3_600_000; // ms, longer than any retry delay
 
-/** Registers the suite's tests. `open` is asked inside each of them. */
+/** Registers the suite's tests. `open` is called inside each of them. */
 export function exerciseTransport(title: string, open: () => OpenTransport): void {
   const check = (sentence: string, fn: (bench: Bench) => Promise<void>) =>
     test(`${title} · ${sentence}`, () => fn(new Bench(open())));
@@ -29,7 +29,7 @@ export function exerciseTransport(title: string, open: () => OpenTransport): voi
     assert.deepEqual([delivery.message_type, delivery.queue_name, delivery.priority], [TYPE, bench.queue, 9]);
     assert.deepEqual([delivery.body, delivery.headers, delivery.metadata], [payload, { a: "b" }, { c: [1] }]);
     assert.deepEqual([delivery.retry_count, delivery.fence, delivery.solo], [0, 1, false]);
-    assert.deepEqual(await bench.receive(), [], "while it is leased nobody else gets it");
+    assert.deepEqual(await bench.receive(), [], "while it is leased no other worker receives it");
     assert.equal(await bench.settle(completed(delivery)), "completed");
     await bench.transport.pass(LATER);
     assert.deepEqual(await bench.receive(), []);
@@ -42,7 +42,7 @@ export function exerciseTransport(title: string, open: () => OpenTransport): voi
     assert.deepEqual(delivery.body, payload);
   });
 
-  check("a batch is answered in its order and received in it", async (bench) => {
+  check("a batch returns its results in its order and is received in it", async (bench) => {
     const sent = await bench.send(Array.from({ length: 20 }, (_, n) => ({ payload: { n } })));
     const received = await bench.receive(20);
     assert.deepEqual(received.map(({ body }) => (body as { n: number }).n), Array.from({ length: 20 }, (_, n) => n));
@@ -54,13 +54,13 @@ export function exerciseTransport(title: string, open: () => OpenTransport): voi
     assert.deepEqual((await bench.receive()).map(({ priority }) => priority), [10, 5, 1]);
   });
 
-  check("no more messages are received than asked for, the rest stays", async (bench) => {
+  check("at most the requested number of messages is received, the rest stays", async (bench) => {
     await bench.send([{}, {}, {}]);
     assert.equal((await bench.receive(2)).length, 2);
     assert.equal((await bench.receive(2)).length, 1);
   });
 
-  check("a repeated idempotency key makes one message, and says which", async (bench) => {
+  check("a repeated idempotency key stores one message, and returns its id", async (bench) => {
     const message = { payload: { n: 1 }, idempotency_key: crypto.randomUUID() };
     const [first] = await bench.send([message]);
     const [second] = await bench.send([message]);
@@ -97,7 +97,7 @@ export function exerciseTransport(title: string, open: () => OpenTransport): voi
     assert.equal((await bench.receive()).length, 1);
   });
 
-  check("only types and queues that were asked for are received", async (bench) => {
+  check("only requested types and queues are received", async (bench) => {
     await bench.send([{}]);
     assert.deepEqual(await bench.receive(10, { types: [OTHER] }), []);
     assert.deepEqual(await bench.receive(10, { types: [] }), []);
@@ -105,7 +105,7 @@ export function exerciseTransport(title: string, open: () => OpenTransport): voi
     assert.equal((await bench.receive(10, { types: [OTHER, TYPE] })).length, 1);
   });
 
-  check("what failed comes back after its delay, then is a dead letter with every attempt", async (bench) => {
+  check("a failed message returns after its delay, then becomes a dead letter with every attempt", async (bench) => {
     const [{ id }] = await bench.send([{ max_retries: 2 }]);
     for (const [delivery, result] of [[1, "retry"], [2, "retry"], [3, "dead"]] as const) {
       const [claimed] = await bench.receive();
@@ -127,7 +127,7 @@ export function exerciseTransport(title: string, open: () => OpenTransport): voi
     assert.deepEqual(deadLetter.attempts.map(({ error }) => error), ["failure 1", "failure 2", "failure 3"]);
   });
 
-  check("without a delay of its own a retry waits by its type's policy", async (bench) => {
+  check("without its own delay a retry waits by its type's policy", async (bench) => {
     await bench.send([{}]);
     const [claimed] = await bench.receive();
     assert.equal(await bench.settle(failed(claimed)), "retry");
@@ -136,7 +136,7 @@ export function exerciseTransport(title: string, open: () => OpenTransport): voi
     assert.equal((await bench.receive()).length, 1);
   });
 
-  check("what cannot succeed is a dead letter at once", async (bench) => {
+  check("a message that cannot succeed becomes a dead letter at once", async (bench) => {
     const [{ id }] = await bench.send([{}]);
     const [claimed] = await bench.receive();
     assert.equal(await bench.settle(failed(claimed, { retryable: false })), "dead");
@@ -145,7 +145,7 @@ export function exerciseTransport(title: string, open: () => OpenTransport): voi
     assert.deepEqual(await bench.receive(), []);
   });
 
-  check("a snoozed message comes back when asked, and burns no retry", async (bench) => {
+  check("a snoozed message returns when requested, and uses no retry", async (bench) => {
     await bench.send([{ max_retries: 0 }]);
     const [claimed] = await bench.receive();
     assert.equal(await bench.settle({ ...of(claimed), outcome: "snoozed", delay_ms: 60_000 }), "snoozed");
@@ -155,7 +155,7 @@ export function exerciseTransport(title: string, open: () => OpenTransport): voi
     assert.deepEqual([again.retry_count, again.fence, again.solo], [0, 2, false]);
   });
 
-  check("a released message comes back at once, as if nothing had been", async (bench) => {
+  check("a released message returns at once and unchanged", async (bench) => {
     await bench.send([{ max_retries: 0 }]);
     const [claimed] = await bench.receive();
     assert.equal(await bench.settle({ ...of(claimed), outcome: "released" }), "released");
@@ -163,7 +163,7 @@ export function exerciseTransport(title: string, open: () => OpenTransport): voi
     assert.deepEqual([again.id, again.retry_count, again.solo], [claimed.id, 0, false]);
   });
 
-  check("an exchange settles what is done and claims what is next", async (bench) => {
+  check("an exchange settles finished messages and claims the next ones", async (bench) => {
     await bench.send([{ payload: { n: 1 } }, { payload: { n: 2 } }]);
     const [first] = await bench.receive(1);
     const { settled, claimed } = await bench.transport.receiver.exchange([completed(first)], bench.request(5));
@@ -171,17 +171,20 @@ export function exerciseTransport(title: string, open: () => OpenTransport): voi
     assert.deepEqual(claimed.map(({ body }) => body), [{ n: 2 }]);
   });
 
-  check("a lease that ends gives the message to another, alone, and counts as a delivery", async (bench) => {
-    await bench.send([{ payload: { n: 1 } }, { payload: { n: 2 } }]);
-    const [first] = await bench.receive(1);
-    await bench.transport.pass(LEASE + 1_000);
-    const again = [...await bench.receive(10), ...await bench.receive(10)];
-    assert.equal(again.length, 2);
-    const lost = again.find(({ id }) => id === first.id);
-    assert.deepEqual([lost?.fence, lost?.retry_count, lost?.solo], [2, 1, true]);
-  });
+  check(
+    "a message with an expired lease is delivered to another worker, alone, and the delivery counts",
+    async (bench) => {
+      await bench.send([{ payload: { n: 1 } }, { payload: { n: 2 } }]);
+      const [first] = await bench.receive(1);
+      await bench.transport.pass(LEASE + 1_000);
+      const again = [...await bench.receive(10), ...await bench.receive(10)];
+      assert.equal(again.length, 2);
+      const lost = again.find(({ id }) => id === first.id);
+      assert.deepEqual([lost?.fence, lost?.retry_count, lost?.solo], [2, 1, true]);
+    },
+  );
 
-  check("a outcome with a fence that is no longer current is stale and changes nothing", async (bench) => {
+  check("an outcome with an old fence is stale and changes nothing", async (bench) => {
     const [{ id }] = await bench.send([{}]);
     const [old] = await bench.receive();
     await bench.transport.pass(LEASE + 1_000);
@@ -201,7 +204,7 @@ export function exerciseTransport(title: string, open: () => OpenTransport): voi
     assert.equal(await bench.settle(completed(current)), "completed");
   });
 
-  check("a outcome whose answer was lost can be repeated", async (bench) => {
+  check("an outcome whose reply was lost can be repeated", async (bench) => {
     await bench.send([{}, {}]);
     const [one, two] = await bench.receive();
     assert.equal(await bench.settle(completed(one)), "completed");
@@ -211,14 +214,14 @@ export function exerciseTransport(title: string, open: () => OpenTransport): voi
     assert.equal((await bench.transport.deadLetters(two.id)).length, 1);
   });
 
-  check("a outcome on a message that never was is unknown", async (bench) => {
+  check("an outcome for a message that never existed is unknown", async (bench) => {
     assert.equal(
       await bench.settle({ id: crypto.randomUUID(), fence: 1, outcome: "completed", result: null }),
       "unknown",
     );
   });
 
-  check("a heartbeat keeps the lease for as long as it beats", async (bench) => {
+  check("a heartbeat extends the lease for as long as it is sent", async (bench) => {
     await bench.send([{}]);
     const [claimed] = await bench.receive();
     for (let beats = 0; beats < 3; beats++) {

@@ -1,4 +1,4 @@
-// A real project's database as a transport under test, its time moved by the test clock.
+// A real project's database as a transport under test; the test clock moves its time.
 import { connect } from "../../../shared/db.ts";
 import { supabaseReceiver } from "../../../shared/transports/supabase.ts";
 import type { Project } from "../../../supabase/local/project.ts";

@@ -1,4 +1,4 @@
-// The database as a transport passes what every transport must.
+// The database passes the conformance suite of transports.
 import { supabaseSender } from "../../../shared/transports/supabase.ts";
 import { useProject } from "../../project.ts";
 import { exerciseTransport } from "./conformance.ts";

@@ -1,4 +1,4 @@
-// The sync transport: for what it does not run itself it is a transport like any other; what it runs, it runs in the call.
+// The sync transport: messages that it does not run itself are stored like any other; the others run in the call.
 import assert from "node:assert/strict";
 import { z } from "zod";
 import { systemClock } from "../../../shared/clock.ts";
@@ -20,7 +20,7 @@ const inline = defineMessage({
   payload: z.object({ fail: z.boolean().optional() }).loose(),
   handle({ fail }, { envelope }) {
     handled.push(envelope);
-    if (fail) throw new Error("as asked");
+    if (fail) throw new Error("on request");
     return { handled: true };
   },
 });
@@ -48,7 +48,7 @@ async function send(message: Partial<NewMessage>): Promise<Sent> {
 const timesHandled = (id: string) => handled.filter((envelope) => envelope.id === id).length;
 const rowOf = async (id: string) => (await project().sql`select * from messenger_messages where id = ${id}`)[0];
 
-test("sync transport · a type it knows is handled inside the call that sent it", async () => {
+test("sync transport · a type with a handler is handled inside the call that sends it", async () => {
   const sent = await send({ payload: { a: 1 }, headers: { b: "2" }, priority: 8 });
   assert.deepEqual([sent.status, sent.result, timesHandled(sent.id)], ["completed", { handled: true }, 1]);
   const envelope = handled.find(({ id }) => id === sent.id);
@@ -57,14 +57,14 @@ test("sync transport · a type it knows is handled inside the call that sent it"
   assert.deepEqual([row.status, row.result, row.fence], ["completed", { handled: true }, "1"]);
 });
 
-test("sync transport · a duplicate is answered, not handled", async () => {
+test("sync transport · a duplicate returns the first message, without another run", async () => {
   const message = { idempotency_key: crypto.randomUUID() };
   const [first, second] = [await send(message), await send(message)];
   assert.deepEqual([second.id, second.duplicate, second.status], [first.id, true, "completed"]);
   assert.equal(timesHandled(first.id), 1);
 });
 
-test("sync transport · a duplicate of one that waits for its retry is not handled early", async () => {
+test("sync transport · a duplicate of a message that waits for its retry is not handled early", async () => {
   const message = { payload: { fail: true }, idempotency_key: crypto.randomUUID() };
   const [first, second] = [await send(message), await send(message)];
   assert.deepEqual([second.id, second.duplicate, second.status], [first.id, true, "pending"]);
@@ -72,7 +72,7 @@ test("sync transport · a duplicate of one that waits for its retry is not handl
   await project().sql`delete from messenger_messages where id = ${first.id}`;
 });
 
-test("sync transport · while it runs a message no worker gets it, and when it fails a worker does", async () => {
+test("sync transport · no worker receives a message while it runs here; if it fails, one does", async () => {
   const { receiver, pass } = open();
   const sent = await send({ payload: { fail: true } });
   assert.deepEqual([sent.status, "result" in sent], ["pending", false]);
@@ -82,7 +82,7 @@ test("sync transport · while it runs a message no worker gets it, and when it f
   assert.deepEqual(claimed.map(({ id, retry_count }) => [id, retry_count]), [[sent.id, 1]]);
 });
 
-test("sync transport · what is for later, ordered or expiring is only stored", async () => {
+test("sync transport · delayed, ordered and expiring messages are only stored", async () => {
   const later = [{ delay: "1 hour" }, { available_at: "2100-01-01T00:00:00Z" }, { expires_at: "2100-01-01T00:00:00Z" }];
   for (const message of later) {
     const sent = await send(message);

@@ -1,4 +1,4 @@
-// The sync transport where a claim or a settlement fails. The message is stored, so workers can take it.
+// The sync transport when a claim or a settlement fails. The message is stored, so workers can handle it.
 import assert from "node:assert/strict";
 import { z } from "zod";
 import { SymphonyError } from "../../../shared/errors.ts";
@@ -20,9 +20,9 @@ const STORED: Sent = {
 };
 
 interface Scene {
-  /** What the claim of the stored message does; by default the message is claimed. */
+  /** The claim of the stored message (default: it succeeds). */
   claim?: () => Delivery[];
-  /** What the settlements do in turn: a failure, or the outcome they report. */
+  /** The settlements in turn: an error to throw, or the result to report. */
   settlements?: (Error | string)[];
   handle?: () => unknown;
 }
@@ -54,7 +54,7 @@ async function send({ claim, settlements = ["completed"], handle = () => ({ ok: 
   return { sent, held, calls, settled };
 }
 
-Deno.test("sync transport · workers stay away for 30 s, and the lease outlasts the timeout by as much", async () => {
+Deno.test("sync transport · workers do not claim the message for 30 s; the lease outlasts the timeout", async () => {
   const { held, calls } = await send({});
   assert.equal(held[0].delay, "30000 milliseconds");
   assert.deepEqual(calls, [{
@@ -63,7 +63,7 @@ Deno.test("sync transport · workers stay away for 30 s, and the lease outlasts 
   }]);
 });
 
-Deno.test("sync transport · a claim that fails, or finds the message taken, leaves it to the workers", async () => {
+Deno.test("sync transport · a claim that fails, or finds the message claimed, leaves it to the workers", async () => {
   const failing = () => {
     throw away();
   };
@@ -73,7 +73,7 @@ Deno.test("sync transport · a claim that fails, or finds the message taken, lea
   }
 });
 
-Deno.test("sync transport · a settlement whose reply is lost is repeated, and already counts as success", async () => {
+Deno.test("sync transport · a settlement whose reply is lost is repeated, and 'already' is a success", async () => {
   const completed = await send({ settlements: [away(), away(), "already"] });
   assert.deepEqual([completed.sent.status, completed.sent.result], ["completed", { ok: true }]);
   assert.equal(completed.settled.length, 3);

@@ -1,4 +1,4 @@
-// ctx.completeWith: what the handler hears, and what is recorded of it; the database is a script.
+// ctx.completeWith: its results for the handler, and the recorded outcome; the database is a script.
 import assert from "node:assert/strict";
 import { z } from "zod";
 import { fromPostgrest } from "../../../shared/database_error.ts";
@@ -17,7 +17,7 @@ const STALE = new SymphonyError("SM_STALE_LEASE", "another worker has it");
 const raised = (code: string) =>
   fromPostgrest({ code, message: "out of stock", hint: "order some" }, 500, "deployment");
 
-/** A worker with one message whose handler is given; the database answers its calls in turn. */
+/** A worker with one message and this handler; the database uses its replies in turn. */
 function scene(replies: Reply[], handle: (ctx: HandlerContext) => unknown) {
   const calls: unknown[] = [];
   const db = {
@@ -28,13 +28,13 @@ function scene(replies: Reply[], handle: (ctx: HandlerContext) => unknown) {
       if (reply instanceof Error) throw reply;
       return typeof reply === "function" ? await reply() : reply;
     },
-  } as Database; // a script answers for every function
+  } as Database; // one script for every function
   const worker = bench({ handle, db });
   worker.receiver.add("Work", {}, { fence: 7 });
   return { ...worker, calls, stats: () => worker.clock.until(worker.consumer.wake({ ...LIMITS, linger: 0 }).done) };
 }
 
-Deno.test("completeWith · calls with the delivery's id and fence, and answers with the function's result", async () => {
+Deno.test("completeWith · calls with the delivery's id and fence, and returns the function's result", async () => {
   let reply: unknown;
   const { stats, calls, receiver } = scene([{ outcome: "completed", result: { paid: true } }], async (ctx) => {
     reply = await ctx.completeWith("shop.pay", { order: 7 });
@@ -66,7 +66,7 @@ Deno.test("completeWith · whatever the handler returns, throws or snoozes after
   }
 });
 
-Deno.test("completeWith · a reply that is lost is asked for again, and already is as good", async () => {
+Deno.test("completeWith · a call whose reply is lost is repeated, and 'already' is a success", async () => {
   let reply: unknown;
   const { stats, calls, receiver } = scene([LOST_REPLY, LOST_REPLY, { outcome: "already" }], async (ctx) => {
     reply = await ctx.completeWith("pay");
@@ -75,7 +75,7 @@ Deno.test("completeWith · a reply that is lost is asked for again, and already 
   assert.deepEqual([calls.length, reply, receiver.settled], [3, { outcome: "already" }, []]);
 });
 
-Deno.test("completeWith · a database that stays away fails the handler, to be retried by policy", async () => {
+Deno.test("completeWith · a database that stays unavailable fails the handler, to be retried by policy", async () => {
   const { stats, calls, receiver } = scene(Array(9).fill(LOST_REPLY), (ctx) => ctx.completeWith("pay"));
   assert.equal((await stats()).retried, 1);
   assert.equal(calls.length, 5);
@@ -83,7 +83,7 @@ Deno.test("completeWith · a database that stays away fails the handler, to be r
   assert.ok(result.outcome === "failed" && result.retryable && result.error_class === "SM_UNAVAILABLE");
 });
 
-Deno.test("completeWith · a call during which the database goes down is repeated, whatever the SQLSTATE", async () => {
+Deno.test("completeWith · a call during which the database shuts down is repeated, whatever the SQLSTATE", async () => {
   for (const code of ["08006", "40001", "40P01", "53300", "57P01", "57P03", "58030"]) {
     const { stats, calls, receiver } = scene(
       [raised(code), { outcome: "completed" }],
@@ -105,8 +105,8 @@ Deno.test("completeWith · a call that fails after its signal aborted is not rep
   assert.deepEqual([outcome?.outcome, calls], ["failed", 2]); // the abort ends the pause; the second call is the last
 });
 
-Deno.test("completeWith · what the function raises is thrown with its code and message, once, and retried by policy", async () => {
-  // 42P01 and 42883 look as if the bus were not installed, 57014 as if the database were busy: here they are the function's.
+Deno.test("completeWith · an error of the function is thrown once, with its code, and retried by policy", async () => {
+  // 42P01 and 42883 look like a missing installation, 57014 like a busy database; here they are the function's.
   for (const code of ["XS001", "23505", "42P01", "42883", "57014", "22P02"]) {
     let thrown: unknown;
     const { stats, calls, receiver } = scene([raised(code)], async (ctx) => {
@@ -124,14 +124,14 @@ Deno.test("completeWith · what the function raises is thrown with its code and 
   }
 });
 
-Deno.test("completeWith · a function that raises PT422 says that a retry cannot help", async () => {
+Deno.test("completeWith · a function that raises PT422 fails the message without a retry", async () => {
   const { stats, receiver } = scene([raised("PT422")], (ctx) => ctx.completeWith("pay"));
   await stats();
   const [result] = receiver.settled;
   assert.ok(result.outcome === "failed" && !result.retryable && result.error_class === "PT422");
 });
 
-Deno.test("completeWith · a handler that catches the failure may decide otherwise, even complete with another function", async () => {
+Deno.test("completeWith · a handler that catches the failure may decide otherwise", async () => {
   const { stats, receiver } = scene(
     [raised("XS001"), { outcome: "completed" }],
     (ctx) => ctx.completeWith("pay").catch(() => ctx.completeWith("refund")),
@@ -143,7 +143,7 @@ Deno.test("completeWith · a handler that catches the failure may decide otherwi
   assert.ok(result.outcome === "completed" && result.result === "out of stock");
 });
 
-Deno.test("completeWith · a lost lease leaves no outcome, even if the handler swallows it", async () => {
+Deno.test("completeWith · a lost lease leaves no outcome, even if the handler catches the error", async () => {
   for (const swallow of [true, false]) {
     const { stats, receiver, reasons } = scene([STALE], async (ctx) => {
       const thrown = await ctx.completeWith("pay").catch((error) => error);
@@ -163,7 +163,7 @@ Deno.test("completeWith · an error of the bus keeps its code", async () => {
   assert.ok(result.outcome === "failed" && result.error_class === "SM_NOT_FOUND");
 });
 
-Deno.test("completeWith · a call the handler does not wait for still decides", async () => {
+Deno.test("completeWith · a call that the handler does not await still decides", async () => {
   const done = scene([{ outcome: "completed" }], (ctx) => void ctx.completeWith("pay"));
   assert.deepEqual([(await done.stats()).completed, done.receiver.settled], [1, []]);
   const failed = scene([
@@ -176,7 +176,7 @@ Deno.test("completeWith · a call the handler does not wait for still decides", 
   assert.equal(failed.receiver.settled[0].outcome, "failed");
 });
 
-Deno.test("completeWith · a call that fails without being awaited is no unhandled rejection", async () => {
+Deno.test("completeWith · a failing call that is not awaited causes no unhandled rejection", async () => {
   const unhandled: unknown[] = [];
   const note = (event: PromiseRejectionEvent) => {
     event.preventDefault();
@@ -187,7 +187,7 @@ Deno.test("completeWith · a call that fails without being awaited is no unhandl
     const worker = scene([raised("XS001")], async (ctx) => {
       ctx.completeWith("pay");
       await worker.clock.sleep(1_000);
-      await new Promise((resolve) => setTimeout(resolve)); // an unhandled rejection is reported by now
+      await new Promise((resolve) => setTimeout(resolve)); // an unhandled rejection would have been reported by now
       return "done";
     });
     await worker.stats();
@@ -199,11 +199,11 @@ Deno.test("completeWith · a call that fails without being awaited is no unhandl
   }
 });
 
-Deno.test("completeWith · heartbeats that cross it, and find the message gone, do not disturb the handler", async () => {
+Deno.test("completeWith · concurrent heartbeats that find the message deleted do not disturb the handler", async () => {
   let aborted = true;
   const worker = scene([
     async () => {
-      await worker.clock.sleep(25_000); // a heartbeat goes out each 20 s
+      await worker.clock.sleep(25_000); // a heartbeat is sent every 20 s
       return { outcome: "completed" };
     },
   ], async (ctx) => {
@@ -217,7 +217,7 @@ Deno.test("completeWith · heartbeats that cross it, and find the message gone, 
   assert.ok(worker.receiver.beats.length >= 2);
 });
 
-Deno.test("completeWith · middleware sees the completion and cannot take it back", async () => {
+Deno.test("completeWith · middleware receives the completion and cannot revoke it", async () => {
   const seen: unknown[] = [];
   const type = defineMessage({ type: "Work", payload: z.object({}), handle: (_, ctx) => ctx.completeWith("pay") });
   const db = { ...noDatabase, call: () => Promise.resolve({ outcome: "completed", result: 1 }) } as Database;

@@ -1,11 +1,11 @@
-// The consume loop: what it claims, when it settles, how it ends.
+// The consume loop: its claims, its settlements, its end.
 import assert from "node:assert/strict";
 import { SymphonyError } from "../../../shared/errors.ts";
 import { bench, LIMITS } from "./consumer_setup.ts";
 
 const away = () => new SymphonyError("SM_UNAVAILABLE", "away");
 
-Deno.test("consume · handles everything that is there, then lingers, then ends", async () => {
+Deno.test("consume · handles all messages, then lingers, then ends", async () => {
   const { receiver, clock, consumer, started } = bench();
   for (let n = 0; n < 25; n++) receiver.add("Work");
   const stats = await clock.until(consumer.wake(LIMITS).done);
@@ -40,14 +40,14 @@ Deno.test("consume · no handler starts before the message types are registered"
   assert.deepEqual(seen, [true]);
 });
 
-Deno.test("consume · a registration that fails loses no message that was claimed beside it", async () => {
+Deno.test("consume · a failed registration loses no message of a concurrent claim", async () => {
   const { receiver, clock, consumer, started } = bench({ ready: () => Promise.reject(new Error("no")) });
   receiver.add("Work");
   const { completed } = await clock.until(consumer.wake({ ...LIMITS, linger: 0 }).done);
   assert.deepEqual([started.length, receiver.settled.length, completed], [1, 1, 1]);
 });
 
-Deno.test("consume · outcomes travel with the next claim", async () => {
+Deno.test("consume · outcomes are sent with the next claim", async () => {
   const { receiver, clock, consumer } = bench();
   const calls: number[] = [];
   receiver.before = (outcomes) => void calls.push(outcomes.length);
@@ -56,7 +56,7 @@ Deno.test("consume · outcomes travel with the next claim", async () => {
   assert.deepEqual(calls.slice(0, 4), [0, 10, 10, 0]);
 });
 
-Deno.test("consume · never runs more at a time than it may, and claims only for free slots", async () => {
+Deno.test("consume · never runs more handlers than maxConcurrency, and claims only for free slots", async () => {
   const { receiver, clock, consumer, most } = bench();
   for (let n = 0; n < 30; n++) receiver.add("Work", { ms: 10 + n });
   const stats = await clock.until(consumer.wake({ ...LIMITS, maxConcurrency: 4 }).done);
@@ -75,7 +75,7 @@ Deno.test("consume · an outcome is settled at once although the other slots are
   await clock.until(done);
 });
 
-Deno.test("consume · while a solo message has the house, what finished before is settled without a claim", async () => {
+Deno.test("consume · while a solo message runs alone, earlier outcomes are settled without a claim", async () => {
   const { receiver, clock, consumer, running } = bench();
   receiver.add("Work", { ms: 20 });
   const solo = receiver.add("Work", { ms: 500 }, { solo: true });
@@ -107,7 +107,7 @@ Deno.test("consume · a solo message runs with nothing else in flight", async ()
   assert.equal(stats.completed, 8);
 });
 
-Deno.test("consume · outcomes survive a database that is away, and no handler runs twice", async () => {
+Deno.test("consume · outcomes survive an unavailable database, and no handler runs twice", async () => {
   const { receiver, clock, consumer, started } = bench();
   for (let n = 0; n < 3; n++) receiver.add("Work", { ms: 10 });
   receiver.failures.push(undefined, ...Array.from({ length: 6 }, away));
@@ -117,7 +117,7 @@ Deno.test("consume · outcomes survive a database that is away, and no handler r
   assert.equal(stats.completed, 3);
 });
 
-Deno.test("consume · one outcome the database rejects does not keep the others back", async () => {
+Deno.test("consume · an outcome that the database rejects does not delay the others", async () => {
   const { receiver, clock, consumer } = bench();
   for (let n = 0; n < 3; n++) receiver.add("Work");
   receiver.before = (outcomes) => {
@@ -128,20 +128,20 @@ Deno.test("consume · one outcome the database rejects does not keep the others 
   assert.equal(stats.completed, 2);
 });
 
-Deno.test("consume · a run that never reached the database says so", async () => {
+Deno.test("consume · a run that never reached the database reports it", async () => {
   const { receiver, clock, consumer } = bench();
   receiver.failures.push(...Array.from({ length: 100 }, away));
   await assert.rejects(clock.until(consumer.wake(LIMITS).done), { code: "SM_UNAVAILABLE" });
 });
 
-Deno.test("consume · a claim that fails because the database is away does not end the run", async () => {
+Deno.test("consume · a claim that fails because the database is unavailable does not end the run", async () => {
   const { receiver, clock, consumer } = bench();
   receiver.failures.push(away());
   receiver.add("Work");
   assert.equal((await clock.until(consumer.wake(LIMITS).done)).completed, 1);
 });
 
-Deno.test("consume · a rejected claim ends the run, after what runs is settled", async () => {
+Deno.test("consume · a rejected claim ends the run, after running messages are settled", async () => {
   const { receiver, clock, consumer } = bench();
   receiver.add("Work", { ms: 500 });
   receiver.failures.push(undefined, new SymphonyError("SM_LEASE", "no"));
@@ -150,7 +150,7 @@ Deno.test("consume · a rejected claim ends the run, after what runs is settled"
   assert.equal(receiver.requests.length, 1);
 });
 
-Deno.test("consume · a second ring joins the run and keeps it awake; after its end a new one begins", async () => {
+Deno.test("consume · a second wake-up joins the run and extends it; after its end a new one starts", async () => {
   const { receiver, clock, consumer } = bench();
   const first = consumer.wake(LIMITS);
   await clock.pass(800);
@@ -164,11 +164,11 @@ Deno.test("consume · a second ring joins the run and keeps it awake; after its 
   await clock.until(second.done);
 });
 
-Deno.test("consume · a reply from before a ring does not end the run it joined", async () => {
+Deno.test("consume · a reply from before a wake-up does not end the run that it joined", async () => {
   const { receiver, clock, consumer } = bench();
   const exchange = receiver.exchange.bind(receiver);
   const reply = Promise.withResolvers<void>();
-  // The first claim finds nothing, and its reply is under way until the ring has come.
+  // The first claim finds nothing, and its reply arrives only after the wake-up.
   receiver.exchange = async (...call) => {
     receiver.exchange = exchange;
     const nothing = await exchange(...call);
@@ -183,7 +183,7 @@ Deno.test("consume · a reply from before a ring does not end the run it joined"
   assert.equal((await clock.until(run.done)).completed, 1);
 });
 
-Deno.test("consume · a ring in the very turn in which a run ends is not swallowed", async () => {
+Deno.test("consume · a wake-up in the very turn in which a run ends is not lost", async () => {
   const { receiver, clock, consumer } = bench();
   const first = consumer.wake({ ...LIMITS, linger: 0 });
   const woken = first.done.then(() => {
@@ -193,7 +193,7 @@ Deno.test("consume · a ring in the very turn in which a run ends is not swallow
   assert.equal((await clock.until(woken)).completed, 1);
 });
 
-Deno.test("consume · joined wakes with other queues are asked in turn", async () => {
+Deno.test("consume · wake-ups with other queues that join a run are served in turn", async () => {
   const { receiver, clock, consumer } = bench();
   const { done } = consumer.wake(LIMITS, { transport: "email" });
   consumer.wake(LIMITS, { transport: "sms", queues: ["fast"] });
@@ -204,7 +204,7 @@ Deno.test("consume · joined wakes with other queues are asked in turn", async (
   assert.deepEqual(receiver.requests[1].queues, ["fast"]);
 });
 
-Deno.test("consume · stops claiming when the isolate is old, finishes what runs", async () => {
+Deno.test("consume · stops claiming when the isolate is old, and finishes the running messages", async () => {
   const { receiver, clock, consumer } = bench();
   for (let n = 0; n < 10; n++) receiver.add("Work", { ms: 3_000 });
   const stats = await clock.until(consumer.wake({ ...LIMITS, timeLimit: 7_000, maxConcurrency: 1 }).done);
@@ -212,7 +212,7 @@ Deno.test("consume · stops claiming when the isolate is old, finishes what runs
   assert.equal(stats.completed, 3);
 });
 
-Deno.test("consume · an isolate past its time still serves a ring for a few seconds", async () => {
+Deno.test("consume · an isolate past its time limit still serves a wake-up for a few seconds", async () => {
   const { receiver, clock, consumer } = bench({ isolateStart: -1_000_000 });
   receiver.add("Work");
   const stats = await clock.until(consumer.wake({ ...LIMITS, linger: 60_000 }).done);
@@ -227,7 +227,7 @@ Deno.test("consume · handles no more messages than the limit", async () => {
   assert.deepEqual([stats.claimed, stats.completed, receiver.pending.length], [5, 5, 5]);
 });
 
-Deno.test("consume · when the isolate ends, the unstarted go back and the finished are settled", async () => {
+Deno.test("consume · when the isolate ends, unstarted messages are released, finished ones settled", async () => {
   const { receiver, clock, consumer, started } = bench();
   receiver.add("Work", { ms: 200 });
   const solo = receiver.add("Work", {}, { solo: true });
@@ -246,7 +246,7 @@ Deno.test("consume · when the isolate ends, the unstarted go back and the finis
   assert.equal((await clock.until(consumer.wake(LIMITS).done)).claimed, 0);
 });
 
-Deno.test("consume · what a claim brings after the end was announced goes back unstarted", async () => {
+Deno.test("consume · messages claimed after the announced end are released unstarted", async () => {
   const { receiver, clock, consumer, started } = bench();
   const reply = Promise.withResolvers<void>();
   receiver.before = () => reply.promise;
@@ -259,7 +259,7 @@ Deno.test("consume · what a claim brings after the end was announced goes back 
   assert.deepEqual(receiver.settled.map(({ outcome }) => outcome), ["released"]);
 });
 
-Deno.test("consume · an isolate lingers only while it has polls to spend, and still serves every ring", async () => {
+Deno.test("consume · an isolate lingers only while it has polls left, and still serves every wake-up", async () => {
   const { receiver, clock, consumer } = bench({ idlePolls: 5 });
   const first = await clock.until(consumer.wake(LIMITS).done);
   assert.equal(first.polls, 5);

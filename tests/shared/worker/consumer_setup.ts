@@ -1,4 +1,4 @@
-// A consumer of one type of message over a receiver in memory, on a clock that jumps.
+// A consumer of one type of message with an in-memory receiver and a virtual clock.
 import { z } from "zod";
 import { type Consumer, createConsumer, type Limits } from "../../../shared/worker/consume.ts";
 import type { Database } from "../../../shared/db.ts";
@@ -20,10 +20,10 @@ export interface Bench {
   receiver: MemoryReceiver;
   clock: VirtualClock;
   consumer: Consumer;
-  /** Ids of handlers running now, in order of their start. */
+  /** Ids of running handlers, in the order of their start. */
   running: Set<string>;
   started: string[];
-  /** Why the signals of handlers were aborted, by id. */
+  /** The reasons with which signals of handlers were aborted, by id. */
   reasons: Map<string, unknown>;
   most: () => number;
 }
@@ -31,14 +31,14 @@ export interface Bench {
 export interface BenchOptions {
   isolateStart?: number;
   idlePolls?: number;
-  /** Runs after the `ms` of the payload; its result is the message's. */
+  /** Takes the `ms` of the payload; its result is the message's. */
   handle?: (ctx: HandlerContext) => unknown;
   db?: Database;
   /** Registers the message types. */
   ready?: () => Promise<unknown>;
 }
 
-/** A consumer of one type, `Work`, whose handler takes `ms` of its payload. */
+/** A consumer of one type, `Work`, whose handler takes the `ms` of its payload. */
 export function bench(options: BenchOptions = {}): Bench {
   let most = 0;
   const running = new Set<string>();

@@ -1,4 +1,4 @@
-// One delivery: how what a handler does becomes an outcome.
+// One delivery: how the end of a handler becomes an outcome.
 import assert from "node:assert/strict";
 import { z } from "zod";
 import { fromPostgrest } from "../../../shared/database_error.ts";
@@ -17,7 +17,8 @@ function start(handle: Handle, body: Record<string, unknown> = { n: 1 }, middlew
   const test = defineMessage({ type: "Test", payload: z.object({ n: z.number() }), timeout: 1_000, handle });
   const runtime = { ...testHandlerRuntime([test]), ...middleware };
   const progress: unknown[] = [];
-  const delivery = new MemoryReceiver().add("Test", body as never, { fence: 7, retry_count: 2 }); // any body a caller may have stored
+  // any body that a caller may have stored
+  const delivery = new MemoryReceiver().add("Test", body as never, { fence: 7, retry_count: 2 });
   const execution = execute(delivery, runtime, (value) => progress.push(value));
   return { runtime, execution, progress, result: () => runtime.clock.until(execution.result) };
 }
@@ -41,7 +42,7 @@ Deno.test("execute · what a handler returns is the result, and nothing is null"
   assert.ok(nothing?.outcome === "completed" && nothing.result === null);
 });
 
-Deno.test("execute · the handler sees its envelope, its fence and the parsed payload", async () => {
+Deno.test("execute · the handler receives its envelope, its fence and the parsed payload", async () => {
   const { result } = start(
     (payload, { envelope, fence }) => ({ payload, type: envelope.type, retryCount: envelope.retryCount, fence }),
     {
@@ -63,7 +64,7 @@ Deno.test("execute · a payload that no longer fits its type is never retried an
   assert.match(outcome.error, /n: /);
 });
 
-Deno.test("execute · no error of a handler's own passes for a payload that does not fit", async () => {
+Deno.test("execute · an error of the handler cannot have the class of an invalid payload", async () => {
   class InvalidPayload extends Unrecoverable {
     override readonly name = "InvalidPayload";
   }
@@ -86,7 +87,7 @@ Deno.test("execute · no error of a handler's own passes for a payload that does
   assert.ok(outcome?.outcome === "failed" && outcome.error_class === "HandlerInvalidPayload");
 });
 
-Deno.test("execute · middleware sees an invalid payload, and one that it retries has another class", async () => {
+Deno.test("execute · middleware receives an invalid payload, and a retry by it has another class", async () => {
   const seen: unknown[] = [];
   const around = (change: Partial<Failed>) => async (_ctx: unknown, next: () => Promise<Outcome | null>) => {
     const outcome = await next();
@@ -102,7 +103,7 @@ Deno.test("execute · middleware sees an invalid payload, and one that it retrie
   assert.deepEqual(seen, ["InvalidPayload", "InvalidPayload"]);
 });
 
-Deno.test("execute · the envelope says who sent the message, and metadata cannot", async () => {
+Deno.test("execute · the envelope names the sender of the message, which metadata cannot", async () => {
   const senderOf = async (headers: Record<string, string>) => {
     const test = defineMessage({ type: "Test", payload: z.object({}), handle: (_, { envelope }) => envelope.sender });
     const metadata = { "x-symphony-user": "somebody", sender: { kind: "user", id: "somebody" } };
@@ -129,7 +130,7 @@ Deno.test("execute · a thrown error is a retry, with its class and its trace", 
   assert.match(outcome.error_trace ?? "", /execute\.test\.ts/);
 });
 
-Deno.test("execute · the trace of an error tells its causes, even if they go round in a circle", async () => {
+Deno.test("execute · the trace of an error includes its causes, even if they form a circle", async () => {
   const outcome = await failure(() => {
     const inner = new Error("no such host, Bearer abc.def");
     const outer = new TypeError("fetch failed", { cause: new Error("refused", { cause: inner }) });
@@ -146,7 +147,7 @@ Deno.test("execute · the trace of an error tells its causes, even if they go ro
   assert.equal(causes.length, 6);
 });
 
-Deno.test("execute · the trace of a rejected call has the database's own code and sentence", async () => {
+Deno.test("execute · the trace of a rejected call has the database's own code and message", async () => {
   const rejected = {
     code: "23503",
     message: "violates foreign key constraint, Bearer abc.def",
@@ -157,7 +158,7 @@ Deno.test("execute · the trace of a rejected call has the database's own code a
   assert.match(outcome.error_trace ?? "", /\nCaused by: 23503: violates foreign key constraint, Bearer \[redacted\]$/);
 });
 
-Deno.test("execute · signals of the handler decide what comes next", async () => {
+Deno.test("execute · errors such as Snooze and Unrecoverable decide the outcome", async () => {
   const dead = await failure(() => Promise.reject(new Unrecoverable("never")));
   assert.deepEqual([dead.retryable, dead.error], [false, "never"]);
   const later = await failure(() => Promise.reject(new RetryAfter(1_500)));
@@ -175,7 +176,7 @@ Deno.test("execute · a delay is at most ten years, and one that is negative or 
   }
 });
 
-Deno.test("execute · error texts lose NUL, secrets, half characters and what exceeds 8 KB", async () => {
+Deno.test("execute · error texts lose NUL, secrets, half characters and everything beyond 8 KB", async () => {
   const outcome = await failure(() => {
     throw new Error(`a\0b \ud800 Bearer abc.def ${"\u00e9".repeat(1_000_000)}`);
   });
@@ -186,13 +187,13 @@ Deno.test("execute · error texts lose NUL, secrets, half characters and what ex
   }
 });
 
-Deno.test("execute · thrown values that are no errors still fail the delivery", async () => {
+Deno.test("execute · thrown values that are not errors still fail the delivery", async () => {
   assert.equal((await failure(() => Promise.reject("just text"))).error, "just text");
   assert.equal((await failure(() => Promise.reject({ status: 500 }))).error, '{"status":500}');
   assert.equal((await failure(() => Promise.reject(undefined))).error, "undefined");
 });
 
-Deno.test("execute · a finished handler whose result cannot be stored is completed with a marker, and logged", async () => {
+Deno.test("execute · a handler whose result cannot be stored is completed with a marker, and logged", async () => {
   const { result, runtime } = start(() => ({ n: 1n }));
   const outcome = await result();
   assert.ok(outcome?.outcome === "completed", JSON.stringify(outcome));
@@ -200,7 +201,7 @@ Deno.test("execute · a finished handler whose result cannot be stored is comple
   assert.ok(runtime.lines.some((line) => line.includes("result dropped")), runtime.lines.join(""));
 });
 
-Deno.test("execute · a result that middleware has made unstorable is a marker, too", async () => {
+Deno.test("execute · a result that middleware has made impossible to store is a marker, too", async () => {
   const middleware = [
     async (_ctx: unknown, next: () => Promise<Outcome | null>) => ({ ...await next(), result: { n: 1n } }) as never,
   ];
@@ -233,7 +234,7 @@ Deno.test("execute · a lost lease aborts the handler and leaves nothing to reco
   assert.equal(await deaf.result(), null);
 });
 
-Deno.test("execute · a handler that is asked to cancel may still finish", async () => {
+Deno.test("execute · a handler with a cancel request may still finish", async () => {
   const { execution, result, runtime } = start(async (_payload, { signal }) => {
     await runtime.clock.sleep(10);
     return { requested: signal.reason instanceof CancelRequested };
@@ -244,14 +245,14 @@ Deno.test("execute · a handler that is asked to cancel may still finish", async
   assert.deepEqual(outcome.result, { requested: true });
 });
 
-Deno.test("execute · progress is handed on, and progress that cannot be stored fails the handler", async () => {
+Deno.test("execute · progress is passed on, and progress that cannot be stored fails the handler", async () => {
   const { result, progress } = start((_payload, ctx) => ctx.progress({ percent: 50 }));
   await result();
   assert.deepEqual(progress, [{ percent: 50 }]);
   assert.equal((await failure((_payload, ctx) => ctx.progress("\0"))).error_class, "SM_NUL");
 });
 
-Deno.test("execute · middleware sees the outcome and may replace it; one that throws fails the delivery", async () => {
+Deno.test("execute · middleware receives the outcome and may replace it; its error fails the delivery", async () => {
   const replaced = start(() => 1, undefined, {
     middleware: [
       async (_ctx: unknown, next: () => Promise<Outcome | null>) => ({ ...await next(), result: "replaced" }),

@@ -1,4 +1,4 @@
-// Batch handlers: which deliveries run together, and what becomes of each, over a receiver in memory and a clock that jumps.
+// Batch handlers: the grouping of deliveries and the outcome of each, with an in-memory receiver and a virtual clock.
 import assert from "node:assert/strict";
 import { z } from "zod";
 import { createConsumer, type Limits } from "../../../shared/worker/consume.ts";
@@ -19,11 +19,11 @@ interface Options {
   middleware?: Middleware[];
   db?: Database;
   limits?: Partial<Limits>;
-  /** Milliseconds; 1,000 unless told. */
+  /** Milliseconds (default: 1,000). */
   timeout?: number;
 }
 
-/** A worker of one batch type, `Many`, and one ordinary type, `One`, which says what it got. */
+/** A worker of one batch type, `Many`, and one ordinary type, `One`, which records its deliveries. */
 function scene(handleBatch: Handle, { middleware, db, limits, timeout = 1_000 }: Options = {}) {
   const batches: number[][] = [];
   const ones: number[] = [];
@@ -42,7 +42,8 @@ function scene(handleBatch: Handle, { middleware, db, limits, timeout = 1_000 }:
   const runtime = { ...testHandlerRuntime([many, one]), ...(db && { db }), middleware };
   const receiver = new MemoryReceiver();
   const consumer = createConsumer({ ...runtime, receiver, worker: "test", isolateStart: 0 });
-  const add = (type: string, ...ns: unknown[]) => ns.map((n) => receiver.add(type, { n } as never)); // any body a caller may have stored
+  // any body that a caller may have stored
+  const add = (type: string, ...ns: unknown[]) => ns.map((n) => receiver.add(type, { n } as never));
   return {
     ...runtime,
     receiver,
@@ -50,7 +51,7 @@ function scene(handleBatch: Handle, { middleware, db, limits, timeout = 1_000 }:
     ones,
     add,
     run: () => runtime.clock.until(consumer.wake({ ...LIMITS, linger: 0, ...limits }).done),
-    /** What was settled, by message. */
+    /** The settled outcomes, by message. */
     results: () => Object.fromEntries(receiver.settled.map((outcome) => [outcome.id, outcome])),
   };
 }
@@ -60,7 +61,7 @@ const failed = (outcome: Outcome) => {
   return outcome as Extract<Outcome, { outcome: "failed" }>; // asserted in the line above
 };
 
-Deno.test("handleBatch · gets the deliveries of its type in one claim together, aliases too, the others run alone", async () => {
+Deno.test("handleBatch · receives the deliveries of its type in one claim, aliases too, others run alone", async () => {
   const { run, add, batches, ones, receiver } = scene(() => {});
   add("Many", 1, 2);
   add("One", 3, 4);
@@ -70,14 +71,14 @@ Deno.test("handleBatch · gets the deliveries of its type in one claim together,
   assert.ok(receiver.settled.every((outcome) => outcome.outcome === "completed" && outcome.result === null));
 });
 
-Deno.test("handleBatch · is never given more than batchSize", async () => {
+Deno.test("handleBatch · never receives more than batchSize", async () => {
   const { run, add, batches } = scene(() => {}, { limits: { batchSize: 4 } });
   add("Many", 1, 2, 3, 4, 5, 6, 7, 8, 9);
   await run();
   assert.deepEqual(batches, [[1, 2, 3, 4], [5, 6, 7, 8], [9]]);
 });
 
-Deno.test("items · each says what became of it; the first report counts, the rest goes with the batch", async () => {
+Deno.test("items · each reports its outcome; the first report counts, the others end with the batch", async () => {
   const { run, add, results } = scene((items) => {
     items[0].complete({ done: 1 });
     items[0].fail(new Error("too late"));
@@ -104,7 +105,7 @@ Deno.test("items · each says what became of it; the first report counts, the re
   assert.equal(stats.completed, 3);
 });
 
-Deno.test("items · what is reported is settled while the batch goes on", async () => {
+Deno.test("items · a reported outcome is settled while the batch continues", async () => {
   const s = scene(async (items) => {
     items[0].complete();
     await s.clock.sleep(500);
@@ -114,7 +115,7 @@ Deno.test("items · what is reported is settled while the batch goes on", async 
   assert.equal((await s.run()).completed, 2);
 });
 
-Deno.test("handleBatch · that throws fails what it has not reported, each delivery with what it threw", async () => {
+Deno.test("handleBatch · an error fails the deliveries without a report, each with that error", async () => {
   for (const [thrown, retryable] of [[new Error("down"), true], [new Unrecoverable("down"), false]] as const) {
     const { run, add, results } = scene((items) => {
       items[1].complete("saved");
@@ -130,7 +131,7 @@ Deno.test("handleBatch · that throws fails what it has not reported, each deliv
   }
 });
 
-Deno.test("payload · one that no longer fits is a dead letter of its own and never reaches the handler", async () => {
+Deno.test("payload · one that no longer fits becomes its own dead letter and never reaches the handler", async () => {
   const { run, add, batches, results } = scene(() => {});
   const [, odd] = add("Many", 1, "two", 3);
   assert.equal((await run()).completed, 2);
@@ -143,7 +144,7 @@ Deno.test("payload · one that no longer fits is a dead letter of its own and ne
   assert.deepEqual([none.batches, none.receiver.settled.length], [[], 2]);
 });
 
-Deno.test("payload · an item that fails by the name of an invalid payload has the handler's class", async () => {
+Deno.test("payload · an item that fails with the name of an invalid payload has the handler's class", async () => {
   const { run, add, results } = scene((items) => {
     for (const item of items) item.fail(Object.assign(new Unrecoverable("mine"), { name: "InvalidPayload" }));
   });
@@ -152,7 +153,7 @@ Deno.test("payload · an item that fails by the name of an invalid payload has t
   for (const id of ids) assert.equal(failed(results()[id]).error_class, "HandlerInvalidPayload");
 });
 
-Deno.test("solo · a message that may have killed its worker comes alone", async () => {
+Deno.test("solo · a message that may have killed its worker is delivered alone", async () => {
   const { run, add, batches, receiver } = scene(() => {});
   add("Many", 1, 2);
   receiver.add("Many", { n: 3 }, { solo: true });
@@ -161,7 +162,7 @@ Deno.test("solo · a message that may have killed its worker comes alone", async
   assert.deepEqual(batches, [[1, 2], [3], [4, 5]]);
 });
 
-Deno.test("timeout · holds for every item not reported; the batch's signal aborts with it", async () => {
+Deno.test("timeout · applies to every item without a report; the batch's signal aborts with it", async () => {
   let reason: unknown;
   const { run, add, results } = scene((items, { signal }) => {
     items[0].complete("in time");
@@ -174,7 +175,7 @@ Deno.test("timeout · holds for every item not reported; the batch's signal abor
   assert.ok(reason instanceof Error && reason.name === "Timeout");
 });
 
-Deno.test("heartbeats · go out for every item, each with its own progress", async () => {
+Deno.test("heartbeats · are sent for every item, each with its own progress", async () => {
   const s = scene(async (items) => {
     for (const { progress, payload } of items) progress({ at: payload.n });
     await s.clock.sleep(50_000);
@@ -187,7 +188,7 @@ Deno.test("heartbeats · go out for every item, each with its own progress", asy
   assert.deepEqual(leases[1], [[first.id, undefined], [second.id, undefined]]);
 });
 
-Deno.test("lost leases · drop out of the batch without a outcome, while the others and the batch go on", async () => {
+Deno.test("lost leases · leave the batch without an outcome, while the others and the batch continue", async () => {
   let signals: boolean[] = [];
   const s = scene(async (items, ctx) => {
     await s.clock.sleep(25_000);
@@ -201,7 +202,7 @@ Deno.test("lost leases · drop out of the batch without a outcome, while the oth
   assert.deepEqual(Object.keys(s.results()), [kept.id]);
 });
 
-Deno.test("lost leases · when none is left unreported the batch's signal aborts", async () => {
+Deno.test("lost leases · when no item is left unreported the batch's signal aborts", async () => {
   let reason: unknown;
   const s = scene(async (items, ctx) => {
     items[2].complete();
@@ -228,7 +229,7 @@ Deno.test("lost leases · a delivery that is lost while its batch gathers does n
   assert.deepEqual([s.batches, stale, completed], [[[2]], 1, 1]);
 });
 
-Deno.test("StaleLease · thrown out of the batch by one item fails the others, which are still ours", async () => {
+Deno.test("StaleLease · thrown from the batch for one item fails the others, which are still owned", async () => {
   const db = {
     ...noDatabase,
     call: () => Promise.reject(new SymphonyError("SM_STALE_LEASE", "another worker has it")),
@@ -248,7 +249,7 @@ Deno.test("completeWith · completes one item with its effect; the batch decides
       calls.push(args.id);
       return Promise.resolve({ outcome: "completed", result: 1 });
     },
-  } as unknown as Database; // a script answers for every function
+  } as unknown as Database; // one script for every function
   const { run, add, receiver } = scene(async (items) => {
     await items[0].completeWith("pay");
     throw new Error("the rest fails");
@@ -259,7 +260,7 @@ Deno.test("completeWith · completes one item with its effect; the batch decides
   assert.deepEqual(receiver.settled.map(({ id, outcome }) => [id, outcome]), [[second.id, "failed"]]);
 });
 
-Deno.test("middleware · surrounds every item, and may turn one away before the batch starts", async () => {
+Deno.test("middleware · wraps every item, and may reject one before the batch starts", async () => {
   const seen: unknown[] = [];
   const turnAway: Middleware = async (ctx, next) => {
     await Promise.resolve();
@@ -277,14 +278,14 @@ Deno.test("middleware · surrounds every item, and may turn one away before the 
   assert.equal(results()[away.id].outcome, "snoozed");
 });
 
-Deno.test("execute · a single delivery of a batch type is a batch of one, as the sync transport runs it", async () => {
+Deno.test("execute · a single delivery of a batch type is a batch of one, as in the sync transport", async () => {
   const { receiver, clock, registry, db, log } = scene((items) => items[0].complete(items.length));
   const { result } = execute(receiver.add("Many", { n: 1 }), { registry, db, log, clock }, () => {});
   const outcome = await clock.until(result);
   assert.ok(outcome?.outcome === "completed" && outcome.result === 1);
 });
 
-Deno.test("createRegistry · a type has one of handle and handleBatch", () => {
+Deno.test("createRegistry · a type has exactly one of handle and handleBatch", () => {
   const payload = z.object({});
   assert.throws(() => createRegistry([{ type: "Neither", payload } as never]), /Neither needs one/);
   assert.throws(

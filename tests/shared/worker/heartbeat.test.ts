@@ -1,9 +1,9 @@
-// Leases while handlers run: kept alive, lost, and asked to end.
+// Leases of running handlers: extended, lost, and with cancel requests.
 import assert from "node:assert/strict";
 import { StaleLease, SymphonyError } from "../../../shared/errors.ts";
 import { bench, LIMITS } from "./consumer_setup.ts";
 
-Deno.test("heartbeat · a waiting solo message keeps its lease and lets go of a lost one", async () => {
+Deno.test("heartbeat · a waiting solo message keeps its lease, and is dropped when it is lost", async () => {
   const { receiver, clock, consumer, started } = bench();
   receiver.add("Work", { ms: 50_000 });
   const solo = receiver.add("Work", {}, { solo: true });
@@ -14,7 +14,7 @@ Deno.test("heartbeat · a waiting solo message keeps its lease and lets go of a 
   assert.deepEqual([stats.stale, stats.completed, receiver.settled.length], [1, 1, 1]);
 });
 
-Deno.test("heartbeat · one heartbeat each third of the lease carries all leases and the progress", async () => {
+Deno.test("heartbeat · one heartbeat per third of the lease carries all leases and the progress", async () => {
   const { receiver, clock, consumer } = bench();
   receiver.add("Work", { ms: 50_000 });
   receiver.add("Work", { ms: 50_000 });
@@ -22,7 +22,7 @@ Deno.test("heartbeat · one heartbeat each third of the lease carries all leases
   assert.deepEqual(receiver.beats.map((leases) => leases.length), [2, 2]);
 });
 
-Deno.test("heartbeat · after one that failed the next comes within a twelfth of the lease", async () => {
+Deno.test("heartbeat · after a failed one the next follows within a twelfth of the lease", async () => {
   const { receiver, clock, consumer } = bench();
   const at: number[] = [];
   const heartbeat = receiver.heartbeat.bind(receiver);
@@ -35,7 +35,7 @@ Deno.test("heartbeat · after one that failed the next comes within a twelfth of
   assert.deepEqual(at, [20_000, 25_000, 45_000]);
 });
 
-Deno.test("heartbeat · progress does not wait for the next heartbeat, but at most one call a second carries it", async () => {
+Deno.test("heartbeat · progress does not wait for the next one, but at most one call per second has it", async () => {
   const { receiver, clock, consumer } = bench({
     async handle(ctx) {
       for (let percent = 0; percent < 100; percent++) {
@@ -51,11 +51,11 @@ Deno.test("heartbeat · progress does not wait for the next heartbeat, but at mo
   assert.ok(reported.every((progress) => progress !== undefined));
 });
 
-Deno.test("heartbeat · progress made while a call is under way travels with the next one", async () => {
+Deno.test("heartbeat · progress made during a call is sent with the next one", async () => {
   const { receiver, clock, consumer } = bench({
     async handle(ctx) {
       ctx.progress(1);
-      await clock.sleep(1_050); // the call that carries 1 is under way
+      await clock.sleep(1_050); // the call that carries 1 is in flight
       ctx.progress(2);
       await clock.sleep(5_000);
     },
@@ -84,7 +84,7 @@ Deno.test("heartbeat · a lost lease aborts its handler with StaleLease and is n
   assert.ok(stats.ms < 90_000, "waited for a handler whose lease was lost");
 });
 
-Deno.test("heartbeat · a message that is gone aborts its handler as a lost lease does", async () => {
+Deno.test("heartbeat · a deleted message aborts its handler as a lost lease does", async () => {
   const { receiver, clock, consumer, reasons } = bench();
   const gone = receiver.add("Work", { ms: 90_000 });
   receiver.beat = () => ({ outcome: "unknown" });
@@ -116,7 +116,7 @@ Deno.test("heartbeat · a requested cancellation reaches the handler, which stil
   assert.ok(stats.ms < 30_000);
 });
 
-Deno.test("heartbeat · a message claimed again while it still runs here replaces its old self", async () => {
+Deno.test("heartbeat · a message claimed again while it still runs here replaces its earlier delivery", async () => {
   const { receiver, clock, consumer } = bench();
   const first = receiver.add("Work", { ms: 5_000 });
   const { done } = consumer.wake(LIMITS);

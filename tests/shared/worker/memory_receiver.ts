@@ -1,4 +1,4 @@
-// A receiver over an array: gives out deliveries, remembers every call, and fails when told to.
+// A receiver over an array: delivers messages, records every call, and fails on request.
 import type { Beat, ClaimRequest, Delivery, Lease, Outcome, Receiver, Settled } from "../../../shared/delivery.ts";
 
 export class MemoryReceiver implements Receiver {
@@ -6,11 +6,11 @@ export class MemoryReceiver implements Receiver {
   readonly requests: ClaimRequest[] = [];
   readonly settled: Outcome[] = [];
   readonly beats: Lease[][] = [];
-  /** Errors to throw, one a call of exchange or settle; undefined lets a call pass. */
+  /** Errors to throw, one per call of exchange or settle; undefined lets a call succeed. */
   readonly failures: (Error | undefined)[] = [];
-  /** Called before an exchange or settlement is done. */
+  /** Called before the end of an exchange or settlement. */
   before: (outcomes: Outcome[]) => void | Promise<void> = () => {};
-  /** What the database makes of an outcome, where that is not what it asks for. */
+  /** The database's disposition of an outcome, if it differs from the requested one. */
   reply: (outcome: Outcome) => string | undefined = () => undefined;
   beat: (lease: Lease) => Partial<Beat> = () => ({});
   #sequence = 0;

@@ -1,11 +1,11 @@
-// Outcomes that do not reach the database at once: which are sent again, and after which pauses.
+// Outcomes that do not reach the database at once: their repetition and its pauses.
 import assert from "node:assert/strict";
 import { SymphonyError } from "../../../shared/errors.ts";
 import { bench, LIMITS } from "./consumer_setup.ts";
 
 const away = () => new SymphonyError("SM_UNAVAILABLE", "away");
 
-Deno.test("outbox · an outcome that is sent alone while the database is away is sent again", async () => {
+Deno.test("outbox · an outcome that is sent alone while the database is unavailable is sent again", async () => {
   const { receiver, clock, consumer } = bench();
   const { id } = receiver.add("Work");
   const failures = [new SymphonyError("SM_NUL", "poison"), away()];
@@ -17,7 +17,7 @@ Deno.test("outbox · an outcome that is sent alone while the database is away is
   assert.deepEqual([receiver.settled.map((outcome) => outcome.id), completed], [[id], 1]);
 });
 
-Deno.test("outbox · an outcome that the database rejects alone too is given up", async () => {
+Deno.test("outbox · an outcome that the database rejects alone, too, is dropped", async () => {
   const { receiver, clock, consumer } = bench();
   receiver.add("Work");
   let sent = 0;
@@ -29,7 +29,7 @@ Deno.test("outbox · an outcome that the database rejects alone too is given up"
   assert.deepEqual([sent, completed, receiver.settled], [2, 0, []]);
 });
 
-Deno.test("outbox · pauses double from 100 ms to 2 s, less at most half, and begin again after a success", async () => {
+Deno.test("outbox · pauses double from 100 ms to 2 s, less at most half, and start again after a success", async () => {
   const { receiver, clock, consumer } = bench();
   let failures = 0;
   let at: number[] = [];
@@ -42,7 +42,7 @@ Deno.test("outbox · pauses double from 100 ms to 2 s, less at most half, and be
   const assertPauses = async (longest: number[]) => {
     [failures, at] = [longest.length, []];
     receiver.add("Work");
-    await clock.pass(10_000); // more than all pauses together
+    await clock.pass(10_000); // longer than all pauses together
     const pauses = at.slice(1).map((moment, index) => moment - at[index]);
     assert.equal(pauses.length, longest.length);
     pauses.forEach((pause, index) => {
@@ -54,7 +54,7 @@ Deno.test("outbox · pauses double from 100 ms to 2 s, less at most half, and be
   assert.equal((await clock.until(done)).completed, 2);
 });
 
-Deno.test("outbox · an outcome whose row is locked is sent again, and keeps no other message waiting", async () => {
+Deno.test("outbox · an outcome whose row is locked is sent again, and delays no other message", async () => {
   const { receiver, clock, consumer } = bench();
   const { id } = receiver.add("Work");
   const at: number[] = [];
@@ -76,7 +76,7 @@ Deno.test("outbox · an outcome whose row is locked is sent again, and keeps no 
   );
 });
 
-Deno.test("outbox · a run does not end while a row is locked, and gives up when the lease has run out", async () => {
+Deno.test("outbox · a run does not end while a row is locked, until the lease has expired", async () => {
   const { receiver, clock, consumer } = bench();
   receiver.add("Work");
   let sent = 0;

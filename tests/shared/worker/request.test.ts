@@ -1,4 +1,4 @@
-// A call of the worker: what it leaves out is the environment's, variable by variable.
+// A request of the worker: omitted fields have the environment's values, variable by variable.
 import assert from "node:assert/strict";
 import { readEnv } from "../../../shared/env.ts";
 import { parseWorkerRequest } from "../../../shared/worker/request.ts";
@@ -29,7 +29,7 @@ Deno.test("worker request · an empty one has the environment's limits and serve
   });
 });
 
-Deno.test("worker request · its own limits win, and its time limit counts from the run", () => {
+Deno.test("worker request · its own limits take precedence, its time limit counts from the run's start", () => {
   const request = { batchSize: 1, maxConcurrency: 2, timeLimit: 3, messageLimit: 4, queues: ["b", "a", "b"] };
   const { limits, selection } = parseWorkerRequest(request, settingsOf({}));
   assert.deepEqual(limits, {
@@ -44,7 +44,7 @@ Deno.test("worker request · its own limits win, and its time limit counts from 
   assert.deepEqual(selection, { queues: ["a", "b"] });
 });
 
-Deno.test("worker request · names that no dispatch takes are rejected at once, not after the reply", () => {
+Deno.test("worker request · names that no dispatch accepts are rejected at once, not after the reply", () => {
   for (const queues of [["Default"], ["a", ""], ["a b"], ["q".repeat(64)], ["a\n"]]) {
     assert.throws(() => parseWorkerRequest({ queues }, settingsOf({})), {
       code: "SM_QUEUE",

@@ -1,4 +1,4 @@
-// Results of handlers: what is stored, and the marker for what cannot be.
+// Results of handlers: their storage, and the marker for those that cannot be stored.
 import assert from "node:assert/strict";
 import { createLog } from "../../../shared/log.ts";
 import { storableResult } from "../../../shared/worker/result.ts";
@@ -30,12 +30,12 @@ const UNSTORABLE: [what: string, result: unknown, reason: RegExp][] = [
     throwing(Object.assign(new Error(), { message: Symbol("m") })),
     /m/,
   ],
-  ["toJSON that throws what has no text", throwing(Object.create(null)), /./],
+  ["toJSON that throws a value without a text", throwing(Object.create(null)), /./],
   ["more than 64 KB", "x".repeat(65_535), /^larger than 64 KB$/],
   ["more than 64 KB of UTF-8", "\u00e9".repeat(32_768), /^larger than 64 KB$/],
 ];
 for (const [what, result, reason] of UNSTORABLE) {
-  Deno.test(`result · ${what} is replaced by a marker that says why`, () => {
+  Deno.test(`result · ${what} is replaced by a marker with the reason`, () => {
     const { symphony_dropped } = storableResult(result, log) as Record<string, string>;
     assert.match(symphony_dropped, reason);
     assert.doesNotMatch(symphony_dropped, /\0/);
@@ -43,7 +43,7 @@ for (const [what, result, reason] of UNSTORABLE) {
   });
 }
 
-Deno.test("result · 64 KB, 64 levels, and what says itself what its JSON is are stored; undefined is null", () => {
+Deno.test("result · 64 KB, 64 levels, and values with toJSON are stored; undefined is null", () => {
   for (const result of ["x".repeat(65_534), deep(64), { toJSON: () => "as told" }, new Date(0)]) {
     assert.deepEqual(storableResult(result, log), JSON.parse(JSON.stringify(result)));
   }

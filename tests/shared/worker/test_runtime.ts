@@ -1,4 +1,4 @@
-// What handlers need to run in a test: no database, a silent log, a clock that jumps.
+// Requirements of handlers in a test: no database, a silent log, a virtual clock.
 import type { Database } from "../../../shared/db.ts";
 import type { HandlerRuntime } from "../../../shared/worker/execute.ts";
 import { createLog } from "../../../shared/log.ts";
@@ -20,7 +20,7 @@ export interface ScriptedDatabase {
   calls: { name: string; args: CallArgs }[];
 }
 
-/** A database whose functions are the test's: what `reply` returns is the result, what it throws the failure. */
+/** A database whose functions are those of the test: `reply` returns the result, or throws the failure. */
 export function scriptedDatabase(reply: (name: string, args: CallArgs) => unknown = () => []): ScriptedDatabase {
   const calls: ScriptedDatabase["calls"] = [];
   const call = async (name: string, args: CallArgs) => {

@@ -1,15 +1,16 @@
-// A second opinion on P10: cron-parser names the wall-clock times in a world without changes, a zone's clock says which moments show them.
+// A second implementation of P10: cron-parser computes the wall-clock times in a world without changes, and the zone's
+// offsets give their instants.
 import { CronExpressionParser } from "cron-parser";
 
 const HOUR = 3_600_000; // ms
-const REACH = 26 * HOUR; // no clock was ever moved by more than a day
+const REACH = 26 * HOUR; // no clock has ever changed by more than a day
 
 export interface Policies {
   gap: "run_after" | "skip";
   overlap: "first" | "second" | "both";
 }
 
-const MINUTE = HOUR / 60; // zones are moved at whole minutes: Newfoundland's long at a minute past midnight
+const MINUTE = HOUR / 60; // zones change at whole minutes: Newfoundland's long changed at a minute past midnight
 const formats = new Map<string, Intl.DateTimeFormat>();
 const known = new Map<string, number>();
 
@@ -39,7 +40,7 @@ function readOffset(timezone: string, moment: number): number {
   return Date.UTC(year, month - 1, day, hour, minute, second) - moment;
 }
 
-/** Whether the zone changes its offset close to one of the moments, so that policies may play a part. */
+/** Whether the zone changes its offset close to one of the times, so that policies may apply. */
 export function nearChange(timezone: string, ...moments: number[]): boolean {
   return moments.some((moment) => {
     const offset = offsetAt(timezone, moment);
@@ -47,19 +48,24 @@ export function nearChange(timezone: string, ...moments: number[]): boolean {
   });
 }
 
-/** An hour field of a star, with a step or without, or one that names every hour, counts elapsed time: every moment that shows a matching time. */
+/**
+ * An hour field of a star, with or without a step, or one that names every hour, counts elapsed time: every instant
+ * that shows a matching time.
+ */
 export function countsElapsed(expression: string): boolean {
   const fields = expression.trim().split(/\s+/);
   const { hour } = CronExpressionParser.parse(expression, { tz: "UTC" }).fields;
   return hour.values.length === 24 || /^[*?]/.test(fields[fields.length - 4]) && hour.values.length > 1;
 }
 
-/** The first moment later than `after` at which the expression fires by P10; wall-clock times are moments in UTC here. */
+/**
+ * The first instant later than `after` at which the expression fires by P10; wall-clock times are dates in UTC here.
+ */
 export function nextByWallClock(expression: string, timezone: string, after: number, policies: Policies): number {
   const start = Math.floor(after / 1000) * 1000;
   const shift = Math.abs(offsetAt(timezone, start - REACH) - offsetAt(timezone, start + REACH));
   const wall = start + offsetAt(timezone, start);
-  // A clock that is moved shows times before the present one again, or owes runs of the gap.
+  // A changed clock shows earlier times again, or owes the runs of the gap.
   const walls = CronExpressionParser.parse(expression, { tz: "UTC", currentDate: new Date(wall - shift) });
   const elapsed = countsElapsed(expression);
   let best = Infinity;

@@ -1,4 +1,4 @@
-// What a rejected call must carry: SQLSTATE PT<status>, detail SM_<CODE>, and a hint that says what to do.
+// The required form of a rejected call: SQLSTATE PT<status>, detail SM_<CODE>, and a hint with the remedy.
 import assert from "node:assert/strict";
 import postgres from "postgres";
 
@@ -9,8 +9,8 @@ export async function errorOf(work: PromiseLike<unknown>): Promise<postgres.Post
   return error;
 }
 
-/** Checks that a call is rejected with this code and status; answers the message. */
-export async function rejected(work: PromiseLike<unknown>, code: string, status = 400): Promise<string> {
+/** Checks that a call is rejected with this code and status; returns the message. */
+export async function assertRejected(work: PromiseLike<unknown>, code: string, status = 400): Promise<string> {
   const error = await errorOf(work);
   assert.deepEqual([error.code, error.detail], [`PT${status}`, code], error.message);
   assert(error.hint, "an error has a hint");

@@ -1,4 +1,4 @@
-// The clock of pg_cron: a real full minute of it, its heartbeat, its end, and how its silence is noticed.
+// The ticker under pg_cron: a real full minute, its heartbeat, its end, and the detection of its absence.
 import assert from "node:assert/strict";
 import { eventually } from "./eventually.ts";
 import { session, test, testWithCron, useProject } from "./project.ts";
@@ -16,7 +16,7 @@ async function clock(): Promise<Clock> {
   return row;
 }
 
-/** What messenger_health says of the clock, the bus's time being so far ahead of the last tick. */
+/** The check of the ticker in messenger_health, with the bus's time this far ahead of the last tick. */
 async function healthAfter(skew: string): Promise<{ clock: string; overall: string; remedy?: string }> {
   await project().sql`select messenger.set_clock(${skew})`;
   const [{ health }] = await project().sql`select messenger_health() as health`;
@@ -25,24 +25,24 @@ async function healthAfter(skew: string): Promise<{ clock: string; overall: stri
   return { clock: check.status, overall: health.status, remedy: check.remedy };
 }
 
-test("clock · before messenger_start nothing ticks, and health says so", async () => {
+test("ticker · before messenger_start nothing ticks, and health reports it", async () => {
   const [{ jobs }] = await project().sql`select count(*)::int as jobs from cron.job`;
   const { clock, overall, remedy } = await healthAfter("0");
   assert.deepEqual([jobs, clock, overall], [0, "unhealthy", "unhealthy"]);
   assert.match(remedy ?? "", /messenger_start/);
 });
 
-test("clock · messenger_start without a URL gives a clock without wake-ups, and says what is missing", async () => {
+test("ticker · messenger_start without a URL starts it without wake-ups, and names what is missing", async () => {
   const [{ started }] = await project().sql`select messenger_start() as started`;
   assert.deepEqual([started.clock, started.wakeups, started.worker_secret], [true, false, true]);
   assert.match(started.wakeups_remedy, /functions\/v1/);
   const jobs = await project().sql`select jobname, schedule, command from cron.job`;
   assert.deepEqual(jobs.map(({ jobname, schedule }) => [jobname, schedule]), [["symphony-clock", "* * * * *"]]);
   const [{ secret }] = await project().sql`select decrypted_secret as secret from vault.decrypted_secrets`;
-  assert.ok(!jobs[0].command.includes(secret), "the job holds no secret");
+  assert.ok(!jobs[0].command.includes(secret), "the job contains no secret");
 });
 
-testWithCron("clock · at a full minute pg_cron starts the job by itself, and it ticks each second", async () => {
+testWithCron("ticker · pg_cron starts the job at a full minute, and it ticks once per second", async () => {
   const run = await eventually("pg_cron starts the job", async () => {
     const [row] = await project().sql`
       select d.* from cron.job_run_details d join cron.job j using (jobid)
@@ -65,32 +65,32 @@ testWithCron("clock · at a full minute pg_cron starts the job by itself, and it
   assert.equal((await healthAfter("0")).clock, "healthy");
 });
 
-/** The job's own backend, as long as it works. */
+/** Process id of the job's backend while it runs. */
 function atWork() {
   return project().sql<{ age: number | null }[]>`
     select extract(epoch from clock_timestamp() - xact_start)::float as age from pg_stat_activity
     where query like '%tick_or_note_error%' and pid <> pg_backend_pid()`;
 }
 
-testWithCron("clock · each tick is a transaction of its own, so none is open for a minute", async () => {
+testWithCron("ticker · each tick is a transaction of its own, so no transaction stays open for a minute", async () => {
   const [backend] = await atWork();
-  assert.ok(backend, "the job is at work");
+  assert.ok(backend, "the job is running");
   assert.ok(backend.age === null || backend.age < 5, `a transaction of ${backend.age} s`);
 });
 
-test("clock · messenger_stop ends the running minute and unschedules the job", async () => {
+test("ticker · messenger_stop ends the running minute and unschedules the job", async () => {
   const [{ stopped }] = await project().sql`select messenger_stop() as stopped`;
   assert.deepEqual(stopped, { clock: false, unscheduled: 1 });
   assert.deepEqual([...await project().sql`select jobname from cron.job`], []);
-  await eventually("the job's backend is gone", async () => (await atWork()).length === 0, 10_000);
+  await eventually("the job's backend has ended", async () => (await atWork()).length === 0, 10_000);
   const [last] = await project().sql`select ticks from messenger.clock`;
   await project().sql`select pg_sleep(1.5)`;
   const [later] = await project().sql`select ticks from messenger.clock`;
   assert.equal(later.ticks, last.ticks, "no tick after the end");
 });
 
-test("clock · its silence is degraded at first, and unhealthy within two minutes", async () => {
-  // By somebody's own clock, so that the last tick is now and nobody has stopped it.
+test("ticker · missed ticks make health degraded at first, and unhealthy within two minutes", async () => {
+  // The wall clock, so that the last tick was now and the ticker has not been stopped.
   await project().sql`update messenger.settings set clock_changed_at = null`;
   await project().sql`select messenger_tick()`;
   const seen = [];
@@ -103,7 +103,7 @@ test("clock · its silence is degraded at first, and unhealthy within two minute
   assert.ok(remedy);
 });
 
-test("clock · health sees due work that nobody takes", async () => {
+test("ticker · health reports due messages that no worker claims", async () => {
   const { sql } = project();
   await sql`select messenger_dispatch('TestNote')`;
   const oldestDue = async (skew: string) => {
@@ -119,16 +119,18 @@ test("clock · health sees due work that nobody takes", async () => {
   ]);
 });
 
-test("clock · prunes its own old history, and no other job's", async () => {
+test("ticker · prunes its own job history and that of no other job", async () => {
   const { sql } = project();
   await sql`select messenger_start()`;
   await sql`select cron.schedule('a-neighbour', '0 0 1 1 *', 'select 1')`;
   await using admin = session(project(), "supabase_admin");
   await admin`
     insert into cron.job_run_details (jobid, runid, command, status, start_time, end_time)
-    select j.jobid, 100000 + 10 * j.jobid + n, j.command, 'succeeded', now() - n * interval '13 hours', now() - n * interval '13 hours'
+    select j.jobid, 100000 + 10 * j.jobid + n, j.command, 'succeeded', now() - n * interval '13 hours',
+      now() - n * interval '13 hours'
     from cron.job j, generate_series(1, 3) n`;
-  // A run that was cut off, of a clock that was stopped and started since: no end, and another job's id.
+  // A run that was cut off, of a ticker that has been stopped and started since: without an end, under the id of
+  // another job.
   await admin`
     insert into cron.job_run_details (jobid, runid, command, status, start_time)
     select 99999, 200000, command, 'running', now() - interval '2 days' from cron.job where jobname = 'symphony-clock'`;

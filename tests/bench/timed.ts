@@ -1,6 +1,6 @@
-// Reading how long something took.
+// Measures the duration of asynchronous work.
 
-/** Milliseconds that `work` took. */
+/** Returns the duration of `work` in milliseconds. */
 export async function timed(work: () => Promise<unknown>): Promise<number> {
   const begin = performance.now();
   await work();
