@@ -2,7 +2,17 @@
 import assert from "node:assert/strict";
 import type { Sql } from "postgres";
 import { empty, session, test, useProject } from "../project.ts";
-import { call, callValue, claim, dispatch, dispatchAndClaim, dispatchMany, dispatchPair, messageOf, settle } from "./bus.ts";
+import {
+  call,
+  callValue,
+  claim,
+  dispatch,
+  dispatchAndClaim,
+  dispatchMany,
+  dispatchPair,
+  messageOf,
+  settle,
+} from "./bus.ts";
 import { effects, makeEffects } from "./effects.ts";
 import { assertRejected } from "./assert_rejected.ts";
 import { pidOf, untilBlocked } from "./until_blocked.ts";

@@ -5,7 +5,17 @@ import type { Sql } from "postgres";
 import { release, upgrades } from "../../supabase/build/release.ts";
 import { session, test, useProject } from "../project.ts";
 import { asRole } from "./as_role.ts";
-import { call, callValue, claim, dispatch, dispatchAndClaim, dispatchPair, messageOf, type Row, settle } from "./bus.ts";
+import {
+  call,
+  callValue,
+  claim,
+  dispatch,
+  dispatchAndClaim,
+  dispatchPair,
+  messageOf,
+  type Row,
+  settle,
+} from "./bus.ts";
 import { errorOf } from "./assert_rejected.ts";
 import { install, installRelease, rollBack, upgradeFrom } from "./release.ts";
 
