@@ -68,7 +68,7 @@ end $$;
 
 -- ISO 8601 with a zone: without one, and in any other form, a moment depends on what the session has set. The forms are
 -- those that Postgres prints, years before Christ included.
-create or replace function messenger.read_time(value jsonb)
+create or replace function messenger.read_moment(value jsonb)
 returns timestamptz
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -126,14 +126,14 @@ comment on function messenger.has_out_of_range_number(jsonb) is 'True when the v
 comment on function messenger.is_too_deep(jsonb) is 'True when objects and arrays nest deeper than 64.';
 comment on function messenger.clip(text, int) is 'The text, cut to at most so many bytes at a character boundary.';
 comment on function messenger.cap_size(jsonb) is 'The value, or a marker {"symphony_dropped": reason} when it cannot be kept (64 KB).';
-comment on function messenger.read_time(jsonb) is 'A JSON string in ISO 8601 with a zone as a moment before the year 10000, or null.';
+comment on function messenger.read_moment(jsonb) is 'A JSON string in ISO 8601 with a zone as a moment before the year 10000, or null.';
 comment on function messenger.read_interval(jsonb, interval) is 'A JSON string with a unit as an interval from zero to the longest, or null.';
 comment on function messenger.read_milliseconds(jsonb, numeric) is
   'A JSON number, or a string of one, clamped between zero and the longest; null for anything else.';
 
 revoke all on function messenger.exceeds(jsonb, int), messenger.has_out_of_range_number(jsonb), messenger.is_too_deep(jsonb), messenger.clip(text, int),
-  messenger.cap_size(jsonb), messenger.read_time(jsonb), messenger.read_interval(jsonb, interval),
+  messenger.cap_size(jsonb), messenger.read_moment(jsonb), messenger.read_interval(jsonb, interval),
   messenger.read_milliseconds(jsonb, numeric) from public, anon, authenticated;
 grant execute on function messenger.exceeds(jsonb, int), messenger.has_out_of_range_number(jsonb), messenger.is_too_deep(jsonb), messenger.clip(text, int),
-  messenger.cap_size(jsonb), messenger.read_time(jsonb), messenger.read_interval(jsonb, interval),
+  messenger.cap_size(jsonb), messenger.read_moment(jsonb), messenger.read_interval(jsonb, interval),
   messenger.read_milliseconds(jsonb, numeric) to service_role;
