@@ -52,8 +52,8 @@ export const WATCHING: Mutant[] = [
     name: "status believes statistics against its own eyes",
     breaks: "A figure is never less than what was counted.",
     statement: fn("messenger.queue_figures"),
-    find: "greatest(v_depth, messenger.estimate_rows",
-    replace: "greatest(0, messenger.estimate_rows",
+    find: "greatest(\n      v_depth, messenger.estimate_rows",
+    replace: "greatest(\n      0, messenger.estimate_rows",
     noticedBy: ["supabase/status.test.ts"],
   },
   {

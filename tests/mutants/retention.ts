@@ -16,7 +16,8 @@ export const KEEPING: Mutant[] = [
       "P3: a lease that was renewed, or a message that was completed, while the clock looked is taken from its worker.",
     statement: rescue,
     find:
-      "and (m.status = 'processing' and m.lock_expires_at < rescue.at or m.status = 'pending' and m.expires_at <= rescue.at)",
+      "and (m.status = 'processing' and m.lock_expires_at < rescue.at\n" +
+      "            or m.status = 'pending' and m.expires_at <= rescue.at)",
     // Asked of the statement's snapshot, the row is still as it was when the clock looked.
     replace:
       "and m.id in (select s.id from public.messenger_messages s where s.status = 'processing' and s.lock_expires_at < rescue.at" +

@@ -194,7 +194,7 @@ test("webhook · wakes a worker at commit, as a dispatch does", async () => {
   await sql`select messenger_start(${`${url}/functions/v1`})`;
   try {
     await end("completed");
-    const [{ wakeups }] = await sql`select count(*)::int as bells from messenger.wakeups`;
+    const [{ wakeups }] = await sql`select count(*)::int as wakeups from messenger.wakeups`;
     assert.ok(wakeups > 0);
   } finally {
     await ask(sql, "messenger_stop");

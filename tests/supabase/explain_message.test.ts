@@ -18,14 +18,14 @@ test("completed · when, and with which delivery; there is nothing to fix", asyn
   await call(sql, "messenger_complete", { id, fence });
   const [row, ...others] = await explain(sql, id);
   assert.deepEqual([row.reason, row.remedy, others], ["completed", null, []]);
-  assert.match(row.detail, /^completed at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC \(\d s ago\), with delivery 1$/);
+  assert.match(row.detail, /^completed at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC \(\d s ago\) with delivery 1$/);
 });
 
 test("failed · its error and dead letter; the remedy retries it", async () => {
   const { sql } = project();
   const { id } = await dead(sql, {}, { error: "no such address", error_class: "SmtpError" });
   const { detail } = await because(sql, id, "failed");
-  assert.match(detail, /after 1 deliveries: SmtpError: no such address; dead deadLetter /);
+  assert.match(detail, /after 1 deliveries: SmtpError: no such address; dead letter /);
   assert.ok(detail.endsWith((await deadLetterOf(sql, id)).id));
   assert.deepEqual((await mend(sql, id, "failed")).map(({ outcome }) => outcome), ["retried"]);
   assert.ok(await isTaken(sql, id));
@@ -36,7 +36,7 @@ test("failed · where somebody deleted the dead letter, the remedy dispatches it
   const { id } = await dead(sql, { payload: { to: "ada" }, priority: 9, metadata: { from: "x" } });
   await sql`delete from messenger_failed_messages`;
   const { remedy, detail } = await because(sql, id, "failed");
-  assert.match(detail, /no open dead deadLetter/);
+  assert.match(detail, /no open dead letter/);
   const [copy] = await sql.unsafe(remedy);
   const { body, priority, metadata, queue_name } = await messageOf(sql, copy.id);
   assert.deepEqual([body, priority, metadata, queue_name], [{ to: "ada" }, 9, { from: "x" }, "dead"]);
@@ -74,7 +74,7 @@ test("delayed · a slow retry of dead letters says at what rate", async () => {
   await call(sql, "messenger_retry_failed", { filter: {}, per_second: 1 });
   const [last] =
     await sql`select id from messenger_messages where id = any (${ids}::uuid[]) order by available_at desc limit 1`;
-  assert.match((await because(sql, last.id, "delayed")).detail, /retried from the dead deadLetters at 1 a second$/);
+  assert.match((await because(sql, last.id, "delayed")).detail, /retried from the dead letters at 1 per second$/);
   assert.deepEqual(await reasons(sql, last.id), ["delayed"]);
 });
 
@@ -84,7 +84,7 @@ test("backing off · which delivery failed and why; the remedy tries at once", a
   await settle(sql, [{ id, fence, outcome: "failed", error: "busy", error_class: "Http503", delay_ms: 600_000 }]);
   assert.deepEqual(await reasons(sql, id), ["backing_off"]);
   const { detail } = await because(sql, id, "backing_off");
-  assert.match(detail, /^delivery 1 of 4 failed at .*: Http503: busy; the next comes not before .* \(in 10 min\)$/);
+  assert.match(detail, /^delivery 1 of 4 failed at .*: Http503: busy; the next one is due at .* \(in 10 min\)$/);
   await mend(sql, id, "backing_off");
   assert.ok(await isTaken(sql, id));
 });
@@ -111,7 +111,7 @@ test("expires · over, before it is due, or only worth knowing; the remedy takes
   assert.match((await because(sql, backing, "expires")).detail, /before it becomes due$/);
   await setClock(sql, "2 minutes");
   assert.equal((await reasons(sql, waiting))[0], "expires");
-  assert.match((await because(sql, waiting, "expires")).detail, /^expired at .* gives it up$/);
+  assert.match((await because(sql, waiting, "expires")).detail, /^expired at .* finishes it as expired$/);
   await mend(sql, waiting, "expires");
   assert.ok(await isTaken(sql, waiting));
 });
@@ -125,7 +125,7 @@ test("running · since when, by whom, until when; a paused queue and a missing w
   assert.deepEqual([row.reason, row.remedy, others], ["running", null, []]);
   assert.match(
     row.detail,
-    /^worker "edge 1" has it since .* \(60 s ago\) \(delivery 1 of 4\); its lease lasts until .* \(in 4 min\)$/,
+    /^worker "edge 1" has been running it since .* \(60 s ago\) \(delivery 1 of 4\); its lease ends at .* \(in 4 min\)$/,
   );
 });
 
@@ -147,7 +147,7 @@ test("lease lost · who had it; the remedy puts it back, to be handed out alone"
   const { sql } = project();
   const { id } = await held(sql, {}, { lease: "10 s" });
   await setClock(sql, "30 s");
-  assert.match((await because(sql, id, "lease_lost")).detail, /worker ada ran out .* as delivery 2 of 4/);
+  assert.match((await because(sql, id, "lease_lost")).detail, /worker ada expired .* as delivery 2 of 4/);
   await mend(sql, id, "lease_lost");
   const { remedy } = await because(sql, id, "alone");
   assert.deepEqual((await sql.unsafe(remedy)).map(({ worker }) => worker), ["ada"]);
@@ -159,7 +159,7 @@ test("lease lost · of the last delivery: the remedy buries it", async () => {
   const { sql } = project();
   const { id } = await held(sql, { max_retries: 0 }, { lease: "10 s" });
   await setClock(sql, "30 s");
-  assert.match((await because(sql, id, "lease_lost")).detail, /makes it a dead deadLetter$/);
+  assert.match((await because(sql, id, "lease_lost")).detail, /moves it to the dead letters$/);
   await mend(sql, id, "lease_lost");
   assert.deepEqual(await reasons(sql, id), ["failed"]);
 });
@@ -185,7 +185,7 @@ test("ordering key · behind which message and what that does; following the rem
   const { detail, remedy } = await because(sql, third, "ordering_key");
   assert.match(
     detail,
-    new RegExp(`^behind 2 of its ordering key 'o''brien'; the first is ${first.id}, which worker ada has since `),
+    new RegExp(`^waits for 2 earlier messages of its ordering key 'o''brien'; the first is ${first.id}, which worker ada has been running since `),
   );
   assert.equal((await sql.unsafe(remedy))[0].reason, "running");
   await settle(sql, [{ id: first.id, fence: first.fence, outcome: "failed", error: "busy", delay_ms: 60_000 }]);
@@ -201,7 +201,7 @@ test("ordering key · left waiting by a race: the remedy lets it go", async () =
   await dispatch(sql, { ordering_key: "k" });
   const { id } = await dispatch(sql, { ordering_key: "k" });
   await sql`delete from messenger_messages where id <> ${id}`;
-  assert.match((await because(sql, id, "ordering_key")).detail, /has finished: the next tick lets it go$/);
+  assert.match((await because(sql, id, "ordering_key")).detail, /has finished: the next tick unblocks it$/);
   await mend(sql, id, "ordering_key");
   assert.ok(await isTaken(sql, id));
 });

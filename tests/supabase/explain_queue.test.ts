@@ -114,7 +114,7 @@ test("unknown · an id nobody dispatched, none at all, and one whose dead letter
   for (const id of ["01990000-0000-7000-8000-000000000000", null]) {
     const [row] = await sql`select * from messenger_explain(${id})`;
     assert.deepEqual([row.reason, row.remedy], ["unknown", null]);
-    assert.match(row.detail, /never dispatched here, .* or it finished and was pruned$/);
+    assert.match(row.detail, /never dispatched to this database, .* or it finished and was pruned$/);
   }
   const { id, fence } = await held(sql);
   await call(sql, "messenger_fail", { id, fence, error: "no", retryable: false });
@@ -144,7 +144,7 @@ test("causes · a further one is one function; one that raises hides no other; a
   await own.begin(async (tx) => {
     await tx.unsafe(CAUSE("limit", "return query select 5, 'limit', 'the limit of ' || message.queue_name, null;"));
     await tx.unsafe(CAUSE("broken", "raise exception 'out of order';"));
-    await tx.unsafe(CAUSE("stranger", "raise exception 'never asked';"));
+    await tx.unsafe(CAUSE("foreign", "raise exception 'never asked';"));
     await tx.unsafe(
       "create function messenger.reason_shape(uuid) returns setof messenger.reason language sql as 'select null::messenger.reason'",
     );

@@ -36,10 +36,10 @@ test("no handler · workers are awake and none takes the type; naming it to one 
   await claim(sql, { worker: "edge-1", types: ["Else"], queues: ["a", "b"] });
   const { id } = await dispatch(sql, { type: "Lost.One" });
   const { detail, remedy } = await because(sql, id, "no_handler");
-  assert.match(detail, /takes type "Lost.One" from queue default of transport supabase; those awake: edge-1 /);
+  assert.match(detail, /takes type "Lost.One" from queue default of transport supabase; active workers: edge-1 /);
   assert.match(
     detail,
-    /\(transport any, queues a b, types Else\); define it in a pack \(packs\/\), and deploy: locally, saving it is enough$/,
+    /\(transport any, queues a b, types Else\); define the type in a pack \(packs\/\) and deploy it \(locally, saving the file is enough\)$/,
   );
   assert.equal(remedy, "supabase functions deploy worker");
   assert.equal((await reasons(sql, id))[0], "no_handler");
@@ -81,7 +81,7 @@ test("SQL handler · ready while the clock ticks; gone, the remedy leaves the ty
   await setClock(sql, "0");
   await sql`drop function public.explained(jsonb)`;
   assert.deepEqual(await reasons(sql, id), ["sql_handler_gone"]);
-  assert.match((await because(sql, id, "sql_handler_gone")).detail, /public.explained\(jsonb\) is gone/);
+  assert.match((await because(sql, id, "sql_handler_gone")).detail, /public.explained\(jsonb\) does not exist/);
   await mend(sql, id, "sql_handler_gone");
   assert.ok(await isTaken(sql, id));
 });
@@ -93,13 +93,13 @@ testWithCron("clock stopped · never started, its job gone, not active, not run;
   const { id } = await dispatch(sql, { delay: "1 hour" });
   assert.deepEqual(await reasons(sql, id), ["delayed", "clock_stopped"]);
   const clock = () => because(sql, id, "clock_stopped");
-  assert.equal((await clock()).detail, "the clock has never ticked: the clock is not started");
+  assert.equal((await clock()).detail, "the ticker has never run: the ticker was not started");
   assert.equal((await clock()).remedy, "select messenger_start()");
   await sql.unsafe((await clock()).remedy);
   await sql`select cron.alter_job(jobid, schedule => ${RARELY}, active => false) from cron.job`;
-  assert.match((await clock()).detail, /symphony-clock is not active$/);
+  assert.match((await clock()).detail, /symphony-clock is inactive$/);
   await sql.unsafe((await clock()).remedy);
-  assert.match((await clock()).detail, /pg_cron begins the job symphony-clock within a minute/);
+  assert.match((await clock()).detail, /pg_cron starts the job symphony-clock within a minute/);
   await sql`select cron.unschedule('symphony-clock')`;
   assert.match((await clock()).detail, /has no job symphony-clock$/);
   await sql.unsafe((await clock()).remedy);
@@ -125,7 +125,7 @@ test("without pg_cron, pg_net or Vault · the reason names what is missing and h
   const { id } = await dispatch(sql);
   await setClock(sql, "2 minutes");
   const clock = await without("cron", id, "clock_stopped");
-  assert.match(clock.detail, /there is no pg_cron, and no outside clock calls the scheduler app$/);
+  assert.match(clock.detail, /there is no pg_cron, and no external scheduler calls the scheduler edge function$/);
   assert.equal(clock.remedy, "create extension pg_cron; select messenger_start()");
   await setClock(sql, "0");
   const wakeups = await without("net", id, "no_wakeups");
@@ -155,7 +155,7 @@ testWithCron("clock stopped · its last run failed, hangs, or was long ago; and 
   assert.match((await clock()).detail, new RegExp(`runs in process ${pid}, and its tick does not end$`));
   assert.equal((await clock()).remedy, `select pg_cancel_backend(${pid})`);
   await lastRun("succeeded");
-  assert.match((await clock()).detail, /its launcher is gone until the database is restarted$/);
+  assert.match((await clock()).detail, /its launcher has stopped until the database is restarted$/);
   await sql`update messenger.clock set last_error = 'disk full', last_error_at = messenger.now()`;
   assert.match((await clock()).detail, /: each tick fails: disk full$/);
   await mend(sql, id, "clock_stopped");
@@ -192,7 +192,7 @@ const failures: [string, Answer, RegExp, string | RegExp][] = [
   [
     "another secret",
     { status: 401 },
-    /answered HTTP 401 .* not the one in Vault$/,
+    /answered HTTP 401 .* differs from the one in Vault$/,
     "supabase secrets unset SYMPHONY_WORKER_SECRET",
   ],
   ["not deployed", { status: 404 }, /answered HTTP 404 .* not deployed there/, "supabase functions deploy worker"],
@@ -211,7 +211,7 @@ const failures: [string, Answer, RegExp, string | RegExp][] = [
   [
     "a wrong address",
     { error: "Couldn't resolve host name" },
-    /answered 'Couldn''t resolve host name' .* leads nowhere$/,
+    /answered 'Couldn''t resolve host name' .* is not reachable$/,
     /^select messenger_start\('https/,
   ],
 ];
@@ -235,14 +235,14 @@ test("worker unreachable · pg_net does not send; other people's answers are not
   assert.deepEqual(await reasons(sql, id), ["no_worker"]);
   await sql`update messenger.wakeups set at = at - interval '20 seconds'`;
   const row = await because(sql, id, "worker_unreachable");
-  assert.match(row.detail, /^pg_net has not sent 1 of our wakeups/);
+  assert.match(row.detail, /^pg_net has not sent 1 wake-ups/);
   assert.equal(row.remedy, "select net.worker_restart()");
 });
 
 test("no worker · answered, and still nobody asks; the newest answer counts", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql);
-  assert.match((await because(sql, id, "no_worker")).detail, /woken at .* and is not answered yet$/);
+  assert.match((await because(sql, id, "no_worker")).detail, /sent at .* and has no response yet$/);
   await reply({ status: 500 });
   assert.deepEqual(await reasons(sql, id), ["worker_unreachable"]);
   await call(sql, "messenger_tick");
@@ -250,10 +250,10 @@ test("no worker · answered, and still nobody asks; the newest answer counts", a
   await reply({ status: 202 });
   assert.deepEqual(await reasons(sql, id), ["no_worker"]);
   const row = await because(sql, id, "no_worker");
-  assert.match(row.detail, /woken at .* and answered HTTP 202$/);
+  assert.match(row.detail, /sent at .* and got HTTP 202$/);
   assert.equal(row.remedy, `curl -i -X POST '${URL}/worker?wait=1' -H "apikey: $SUPABASE_SECRET_KEY"`);
   await sql`truncate messenger.wakeups`;
-  assert.match((await because(sql, id, "no_worker")).detail, /no wakeup was woken within the last hour$/);
+  assert.match((await because(sql, id, "no_worker")).detail, /no wake-up was sent within the last hour$/);
   await claim(sql, { worker: "ada", queues: ["none"] });
   assert.ok((await reasons(sql, id)).includes("no_worker"), "a worker of another queue");
   await claim(sql, { worker: "bob", types: ["Greeting"], batch: 1 });

@@ -44,7 +44,7 @@ test("health · a clock that is stopped is unhealthy at once, one that was just 
   await call(sql, "messenger_stop");
   await setClock(sql, "4 seconds");
   const stopped = await check("clock");
-  assert.deepEqual([stopped.status, stopped.detail], ["unhealthy", "last tick 4 s ago: the clock is not started"]);
+  assert.deepEqual([stopped.status, stopped.detail], ["unhealthy", "last tick 4 s ago: the ticker was not started"]);
   // A clock of somebody else's may tick on.
   await call(sql, "messenger_tick");
   assert.equal((await check("clock")).status, "healthy");
@@ -85,7 +85,7 @@ test("health · a clock that never ticked is unhealthy", async () => {
   const clock = await check("clock");
   assert.deepEqual([clock.status, clock.detail], [
     "unhealthy",
-    "no tick yet: the clock is not started",
+    "no tick yet: the ticker was not started",
   ]);
 });
 
@@ -159,7 +159,7 @@ test("health · no worker awake is unhealthy once a message is due for half a mi
   assert.deepEqual((await check("workers")).figures, { awake: 0, seconds: 31 });
   await claim(sql, { worker: "ada", queues: ["none"] });
   const { status, detail, figures } = await check("workers");
-  assert.deepEqual([status, detail, figures], ["healthy", "1 awake within the last minute", { awake: 1 }]);
+  assert.deepEqual([status, detail, figures], ["healthy", "1 active within the last minute", { awake: 1 }]);
 });
 
 test("health · the tick that runs SQL handlers is no worker, and what it handles needs none", async () => {
@@ -205,7 +205,7 @@ test("health · wake-ups that fail: a fifth is degraded, a half unhealthy; other
     await sql`insert into messenger.wakeups (request_id) values (nextval('net.http_request_queue_id_seq')) returning request_id as id`;
   await sql`insert into net._http_response (id, status_code, created) values (${id}, 202, now())`;
   const mended = await check("pg_net");
-  assert.deepEqual([mended.status, /the newest did not; the last failure: HTTP 500$/.test(mended.detail)], [
+  assert.deepEqual([mended.status, /but the newest succeeded; the last failure: HTTP 500$/.test(mended.detail)], [
     "degraded",
     true,
   ]);

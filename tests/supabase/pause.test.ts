@@ -72,7 +72,7 @@ test("pause · a dispatch wakes no wake-up for it", async () => {
   const woken = () =>
     sql.begin(async (tx) => {
       await dispatch(tx);
-      return (await tx`select coalesce(current_setting('messenger.woken', true), '') as rung`)[0].woken;
+      return (await tx`select coalesce(current_setting('messenger.woken', true), '') as woken`)[0].woken;
     });
   await pause("default");
   assert.equal(await woken(), "");

@@ -141,7 +141,7 @@ test("cron · health says when the job is missing, and its history is pruned wit
   const { status, detail, remedy } = await check();
   assert.deepEqual([status, detail, remedy], [
     "degraded",
-    "types have SQL handlers, and pg_cron has no job symphony-handlers",
+    "types have SQL handlers, but pg_cron has no job symphony-handlers",
     "select messenger_start()",
   ]);
   await ask(sql, "messenger_start");

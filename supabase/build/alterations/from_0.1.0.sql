@@ -26,6 +26,7 @@ begin
     alter table messenger.clock rename column blind_ring_at to unregistered_wakeup_at;
     alter table messenger.clock rename column fold_tail to roll_up_tail;
     alter table messenger.clock rename column fold_sweep to roll_up_sweep;
+    alter table messenger.replayed rename column letter_id to dead_letter_id;
   end if;
 end $$;
 

@@ -142,9 +142,8 @@ begin
   ),
   requeued as (
     update public.messenger_messages m
-    set status = 'pending', available_at = d.due_at, processed_at = null, updated_at = requeue.at, retry_count = 0,
-        lease_losses = 0,
-        cancel_requested_at = null, body = coalesce(v_payload, m.body)
+    set status = 'pending', available_at = d.due_at, processed_at = null, updated_at = requeue.at,
+        retry_count = 0, lease_losses = 0, cancel_requested_at = null, body = coalesce(v_payload, m.body)
     from due d
     where m.id = d.message_id
     returning m.id, m.fence

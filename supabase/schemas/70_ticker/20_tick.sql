@@ -12,8 +12,8 @@ begin
     update messenger.step_errors e set error = left(note_step_error.error, 1000), sqlstate = note_step_error.sqlstate,
       at = note_step_error.at, failures = e.failures + 1,
       repeats = case when e.at > note_step_error.at - interval '5 minutes' then e.repeats + 1 else 1 end
-    where e.step in (select x.step from messenger.step_errors x where x.step = note_step_error.step
-      for update skip locked);
+    where e.step in (
+      select x.step from messenger.step_errors x where x.step = note_step_error.step for update skip locked);
   else
     insert into messenger.step_errors (step, error, sqlstate, at) values (step, left(error, 1000), sqlstate, at)
     on conflict on constraint step_errors_pkey do nothing;
@@ -38,13 +38,14 @@ begin
     extract(epoch from slowest) * 1000);
   delete from messenger.ticks t
   where t.id in (
-    select x.id from messenger.ticks x where x.at not between note_tick.at - interval '5 minutes' and note_tick.at
-      + interval '5 minutes' for update skip locked);
+    select x.id from messenger.ticks x
+    where x.at not between note_tick.at - interval '5 minutes' and note_tick.at + interval '5 minutes'
+    for update skip locked);
   update messenger.clock c set last_tick_at = note_tick.at, ticks = c.ticks + 1
   where c.singleton in (select x.singleton from messenger.clock x for update skip locked);
   if not found and not exists (select from messenger.clock) then
-    insert into messenger.clock (last_tick_at, ticks) values (note_tick.at, 1) on conflict
-      on constraint clock_pkey do nothing;
+    insert into messenger.clock (last_tick_at, ticks) values (note_tick.at, 1)
+    on conflict on constraint clock_pkey do nothing;
   end if;
 end $$;
 
@@ -111,8 +112,8 @@ begin
     raise exception using errcode = 'PT400', detail = 'SM_BATCH', message = 'batch must be a number from 1 to 10000',
       hint = 'default: 100';
   end if;
-  return messenger.run_steps(v_batch, case when messenger.is_handlers_job_running() then '{sql_handlers}'
-    else '{}' end::text[]);
+  return messenger.run_steps(
+    v_batch, case when messenger.is_handlers_job_running() then '{sql_handlers}' else '{}' end::text[]);
 end $$;
 
 create or replace function public.messenger_tick(batch int default 100)
@@ -144,8 +145,8 @@ set lock_timeout = '25ms'
 as $$
 begin
   begin
-    perform messenger.run_steps(100, case when to_regclass('cron.job') is null then '{}'
-      else '{sql_handlers}' end::text[]);
+    perform messenger.run_steps(
+      100, case when to_regclass('cron.job') is null then '{}' else '{sql_handlers}' end::text[]);
   exception when others then
     perform messenger.note_step_error('tick', sqlerrm, sqlstate, messenger.now());
   end;

@@ -14,9 +14,12 @@ declare
 begin
   select array_agg(t.id), array_agg(t.disposition) into v_ids, v_dispositions
   from (
-    select m.id, case when m.expires_at <= rescue_messages.at then 'expired' when m.cancel_requested_at is not null
-      then 'cancelled'
-        when m.retry_count >= m.max_retries then 'exhausted' else 'lost' end as disposition
+    select m.id, case
+        when m.expires_at <= rescue_messages.at then 'expired'
+        when m.cancel_requested_at is not null then 'cancelled'
+        when m.retry_count >= m.max_retries then 'exhausted'
+        else 'lost'
+      end as disposition
     from public.messenger_messages m where m.id = any (ids)
     order by m.id
   ) t;
@@ -99,7 +102,7 @@ begin
 
       with scanned as materialized (
         select m.id, m.available_at, m.status = 'processing' and m.lock_expires_at < rescue.at as is_lost,
-        m.expires_at <= rescue.at as is_expired
+          m.expires_at <= rescue.at as is_expired
         from public.messenger_messages m
         where m.transport_name = v_pair.transport_name and m.queue_name = v_pair.queue_name and m.priority = v_priority
           and m.processed_at is null and m.available_at <= rescue.at

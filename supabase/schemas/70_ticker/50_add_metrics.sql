@@ -108,8 +108,8 @@ begin
   name as materialized (
     select n.transport_name, n.message_type,
       case when t.at is not null then n.message_type
-        when row_number() over (partition by t.at is null order by n.message_type) <= 500
-          - (select count(*) from messenger.metrics k where k.step_seconds = 0) then n.message_type
+        when row_number() over (partition by t.at is null order by n.message_type)
+          <= 500 - (select count(*) from messenger.metrics k where k.step_seconds = 0) then n.message_type
         else '(other)' end as name
     from (select distinct x.transport_name, x.message_type from minute x) n
     left join messenger.metrics t on t.step_seconds = 0 and t.at = '-infinity' and t.transport_name = n.transport_name

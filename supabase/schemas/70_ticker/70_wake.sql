@@ -72,8 +72,8 @@ begin
   elsif v_backlog = 0 and v_has_unregistered then
     update messenger.clock c set unregistered_wakeup_at = wake.at
     where c.singleton in (select x.singleton from messenger.clock x for update skip locked)
-      and (c.unregistered_wakeup_at is null or c.unregistered_wakeup_at not between wake.at
-        - interval '1 minute' and wake.at);
+      and (c.unregistered_wakeup_at is null
+        or c.unregistered_wakeup_at not between wake.at - interval '1 minute' and wake.at);
     v_wanted := found::int;
   end if;
   while v_woken < v_wanted loop

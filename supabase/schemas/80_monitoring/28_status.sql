@@ -25,8 +25,8 @@ begin
   from (select m.status from public.messenger_messages m where m.processed_at is null limit 10001) x;
   v_estimated := v_depth > 10000;
   if v_estimated then
-    v_depth := greatest(v_depth,
-      messenger.estimate_rows('select from public.messenger_messages m where m.processed_at is null'));
+    v_depth := greatest(
+      v_depth, messenger.estimate_rows('select from public.messenger_messages m where m.processed_at is null'));
     -- A processing message was claimed from the front of its queue and stays there in the index.
     v_pairs := (select count(*) from messenger.active_queues(null, null, true));
     select count(*) filter (where head.status = 'processing') into v_processing

@@ -123,8 +123,8 @@ begin
       'select net.worker_restart()';
     return;
   end if;
-  select * into v_reply from messenger.wakeup_responses('1 hour') b where b.answered_at is not null
-  order by b.request_id desc limit 1;
+  select * into v_reply from messenger.wakeup_responses('1 hour') b
+  where b.answered_at is not null order by b.request_id desc limit 1;
   if v_reply.has_failed then
     v_fault := case
       when v_reply.status_code in (401, 403) then 'secret'

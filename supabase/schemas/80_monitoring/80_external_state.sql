@@ -109,8 +109,11 @@ create or replace function messenger.last_tick_at(at timestamptz)
 returns timestamptz
 language sql stable
 set search_path = pg_catalog, pg_temp
-as $$ select greatest((select c.last_tick_at from messenger.clock c), (select max(t.at) from messenger.ticks t
-  where t.at <= last_tick_at.at)) $$;
+as $$
+  select greatest(
+    (select c.last_tick_at from messenger.clock c),
+    (select max(t.at) from messenger.ticks t where t.at <= last_tick_at.at))
+$$;
 
 create or replace function messenger.is_ticker_scheduled()
 returns boolean
