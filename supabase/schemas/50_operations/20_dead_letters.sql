@@ -66,9 +66,9 @@ begin
     for no key update);
 end $$;
 
--- While a dead letter is open, its message keeps the idempotency key. A key whose row was deleted is taken again in the
--- same order in which a dispatch takes keys. A dead letter cannot be retried if its message is no longer failed or
--- another message holds the key.
+-- While a dead letter is open, its message keeps the idempotency key. A key whose row was deleted is taken
+-- again in the same order in which a dispatch takes keys. A dead letter cannot be retried if its message is no
+-- longer failed or another message holds the key.
 create or replace function messenger.take_keys_back(dead_letters uuid[], at timestamptz)
 returns uuid[]
 language plpgsql
@@ -84,9 +84,10 @@ begin
     where f.id = any (v_dead_letters)))
   order by m.id for no key update;
   -- A deleted message of the bus's own types is not restored: service_role may edit the dead letter.
-  select coalesce(array_agg(f.id) filter (where m.status <> 'failed'
-    or m.id is null and starts_with(f.message_type, 'symphony.')), '{}'),
-      coalesce(bool_or(m.id is null and f.idempotency_key is not null), false)
+  select
+    coalesce(array_agg(f.id) filter (
+      where m.status <> 'failed' or m.id is null and starts_with(f.message_type, 'symphony.')), '{}'),
+    coalesce(bool_or(m.id is null and f.idempotency_key is not null), false)
   into v_kept, v_has_deleted
   from public.messenger_failed_messages f left join public.messenger_messages m on m.id = f.message_id
   where f.id = any (v_dead_letters);
@@ -106,14 +107,15 @@ begin
       left join messenger.idempotency_keys deleted
         on v_has_deleted and m.id is null and deleted.key = f.idempotency_key and deleted.message_id = f.message_id
       left join public.messenger_transports t on t.name = f.transport_name
-      where f.id = any (v_dead_letters) and case when m.id is null then f.idempotency_key
-        else m.idempotency_key end is not null and own.key is null
+      where f.id = any (v_dead_letters)
+        and case when m.id is null then f.idempotency_key else m.idempotency_key end is not null
+        and own.key is null
         and f.id <> all (v_kept)
       order by f.idempotency_key collate "C", f.id
     ) l
     cross join lateral messenger.take_key(l.scope,
-      row(null, null, null, l.message_type, l.transport_name, l.queue_name, null, l.body, null, null, null, null, null,
-        null, l.key, 'ignore',
+      row(null, null, null, l.message_type, l.transport_name, l.queue_name, null, l.body,
+        null, null, null, null, null, null, l.key, 'ignore',
         l.expires_at - take_keys_back.at, null)::messenger.draft,
       l.message_id, null, false, take_keys_back.at) k
     where not k.taken and k.message_id <> l.message_id);
@@ -172,8 +174,8 @@ begin
   recorded as (
     insert into messenger.replayed (replay_id, message_id, dead_letter_id, fence, due_at)
     select r.id, d.message_id, d.id, w.fence, d.due_at
-    from replay r cross join due d join (select * from requeued union all select * from restored) w
-      on w.id = d.message_id
+    from replay r cross join due d
+    join (select * from requeued union all select * from restored) w on w.id = d.message_id
   )
   select count(*) filter (where messenger.wake_worker(s.transport_name, s.queue_name, s.message_type)) into v_wakeups
   from (select distinct d.transport_name, d.queue_name, d.message_type from due d where d.due_at <= requeue.at) s;
@@ -261,8 +263,8 @@ begin
   from public.messenger_failed_messages f
   where f.id = any (v_open) and m.id = f.message_id and m.status = 'failed';
   perform messenger.unblock_next(
-    messenger.order_keys(array(select f.message_id from public.messenger_failed_messages f where f.id = any (v_open))),
-    v_now);
+    messenger.order_keys(
+      array(select f.message_id from public.messenger_failed_messages f where f.id = any (v_open))), v_now);
   return cardinality(v_open);
 end $$;
 
@@ -270,8 +272,8 @@ comment on function messenger.lock_dead_letters(uuid[], jsonb, int) is
   'Checks ids or filter and locks at most max of the open dead letters they select. Returns their ids in ascending '
   'order. Raises SM_FILTER, SM_BATCH, SM_BATCH_TOO_LARGE, SM_UNKNOWN_FIELD.';
 comment on function messenger.take_keys_back(uuid[], timestamptz) is
-  'Locks the messages of these dead letters and restores their idempotency keys. Returns the ids of the dead letters '
-  'that cannot be retried.';
+  'Locks the messages of these dead letters and restores their idempotency keys. Returns the ids '
+  'of the dead letters that cannot be retried.';
 comment on function messenger.requeue(uuid[], jsonb, int, timestamptz) is
   'Resolves locked, open dead letters as retried and makes their messages pending. payload replaces the body; '
   'per_second spreads the due times. Returns the number of wake-ups sent.';

@@ -74,8 +74,8 @@ begin
     where m.id = l.message_id
   )
   update messenger.replayed x set outcome = 'returned' where x.replay_id = v_replay and x.message_id = any (v_messages);
-  update messenger.replays r set returned = r.returned + cardinality(v_messages) where r.id = v_replay
-    and v_messages <> '{}';
+  update messenger.replays r set returned = r.returned + cardinality(v_messages)
+  where r.id = v_replay and v_messages <> '{}';
   perform messenger.unblock_next(messenger.order_keys(v_messages), at);
 end $$;
 
@@ -117,8 +117,8 @@ begin
     if v_replay.stopped_at is null and v_replay.completed + v_replay.dead >= 5
       and v_replay.dead * 5 > v_replay.completed + v_replay.dead then
       update messenger.replays r
-      set stopped_at = watch_replay.at, stop_reason = format('%s of %s handled messages are dead letters again', r.dead,
-        r.completed + r.dead)
+      set stopped_at = watch_replay.at,
+          stop_reason = format('%s of %s handled messages are dead letters again', r.dead, r.completed + r.dead)
       where r.id = v_id
       returning * into v_replay;
     end if;
@@ -156,8 +156,9 @@ begin
     where r.finished_at < prune_replays.at - interval '7 days'
     limit chunk for update of u skip locked));
   delete from messenger.replays r
-  where r.id in (select o.id from messenger.replays o where o.finished_at < prune_replays.at - interval '7 days'
-    for update skip locked)
+  where r.id in (
+      select o.id from messenger.replays o where o.finished_at < prune_replays.at - interval '7 days'
+      for update skip locked)
     and not exists (select from messenger.replayed x where x.replay_id = r.id);
 end $$;
 
@@ -170,8 +171,8 @@ returns table (
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select r.id, r.started_at, r.per_second, r.total, r.completed, r.dead, r.lapsed, r.returned, r.total - r.completed
-    - r.dead - r.lapsed - r.returned,
+  select r.id, r.started_at, r.per_second, r.total, r.completed, r.dead, r.lapsed, r.returned,
+    r.total - r.completed - r.dead - r.lapsed - r.returned,
     r.stopped_at, r.stop_reason, r.finished_at
   from messenger.replays r
   order by r.id desc
@@ -180,8 +181,8 @@ $$;
 comment on function messenger.return_replayed(uuid, timestamptz) is
   'Reopens the dead letters of the messages of a stopped replay that were not handed out.';
 comment on function messenger.watch_replay(text[], timestamptz) is
-  'Counts the ended messages of these replays, stops replays whose messages fail again, and marks replays without '
-  'remaining messages as finished.';
+  'Counts the ended messages of these replays, stops replays whose messages fail again, and marks '
+  'replays without remaining messages as finished.';
 comment on function messenger.watch_replays(timestamptz, timestamptz) is
   'Calls messenger.watch_replay for the running replays. A replay that cannot be written is set aside.';
 comment on function messenger.prune_replays(timestamptz, int) is

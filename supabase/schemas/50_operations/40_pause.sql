@@ -1,5 +1,5 @@
--- Pauses and resumes a queue. In a paused queue nothing is handed out; running handlers finish and dispatches are
--- stored.
+-- Pauses and resumes a queue. In a paused queue nothing is handed out;
+-- running handlers finish and dispatches are stored.
 create or replace function messenger.check_queue(transport text, queue text)
 returns void
 language plpgsql stable

@@ -30,8 +30,8 @@ begin
   select t.type, t.config into v_type, v_config from public.messenger_transports t
   where t.name = messenger_put_transport.name;
   if messenger_put_transport.name in ('supabase', 'sync') and type <> v_type then
-    perform messenger.raise_error('SM_TRANSPORT', 'the type of ' || quote_ident(messenger_put_transport.name)
-      || ' cannot be changed',
+    perform messenger.raise_error('SM_TRANSPORT',
+      'the type of ' || quote_ident(messenger_put_transport.name) || ' cannot be changed',
       'leave type out, or put a transport with another name');
   elsif type not in ('sync', 'supabase', 'redis', 'rabbitmq', 'sqs') then
     perform messenger.raise_error('SM_TRANSPORT', 'there is no type ' || quote_ident(left(type, 60)),
@@ -49,8 +49,8 @@ begin
   end if;
   select c.key into v_invalid from jsonb_each(config) c
   where c.key in ('retention', 'failed_retention', 'idempotency_window') and c.value not in ('0', 'null')
-    and messenger.read_interval(c.value, case c.key when 'idempotency_window' then interval '1 year'
-      else '100 years' end) is null
+    and messenger.read_interval(
+      c.value, case c.key when 'idempotency_window' then interval '1 year' else '100 years' end) is null
   order by c.key limit 1;
   if found then
     perform messenger.raise_error('SM_TRANSPORT',
@@ -82,10 +82,10 @@ comment on function public.messenger_list_transports() is
   'All transports: {"transports": [columns of messenger_transports]}. Their config refers to secrets by name and '
   'contains none. Example: select messenger_list_transports();';
 comment on function public.messenger_put_transport(text, text, jsonb, boolean) is
-  'Creates a transport (defaults: type supabase, config {}, enabled) or changes the given fields of an existing one, '
-  'and returns its row. config replaces the whole config. The types of the transports supabase and sync cannot be '
-  'changed. Raises SM_TRANSPORT, SM_UNKNOWN_FIELD. Example: select messenger_put_transport(''supabase'', config => '
-  '''{"retention": "14 days"}'');';
+  'Creates a transport (defaults: type supabase, config {}, enabled) or changes the given fields of an existing '
+  'one, and returns its row. config replaces the whole config. The types of the transports supabase and sync '
+  'cannot be changed. Raises SM_TRANSPORT, SM_UNKNOWN_FIELD. Example: select '
+  'messenger_put_transport(''supabase'', config => ''{"retention": "14 days"}'');';
 revoke all on function
   public.messenger_list_transports(),
   public.messenger_put_transport(text, text, jsonb, boolean)

@@ -24,8 +24,8 @@ begin
   end if;
 end $$;
 comment on type messenger.cron_run is
-  'A run and how a change of offset affected it: moved, first of the doubled hour, second of the doubled hour, or '
-  'null.';
+  'A run and how a change of offset affected it: moved, first of the doubled '
+  'hour, second of the doubled hour, or null.';
 
 do $$
 begin

@@ -1,7 +1,7 @@
 -- Saves, pauses, resumes, removes and previews schedules.
 
--- The message is checked as in a dispatch, with the headers it will carry. The route of its type is resolved here, when
--- the schedule is saved.
+-- The message is checked as in a dispatch, with the headers it will carry. The route of its type
+-- is resolved here, when the schedule is saved.
 create or replace function messenger.read_schedule_message(
   name text, type text, payload jsonb, schedule public.messenger_schedules, at timestamptz
 )
@@ -39,8 +39,8 @@ begin
   return v_row;
 end $$;
 
--- Saving an unchanged schedule keeps its state: a due run stays due, a finished schedule stays finished, a paused one
--- stays paused.
+-- Saving an unchanged schedule keeps its state: a due run stays due, a finished
+-- schedule stays finished, a paused one stays paused.
 create or replace function public.messenger_schedule(
   name text, type text, schedule jsonb, payload jsonb default '{}', timezone text default 'UTC',
   options jsonb default '{}'
@@ -58,8 +58,8 @@ declare
   v_is_same boolean;
 begin
   perform messenger.require_writable();
-  v_new := messenger.read_schedule_message(messenger_schedule.name, messenger_schedule.type, messenger_schedule.payload,
-    v_new, v_now);
+  v_new := messenger.read_schedule_message(
+    messenger_schedule.name, messenger_schedule.type, messenger_schedule.payload, v_new, v_now);
   v_new.run_count := 0;
   v_new.updated_at := v_now;
   loop
@@ -81,8 +81,8 @@ begin
       v_new.next_run_at := null;
     end if;
     if not v_is_same and (v_new.next_run_at is null
-      or v_new.schedule_type = 'once' and v_new.misfire = 'skip' and v_new.next_run_at < v_now
-        - v_new.misfire_grace_ms * interval '1 millisecond') then
+      or v_new.schedule_type = 'once' and v_new.misfire = 'skip'
+        and v_new.next_run_at < v_now - v_new.misfire_grace_ms * interval '1 millisecond') then
       perform messenger.raise_error('SM_SCHEDULE',
         'it never runs: its occurrences are in the past or outside of starts_at and ends_at, or max_runs is reached',
         'change the moment, starts_at, ends_at or max_runs');
@@ -142,8 +142,8 @@ begin
   if not found then
     perform messenger.raise_error('SM_NOT_FOUND', format('schedule "%s"', left(name, 128)));
   end if;
-  update public.messenger_schedules s set enabled = false, updated_at = messenger.now() where s.id = v_schedule.id
-    and s.enabled;
+  update public.messenger_schedules s set enabled = false, updated_at = messenger.now()
+  where s.id = v_schedule.id and s.enabled;
   return found;
 end $$;
 
@@ -225,26 +225,26 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_moment timestamp := moment at time zone 'UTC';
-  v_before timestamp := (moment - interval '26 hours') at time zone timezone - (v_moment - interval '26 hours')
-    + v_moment;
+  v_before timestamp :=
+    (moment - interval '26 hours') at time zone timezone - (v_moment - interval '26 hours') + v_moment;
 begin
   return v_before;
 end $$;
 
 comment on function messenger.read_schedule_message(text, text, jsonb, public.messenger_schedules, timestamptz) is
-  'Checks name, type, payload, headers and route of a schedule and returns the row with them. Raises SM_SCHEDULE and '
-  'the errors of a dispatch.';
+  'Checks name, type, payload, headers and route of a schedule and returns the row with them. Raises '
+  'SM_SCHEDULE and the errors of a dispatch.';
 comment on function messenger.wall_time_in_gap(timestamptz, text) is
   'The wall-clock time that this moment would have had, computed with the offset of 26 hours before.';
 comment on function public.messenger_schedule(text, text, jsonb, jsonb, text, jsonb) is
-  'Saves a schedule by name: {"cron": "0 9 * * mon-fri"}, {"interval": ms, "startAt"?} or {"at": moment}. Moments are '
-  'ISO 8601 with a zone. options has columns of messenger_schedules by name; those left out get their defaults. '
-  'Returns the row. Raises SM_SCHEDULE, SM_CRON, SM_CRON_NEVER, SM_INTERVAL, SM_TIMEZONE and the errors of a dispatch. '
-  'Example: select messenger_schedule(''report'', ''SendReport'', ''{"cron": "0 9 * * mon-fri"}'', timezone => '
-  '''Europe/Berlin'');';
+  'Saves a schedule by name: {"cron": "0 9 * * mon-fri"}, {"interval": ms, "startAt"?} or {"at": moment}. '
+  'Moments are ISO 8601 with a zone. options has columns of messenger_schedules by name; those left out get '
+  'their defaults. Returns the row. Raises SM_SCHEDULE, SM_CRON, SM_CRON_NEVER, SM_INTERVAL, SM_TIMEZONE and the '
+  'errors of a dispatch. Example: select messenger_schedule(''report'', ''SendReport'', ''{"cron": "0 9 * * '
+  'mon-fri"}'', timezone => ''Europe/Berlin'');';
 comment on function public.messenger_unschedule(text) is
-  'Removes a schedule; messages it has stored stay. Returns false if there is no schedule of this name. Example: '
-  'select messenger_unschedule(''report'');';
+  'Removes a schedule; messages it has stored stay. Returns false if there is no schedule of this name. '
+  'Example: select messenger_unschedule(''report'');';
 comment on function public.messenger_pause_schedule(text) is
   'Pauses a schedule. Returns true, or false if it was already paused or has finished. Raises SM_NOT_FOUND. Example: '
   'select messenger_pause_schedule(''report'');';

@@ -20,10 +20,10 @@ begin
   if cardinality(v_fields) = 5 then
     if v_fields[3] like '*%' or v_fields[5] like '*%' then
       if (v_fields[3] not like '*%' or messenger.read_cron_field('day', v_fields[3], 1, 31, null) <> repeat('1', 31))
-        and (v_fields[5] not like '*%' or messenger.read_cron_field('weekday', v_fields[5], 0, 7, null) <> repeat('1',
-          7)) then
-        perform messenger.raise_error('SM_CRON', format('pg_cron runs "%s" on days that match both day fields',
-          left(v_schedule, 80)),
+        and (v_fields[5] not like '*%'
+          or messenger.read_cron_field('weekday', v_fields[5], 0, 7, null) <> repeat('1', 7)) then
+        perform messenger.raise_error('SM_CRON',
+          format('pg_cron runs "%s" on days that match both day fields', left(v_schedule, 80)),
           'a schedule of the bus runs on days that match either: restrict one field, and '
             'let the handler check the other');
       end if;
@@ -80,8 +80,8 @@ begin
   if v_job.jobid is null
     or not coalesce(pg_has_role(v_caller, (select r.oid from pg_catalog.pg_roles r where r.rolname = v_job.username),
       'usage'), false) then
-    perform messenger.raise_error('SM_NOT_FOUND', 'pg_cron has no job ' || coalesce(jobid::text, 'null')
-      || ' that role ' || v_caller || ' may see',
+    perform messenger.raise_error('SM_NOT_FOUND',
+      'pg_cron has no job ' || coalesce(jobid::text, 'null') || ' that role ' || v_caller || ' may see',
       'run select jobid, jobname, username from cron.job as the role the job runs as, or as a member of that role');
   elsif v_job.jobname in ('symphony-clock', 'symphony-handlers') then
     perform messenger.raise_error('SM_CONFLICT', v_job.jobname || ' is a job of Symphony Messenger',
@@ -131,8 +131,9 @@ begin
       v_job.username, current_user);
   end if;
   if v_job.database <> current_database() then
-    v_notes := v_notes || format('The job runs in database %I; the handler runs in this database, %I.', v_job.database,
-      current_database());
+    v_notes := v_notes
+      || format('The job runs in database %I; the handler runs in this database, %I.', v_job.database,
+        current_database());
   end if;
   v_notes := v_notes
     || 'After an outage pg_cron does not run missed occurrences; the schedule does the same with misfire skip. Remove '
@@ -167,8 +168,8 @@ set search_path = pg_catalog, pg_temp
 as $$ select messenger.import_cron(jobid) $$;
 
 comment on function messenger.schedule_of_cron(text) is
-  'A schedule of pg_cron in the form that messenger_schedule takes; null for @reboot. Raises SM_CRON if pg_cron '
-  'requires both day fields to match.';
+  'A schedule of pg_cron in the form that messenger_schedule takes; null for @reboot. Raises SM_CRON if '
+  'pg_cron requires both day fields to match.';
 comment on function messenger.dollar_tag(text) is 'A dollar-quote tag that can quote this text.';
 comment on function messenger.import_cron(bigint) is 'See public.messenger_import_cron.';
 comment on function public.messenger_import_cron(bigint) is

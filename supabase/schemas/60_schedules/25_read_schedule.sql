@@ -1,7 +1,7 @@
 -- Parses schedules: arguments become a row of messenger_schedules or an error that names the field.
 
--- pg_timezone_names reads every zone file (30 ms here), so a session caches the names it has checked. Called only when
--- a schedule is saved.
+-- pg_timezone_names reads every zone file (30 ms here), so a session caches the names it has
+-- checked. Called only when a schedule is saved.
 create or replace function messenger.check_timezone(timezone text)
 returns void
 language plpgsql
@@ -101,7 +101,8 @@ begin
         when v_option.key = 'dst_gap' then 'use run_after (default) or skip'
         when v_option.key = 'dst_overlap' then 'use first (default), second or both'
         when v_option.key = 'overlap' then 'use allow (default), skip or replace'
-        else 'pass a whole number of milliseconds from 0 to 31622400000 (366 days)' end);
+        else 'pass a whole number of milliseconds from 0 to 31622400000 (366 days)'
+        end);
     end if;
   end loop;
   if v_row.starts_at >= v_row.ends_at then
@@ -193,8 +194,8 @@ comment on function messenger.read_options(jsonb) is
   'Options of a schedule, named as its columns, with defaults for those left out; enabled, transport_name and '
   'queue_name stay null. Raises SM_SCHEDULE with the name of an invalid option.';
 comment on function messenger.read_schedule(jsonb, text, jsonb, timestamptz) is
-  'The columns of messenger_schedules that define when it runs. Raises SM_SCHEDULE, SM_CRON, SM_CRON_NEVER, '
-  'SM_INTERVAL, SM_TIMEZONE.';
+  'The columns of messenger_schedules that define when it runs. Raises SM_SCHEDULE, '
+  'SM_CRON, SM_CRON_NEVER, SM_INTERVAL, SM_TIMEZONE.';
 revoke all on function
   messenger.check_timezone(text),
   messenger.read_whole(jsonb, bigint, bigint),

@@ -1,5 +1,5 @@
--- Turns due schedules into messages: locks them, plans each separately, stores the messages in chunks and advances all
--- schedules in one statement.
+-- Turns due schedules into messages: locks them, plans each separately, stores the messages in
+-- chunks and advances all schedules in one statement.
 
 -- The jitter is a hash of schedule and occurrence, so every computation of it gives the same value.
 create or replace function messenger.scheduled_message(schedule public.messenger_schedules, due_at timestamptz)
@@ -45,8 +45,8 @@ declare
   v_dispositions messenger.run_disposition[] := '{}'::messenger.run_disposition[];
 begin
   for v_schedule in
-    select s.* from unnest(ids) with ordinality as x(id, n) join public.messenger_schedules s on s.id = x.id
-    order by x.n
+    select s.* from unnest(ids) with ordinality as x(id, n)
+    join public.messenger_schedules s on s.id = x.id order by x.n
   loop
     -- A large backlog would make one tick last for minutes. Schedules beyond the limit stay due.
     exit when v_planned >= 10000;
@@ -146,8 +146,8 @@ comment on function messenger.expand_locked_schedules(uuid[], timestamptz) is
   'Stores messages for the due occurrences of these schedules and advances the schedules. A schedule that fails gets '
   'last_error and is postponed by 5 minutes. Returns {"expanded": number of messages}.';
 comment on function messenger.expand_schedules(timestamptz, int, timestamptz) is
-  'Calls messenger.expand_locked_schedules for at most batch due schedules. A schedule that cannot be written is set '
-  'aside. Returns the number of messages.';
+  'Calls messenger.expand_locked_schedules for at most batch due schedules. A schedule that cannot be written is '
+  'set aside. Returns the number of messages.';
 revoke all on function
   messenger.scheduled_message(public.messenger_schedules, timestamptz),
   messenger.expand_locked_schedules(uuid[], timestamptz),

@@ -109,8 +109,8 @@ begin
   from stored s;
 end $$;
 
--- Takes back the message an occurrence is to replace, if it still waits. One that a worker is just taking is not waited
--- for.
+-- Takes back the message an occurrence is to replace, if it still waits. One
+-- that a worker is just taking is not waited for.
 create or replace function messenger.replace_message(id uuid, at timestamptz)
 returns void
 language plpgsql
@@ -195,19 +195,19 @@ end $$;
 comment on function messenger.plan_runs(public.messenger_schedules, timestamptz, timestamptz) is
   'The occurrences from due_at to at that fire by the misfire policy, and the next one.';
 comment on function messenger.runs_to_fire(public.messenger_schedules, timestamptz[]) is
-  'The given occurrences without those already in messenger.occurrences, those beyond max_runs, and those held back by '
-  'the overlap policy.';
+  'The given occurrences without those already in messenger.occurrences, those beyond max_runs, '
+  'and those held back by the overlap policy.';
 comment on function messenger.last_message(uuid) is
   'The message id of the latest occurrence of a schedule; null if there is none.';
 comment on function messenger.is_unfinished(uuid) is 'True if the message is pending or processing.';
 comment on function messenger.store_occurrences(jsonb[], uuid[], timestamptz[]) is
-  'Stores messages with their rows in messenger.occurrences. Returns one row per message: its index, and its error or '
-  'null.';
+  'Stores messages with their rows in messenger.occurrences. Returns one row per '
+  'message: its index, and its error or null.';
 comment on function messenger.store_alone(jsonb[], uuid[], timestamptz[]) is
   'As messenger.store_occurrences, but one by one; error also holds exceptions of Postgres.';
 comment on function messenger.store_runs(jsonb[], uuid[], timestamptz[], uuid[], timestamptz) is
-  'Stores up to 1000 occurrences, together or, if Postgres raises, one by one. Cancels the pending messages that they '
-  'replace.';
+  'Stores up to 1000 occurrences, together or, if Postgres raises, one by one. '
+  'Cancels the pending messages that they replace.';
 comment on function messenger.replace_message(uuid, timestamptz) is 'Cancels the message if it is pending.';
 comment on function messenger.due_schedules(timestamptz, int) is
   'Locks and returns at most batch due schedules that no other session has locked.';

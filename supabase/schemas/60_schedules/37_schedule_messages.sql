@@ -7,8 +7,8 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return coalesce((select b.due_at from messenger.schedule_backoffs b where b.schedule_id = schedule.id),
-    schedule.next_run_at);
+  return coalesce(
+    (select b.due_at from messenger.schedule_backoffs b where b.schedule_id = schedule.id), schedule.next_run_at);
 end $$;
 
 create or replace function messenger.schedule_headers(name text, due_at timestamptz)

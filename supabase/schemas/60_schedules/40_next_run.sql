@@ -20,12 +20,12 @@ begin
         schedule.dst_gap, schedule.dst_overlap);
     when 'interval' then
       -- Counted from the anchor in whole periods, so a late tick causes no drift.
-      v_anchor := date_trunc('milliseconds', coalesce((v_config ->> 'startAt')::timestamptz, schedule.starts_at,
-        schedule.created_at));
+      v_anchor := date_trunc('milliseconds',
+        coalesce((v_config ->> 'startAt')::timestamptz, schedule.starts_at, schedule.created_at));
       v_interval := (v_config ->> 'interval')::bigint * 1000;
       v_elapsed := (extract(epoch from v_after - v_anchor) * 1000000)::bigint;
-      v_run.run_at := v_anchor + case when v_elapsed < 0 then 0 else v_elapsed / v_interval
-        + 1 end * (v_interval * interval '1 microsecond');
+      v_run.run_at := v_anchor
+        + case when v_elapsed < 0 then 0 else v_elapsed / v_interval + 1 end * (v_interval * interval '1 microsecond');
     else
       v_run.run_at := date_trunc('milliseconds', (v_config ->> 'at')::timestamptz);
       if v_run.run_at <= v_after then
@@ -89,8 +89,8 @@ begin
 end $$;
 
 comment on function messenger.next_run(public.messenger_schedules, timestamptz) is
-  'The schedule''s first run later than a moment, between starts_at and ends_at (both inclusive); null if there is '
-  'none.';
+  'The schedule''s first run later than a moment, between starts_at and '
+  'ends_at (both inclusive); null if there is none.';
 comment on function messenger.last_run(public.messenger_schedules, timestamptz, timestamptz, interval) is
   'The schedule''s last run before a moment. earlier is a run before it; gap is a guess at the distance.';
 comment on function messenger.first_run(public.messenger_schedules, timestamptz) is

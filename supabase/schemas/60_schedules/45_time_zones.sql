@@ -22,8 +22,8 @@ declare
 begin
   if after < change then
     v_before := messenger.next_wall_time(fields, after + offset_before) - offset_before;
-    if v_before >= change or (not fields.elapsed and dst_overlap = 'second' and v_before + offset_before >= change
-      + offset_after) then
+    if v_before >= change or (
+      not fields.elapsed and dst_overlap = 'second' and v_before + offset_before >= change + offset_after) then
       v_before := null;
     end if;
   end if;
@@ -139,8 +139,8 @@ language plpgsql stable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_run messenger.cron_run := messenger.next_cron_run(messenger.parse_cron(expression), timezone, after, dst_gap,
-    dst_overlap);
+  v_run messenger.cron_run :=
+    messenger.next_cron_run(messenger.parse_cron(expression), timezone, after, dst_gap, dst_overlap);
 begin
   return v_run.run_at;
 end $$;
@@ -150,14 +150,14 @@ comment on function messenger.run_near_change(
 ) is
   'The first run after a moment that is close to a change of offset. Timestamps are in UTC.';
 comment on function messenger.find_change(text, timestamp, timestamp) is
-  'The instant between two instants of different offset at which the offset of a zone changes, to the second. '
-  'Timestamps are in UTC.';
+  'The instant between two instants of different offset at which the offset of a zone '
+  'changes, to the second. Timestamps are in UTC.';
 comment on function messenger.next_cron_run(messenger.cron_fields, text, timestamptz, text, text) is
   'The first run later than a moment, by the wall clock of a zone; null if there is none within 41 years. dst_gap: '
   'run_after or skip; dst_overlap: first, second or both; they apply to expressions with fixed hours only.';
 comment on function messenger.cron_next(text, text, timestamptz, text, text) is
-  'The first moment later than after at which the cron expression fires in the zone; null if there is none within 41 '
-  'years. The zone is not validated.';
+  'The first moment later than after at which the cron expression fires in the zone; null if there is none '
+  'within 41 years. The zone is not validated.';
 revoke all on function
   messenger.run_near_change(messenger.cron_fields, timestamp, timestamp, interval, interval, text, text),
   messenger.find_change(text, timestamp, timestamp),

@@ -29,8 +29,8 @@ begin
       v_from := lowest;
       v_to := highest;
     else
-      v_from := case when v_parts[2] ~ '^[0-9]' then v_parts[2]::int else array_position(names, v_parts[2]) + lowest
-        - 1 end;
+      v_from := case when v_parts[2] ~ '^[0-9]' then v_parts[2]::int
+        else array_position(names, v_parts[2]) + lowest - 1 end;
       v_to := case when v_parts[3] ~ '^[0-9]' then v_parts[3]::int
         when v_parts[3] is not null then array_position(names, v_parts[3]) + lowest - 1
         when v_parts[4] is not null then highest else v_from end;
@@ -93,8 +93,8 @@ begin
     v_parts := array_prepend('0', v_parts);
   elsif cardinality(v_parts) <> 6 then
     perform messenger.raise_error('SM_CRON', case when v_expression = '' then 'the expression is empty'
-      when left(v_expression, 1) = '@' then quote_ident(left(lower(v_expression), 40)) else cardinality(v_parts)
-        || ' fields' end);
+      when left(v_expression, 1) = '@' then quote_ident(left(lower(v_expression), 40))
+      else cardinality(v_parts) || ' fields' end);
   end if;
 
   v_fields.seconds := messenger.read_cron_field('second', v_parts[1], 0, 59, null);
@@ -245,13 +245,13 @@ end $$;
 comment on function messenger.read_cron_field(text, text, int, int, text[]) is
   'One field of a cron expression, in upper case, as a mask. Raises SM_CRON with the part that is not understood.';
 comment on function messenger.parse_cron(text) is
-  'A cron expression of 5 or 6 fields (seconds first), or @yearly, @annually, @monthly, @weekly, @daily, @midnight or '
-  '@hourly, as masks. Raises SM_CRON.';
+  'A cron expression of 5 or 6 fields (seconds first), or @yearly, @annually, @monthly, @weekly, @daily, '
+  '@midnight or @hourly, as masks. Raises SM_CRON.';
 comment on function messenger.next_cron_day(messenger.cron_fields, date) is
   'The first matching day from from_day on; null if there is none within 41 years.';
 comment on function messenger.next_wall_time(messenger.cron_fields, timestamp) is
-  'The first matching wall-clock time later than after, ignoring changes of offset; null if there is none within 41 '
-  'years.';
+  'The first matching wall-clock time later than after, ignoring changes of '
+  'offset; null if there is none within 41 years.';
 revoke all on function
   messenger.read_cron_field(text, text, int, int, text[]),
   messenger.parse_cron(text),

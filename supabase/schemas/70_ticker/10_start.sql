@@ -28,8 +28,8 @@ begin
     cause := format('statement_timeout = %s of %s ends the job symphony-clock before its first tick', v_setting.value,
       case when v_setting.is_role then 'role ' || current_user else 'database ' || current_database() end);
     remedy := format('alter role %I%s set statement_timeout = %L', current_user,
-      case when v_setting.is_role and v_setting.is_database then format(' in database %I', current_database())
-        else '' end, '2min');
+      case when v_setting.is_role and v_setting.is_database
+        then format(' in database %I', current_database()) else '' end, '2min');
   end if;
 end $$;
 
@@ -141,9 +141,9 @@ comment on function public.messenger_start(text, jsonb) is
   'SM_SETTING, SM_UNKNOWN_FIELD, SM_UNAVAILABLE. Example: select '
   'messenger_start(''https://abcdefgh.supabase.co/functions/v1'', ''{"max_workers": 4}'');';
 comment on function public.messenger_stop() is
-  'Stops the ticker; a running job ends within a second. Messages stay, and workers that are called by other means '
-  'still handle them. Returns {"clock": false, "unscheduled": number of pg_cron jobs}. Example: select '
-  'messenger_stop();';
+  'Stops the ticker; a running job ends within a second. Messages stay, and workers that are '
+  'called by other means still handle them. Returns {"clock": false, "unscheduled": number of '
+  'pg_cron jobs}. Example: select messenger_stop();';
 revoke all on function
   messenger.milliseconds(text),
   messenger.ticker_setting_fault(),

@@ -122,8 +122,8 @@ language sql
 set search_path = pg_catalog, pg_temp
 as $$ select messenger.tick(batch) $$;
 
--- The project may have locked the table, and its row may be missing. Because the job is running, the ticker counts as
--- enabled then.
+-- The project may have locked the table, and its row may be missing. Because the job
+-- is running, the ticker counts as enabled then.
 create or replace function messenger.is_ticker_enabled()
 returns boolean
 language plpgsql
@@ -158,8 +158,8 @@ comment on function messenger.note_step_error(text, text, text, timestamptz) is
 comment on function messenger.note_tick(timestamptz, timestamptz, text, interval) is
   'Records a tick with its duration and slowest step, and deletes ticks that are more than five minutes old.';
 comment on function messenger.run_steps(int, text[]) is
-  'Runs the steps of a tick, each in its own subtransaction, except those in without. Returns the figures of '
-  'public.messenger_tick.';
+  'Runs the steps of a tick, each in its own subtransaction, except those in without. '
+  'Returns the figures of public.messenger_tick.';
 comment on function messenger.tick(int) is 'See public.messenger_tick.';
 comment on function public.messenger_tick(int) is
   'Runs one tick: requeues messages with expired leases, stores messages of due schedules, wakes workers, prunes, and '

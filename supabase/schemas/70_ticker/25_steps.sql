@@ -41,12 +41,12 @@ begin
     when 'prune_messages' then
       return messenger.prune(step, 'public.messenger_messages', 'find_finished_messages', at, 10 * batch, ends_at);
     when 'prune_dead_letters' then
-      return messenger.prune(step, 'public.messenger_failed_messages', 'find_resolved_dead_letters', at, 10 * batch,
-        ends_at);
-    when 'prune_keys' then return messenger.prune(step, 'messenger.idempotency_keys', 'find_spent_keys', at, 10 * batch,
-      ends_at);
-    when 'prune_occurrences' then return messenger.prune(step, 'messenger.occurrences', 'find_old_occurrences', at,
-      10 * batch, ends_at);
+      return messenger.prune(
+        step, 'public.messenger_failed_messages', 'find_resolved_dead_letters', at, 10 * batch, ends_at);
+    when 'prune_keys' then
+      return messenger.prune(step, 'messenger.idempotency_keys', 'find_spent_keys', at, 10 * batch, ends_at);
+    when 'prune_occurrences' then
+      return messenger.prune(step, 'messenger.occurrences', 'find_old_occurrences', at, 10 * batch, ends_at);
     when 'prune_schedules' then
       return messenger.prune(step, 'public.messenger_schedules', 'find_fired_schedules', at, 10 * batch, ends_at);
     when 'prune_replays' then perform messenger.prune_replays(at, batch);
@@ -66,8 +66,8 @@ end $$;
 
 comment on function messenger.steps() is 'The steps of a tick in their order, each with its time budget.';
 comment on function messenger.run_step(text, timestamptz, int, timestamptz) is
-  'Runs one step with this chunk size until about ends_at. Returns the figures it adds to the reply of the tick, or '
-  'null.';
+  'Runs one step with this chunk size until about ends_at. Returns the figures '
+  'it adds to the reply of the tick, or null.';
 revoke all on function
   messenger.steps(),
   messenger.run_step(text, timestamptz, int, timestamptz)

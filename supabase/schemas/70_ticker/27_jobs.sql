@@ -1,7 +1,7 @@
 -- The two pg_cron jobs: the ticker (symphony-clock) and the runner of SQL handlers (symphony-handlers).
 
--- Both commands are DO blocks, which may commit; a procedure with a pinned search_path may not (tried). A run lasts
--- about a minute.
+-- Both commands are DO blocks, which may commit; a procedure with a pinned
+-- search_path may not (tried). A run lasts about a minute.
 
 -- pg_cron 1.5 and later accept seconds: a run that has ended, or whose backend was lost, is followed by another within
 -- five seconds. Earlier versions start one per minute, and their launcher waits for the end of a running job before it
@@ -128,8 +128,8 @@ begin
 end $$$job$
 $command$;
 
--- The job is needed while a type has an SQL handler, while a function is subscribed to an event, and until all stored
--- events are handled.
+-- The job is needed while a type has an SQL handler, while a function is subscribed to an
+-- event, and until all stored events are handled.
 create or replace function messenger.needs_handlers_job()
 returns boolean
 language plpgsql stable
@@ -176,18 +176,18 @@ comment on function messenger.may_end(timestamptz) is 'True if ends_at has passe
 comment on function messenger.prepare_job() is
   'Makes the session of a job read committed and writable, overriding settings of the role or database.';
 comment on function messenger.outlive_statement_timeout(timestamptz) is
-  'Sleeps through the statement_timeout of a job shortly before it fires. Returns the moment of the timeout, or null '
-  'once it is over.';
+  'Sleeps through the statement_timeout of a job shortly before it fires. Returns the '
+  'moment of the timeout, or null once it is over.';
 comment on function messenger.ticker_command() is
-  'The command of the pg_cron job symphony-clock: one tick per second, each in its own transaction. It contains no '
-  'secret.';
+  'The command of the pg_cron job symphony-clock: one tick per second, each in '
+  'its own transaction. It contains no secret.';
 comment on function messenger.handlers_command() is
-  'The command of the pg_cron job symphony-handlers: runs SQL handlers, each message in its own transaction. It '
-  'contains no secret.';
+  'The command of the pg_cron job symphony-handlers: runs SQL handlers, each message in '
+  'its own transaction. It contains no secret.';
 comment on function messenger.needs_handlers_job() is 'True if the job symphony-handlers has or may get work.';
 comment on function messenger.sync_handlers_job() is
-  'Schedules the job symphony-handlers while the ticker is enabled and the job is needed, and unschedules it '
-  'otherwise.';
+  'Schedules the job symphony-handlers while the ticker is enabled and the '
+  'job is needed, and unschedules it otherwise.';
 revoke all on function
   messenger.job_schedule(),
   messenger.job_ends_at(timestamptz),

@@ -39,8 +39,8 @@ begin
       + cardinality(array_positions(v_dispositions, 'cancelled')));
 end $$;
 
--- Another tick may hold the cursor in a transaction that stays open; then the next tick scans from the same position
--- again.
+-- Another tick may hold the cursor in a transaction that stays open; then the
+-- next tick scans from the same position again.
 create or replace function messenger.move_rescue_cursor(
   transport text, queue text, priority int, available_at timestamptz, id uuid
 )
@@ -120,23 +120,23 @@ begin
         order by m.id
         for no key update skip locked
       )
-      select (select count(*) from scanned), (select s.available_at from scanned s order by s.available_at desc,
-        s.id desc limit 1),
+      select (select count(*) from scanned),
+        (select s.available_at from scanned s order by s.available_at desc, s.id desc limit 1),
         (select s.id from scanned s order by s.available_at desc, s.id desc limit 1), array_agg(t.id)
       into v_seen, v_last_at, v_last_id, v_ids
       from taken t;
 
       if v_seen = 1000 then
-        perform messenger.move_rescue_cursor(v_pair.transport_name, v_pair.queue_name, v_priority, v_last_at,
-          v_last_id);
+        perform messenger.move_rescue_cursor(
+          v_pair.transport_name, v_pair.queue_name, v_priority, v_last_at, v_last_id);
       elsif v_from.id is not null then
         perform messenger.move_rescue_cursor(v_pair.transport_name, v_pair.queue_name, v_priority, null, null);
       end if;
       continue when v_ids is null;
 
       v_rows := messenger.without_set_aside('rescue', 'public.messenger_messages', messenger.row_ids(v_ids), rescue.at);
-      v_figures := messenger.add_figures(v_figures, messenger.write_each('rescue', 'public.messenger_messages', v_rows,
-        rescue.at, ends_at));
+      v_figures := messenger.add_figures(
+        v_figures, messenger.write_each('rescue', 'public.messenger_messages', v_rows, rescue.at, ends_at));
       exit queues when clock_timestamp() > ends_at;
     end loop;
   end loop queues;
@@ -147,14 +147,14 @@ begin
 end $$;
 
 comment on function messenger.rescue_messages(uuid[], timestamptz) is
-  'Requeues messages, each with one more lost lease, or finishes those that are exhausted, expired or cancelled. '
-  'Returns {"rescued", "dead", "failed"}.';
+  'Requeues messages, each with one more lost lease, or finishes those that are exhausted, expired or '
+  'cancelled. Returns {"rescued", "dead", "failed"}.';
 comment on function messenger.move_rescue_cursor(text, text, int, timestamptz, uuid) is
   'Stores the position at which the scan of a queue and priority stopped. A null id resets it to the start.';
 comment on function messenger.rescue(timestamptz, timestamptz) is
-  'Requeues messages with an expired lease (to be handed out alone from then on), moves exhausted ones to the dead '
-  'letters and finishes expired and cancelled ones, in paused queues and disabled transports too. Stops between two '
-  'priorities once ends_at has passed.';
+  'Requeues messages with an expired lease (to be handed out alone from then on), moves exhausted ones to the '
+  'dead letters and finishes expired and cancelled ones, in paused queues and disabled transports too. Stops '
+  'between two priorities once ends_at has passed.';
 revoke all on function
   messenger.rescue_messages(uuid[], timestamptz),
   messenger.move_rescue_cursor(text, text, int, timestamptz, uuid),

@@ -20,15 +20,15 @@ declare
   v_rows text[] := array(select to_jsonb(k)::text from unnest(keys) k);
 begin
   v_rows := messenger.without_set_aside('unblock', 'messenger.order_key', v_rows, at);
-  return coalesce((messenger.write_each('unblock', 'messenger.order_key', v_rows, at, ends_at) ->> 'unblocked')::bigint,
-    0);
+  return coalesce(
+    (messenger.write_each('unblock', 'messenger.order_key', v_rows, at, ends_at) ->> 'unblocked')::bigint, 0);
 end $$;
 
 comment on function messenger.unblock_keys(text[], timestamptz) is
   'messenger.unblock_next for ordering keys as JSON objects. Returns {"unblocked": number of messages}.';
 comment on function messenger.unblock_each(messenger.order_key[], timestamptz, timestamptz) is
-  'messenger.unblock_next for ordering keys. A key whose message cannot be written is set aside. Returns the number of '
-  'messages unblocked.';
+  'messenger.unblock_next for ordering keys. A key whose message cannot be written is set aside. '
+  'Returns the number of messages unblocked.';
 revoke all on function
   messenger.unblock_keys(text[], timestamptz),
   messenger.unblock_each(messenger.order_key[], timestamptz, timestamptz)

@@ -83,9 +83,9 @@ begin
   return cardinality(v_taken);
 end $$;
 
--- One roll-up runs at a time. Of a long table, the tail is read every second and the rest in turns, because a session
--- may still insert or commit a row there. A range that cannot be counted as a whole is counted row by row; rows that
--- cannot be counted are set aside.
+-- One roll-up runs at a time. Of a long table, the tail is read every second and the rest in turns, because a
+-- session may still insert or commit a row there. A range that cannot be counted as a whole is counted row by
+-- row; rows that cannot be counted are set aside.
 create or replace function messenger.roll_up(
   at timestamptz default messenger.now(), ends_at timestamptz default 'infinity'
 )
@@ -112,8 +112,10 @@ begin
   v_range := messenger.roll_up_range();
   v_tail_from := format('(%s,0)', v_range.tail)::tid;
   -- The table may have grown since it was measured.
-  v_tail_to := case when v_range.tail + v_range.chunk >= v_range.blocks then '(4294967295,0)'::tid
-    else format('(%s,0)', v_range.tail + v_range.chunk)::tid end;
+  v_tail_to := case
+    when v_range.tail + v_range.chunk >= v_range.blocks then '(4294967295,0)'::tid
+    else format('(%s,0)', v_range.tail + v_range.chunk)::tid
+  end;
   v_sweep_from := format('(%s,0)', v_range.sweep)::tid;
   v_sweep_to := format('(%s,0)', least(v_range.sweep + v_range.chunk, v_range.tail))::tid;
   v_aside := messenger.measurements_set_aside();
@@ -127,8 +129,8 @@ begin
       where (m.ctid >= v_tail_from and m.ctid < v_tail_to or m.ctid >= v_sweep_from and m.ctid < v_sweep_to)
         and m.id <> all (v_aside)
       order by m.id limit 10000);
-    v_rolled_up := coalesce((messenger.write_each('roll_up', v_object, v_rows, at, ends_at) ->> 'rolled_up')::bigint,
-      0);
+    v_rolled_up := coalesce(
+      (messenger.write_each('roll_up', v_object, v_rows, at, ends_at) ->> 'rolled_up')::bigint, 0);
   end;
   v_rows := array(select s.row_id from messenger.set_aside s where s.step = 'roll_up' and s.object = v_object
     and s.retry_at <= roll_up.at order by s.retry_at limit 100);
@@ -141,24 +143,24 @@ begin
     update messenger.clock c
     -- Sessions keep half-filled pages, and extend the table by many pages at once.
     set roll_up_tail = greatest(0, least(v_range.blocks - least(128, v_range.chunk / 2), v_range.tail + v_range.chunk)),
-        roll_up_sweep = case when v_range.sweep + v_range.chunk < v_range.tail then v_range.sweep + v_range.chunk
-          else 0 end
+        roll_up_sweep = case
+          when v_range.sweep + v_range.chunk < v_range.tail then v_range.sweep + v_range.chunk else 0 end
     where c.singleton in (select x.singleton from messenger.clock x for update skip locked);
   end if;
   return v_rolled_up;
 end $$;
 
 comment on function messenger.roll_up_range() is
-  'The blocks to read: tail and sweep are the first blocks of two ranges, chunk the blocks per range, and blocks the '
-  'size of the table.';
+  'The blocks to read: tail and sweep are the first blocks of two ranges, chunk the blocks '
+  'per range, and blocks the size of the table.';
 comment on function messenger.measurements_set_aside() is 'Ids of measurements that could not be counted.';
 comment on function messenger.roll_up_rows(text[]) is
   'Adds the measurements with these keys to the metrics. Returns {"rolled_up": number}.';
 comment on function messenger.roll_up_ranges(tid, tid, tid, tid, bigint[]) is
   'Adds the measurements of two ranges of blocks to the metrics, except those set aside. Returns their number.';
 comment on function messenger.roll_up(timestamptz, timestamptz) is
-  'Adds new measurements to the metrics; a measurement that cannot be counted is set aside. Returns the number of '
-  'measurements.';
+  'Adds new measurements to the metrics; a measurement that cannot be counted is set '
+  'aside. Returns the number of measurements.';
 revoke all on function
   messenger.roll_up_range(),
   messenger.measurements_set_aside(),

@@ -1,5 +1,5 @@
--- Adds measurements to the metrics of their minutes and hours, of five minutes and days that are already rolled up, and
--- to the all-time sums.
+-- Adds measurements to the metrics of their minutes and hours, of five minutes and days that
+-- are already rolled up, and to the all-time sums.
 
 -- Upper limits of the duration buckets: 1 ms, then each 2^(1/4) = 1.19 times the previous one, up to 13 hours. A
 -- percentile read from them is at most 19 percent off.
@@ -103,8 +103,8 @@ declare
   v_days_end timestamptz := messenger.rolled_up_until(86400);
 begin
   with minute as materialized (select * from messenger.summarize(measurements)),
-  -- Each type is a row that is never pruned and a line of every scrape: callers that invent types must not fill the
-  -- table.
+  -- Each type is a row that is never pruned and a line of every scrape:
+  -- callers that invent types must not fill the table.
   name as materialized (
     select n.transport_name, n.message_type,
       case when t.at is not null then n.message_type
@@ -144,13 +144,13 @@ begin
     group by s.step_seconds, s.at, s.transport_name, s.message_type
   ) f
   on conflict on constraint metrics_pkey do update
-  set dispatched = m.dispatched + excluded.dispatched, completed = m.completed + excluded.completed, retried = m.retried
-    + excluded.retried,
+  set dispatched = m.dispatched + excluded.dispatched, completed = m.completed + excluded.completed,
+      retried = m.retried + excluded.retried,
       dead = m.dead + excluded.dead, duration_ms = m.duration_ms + excluded.duration_ms,
       durations = case when m.step_seconds = 0 then messenger.add_counts(m.durations, excluded.durations) else '{}' end,
       wait_count = m.wait_count + excluded.wait_count, waited_ms = m.waited_ms + excluded.waited_ms,
-      histogram = case when m.step_seconds > 0 then coalesce(m.histogram, messenger.pack_histogram(m.durations))
-        + excluded.histogram end;
+      histogram = case when m.step_seconds > 0
+        then coalesce(m.histogram, messenger.pack_histogram(m.durations)) + excluded.histogram end;
 end $$;
 
 create or replace function messenger.add_metric_errors(measurements messenger.measurements[])

@@ -1,7 +1,7 @@
 -- Rolls minutes up to five minutes and hours to days once these are over, so that long ranges are read from few rows.
 
--- Steps are rolled up from the oldest on without a gap, so the newest row shows the progress. Where nothing is rolled
--- up, readers use the finer rows.
+-- Steps are rolled up from the oldest on without a gap, so the newest row shows the progress. Where
+-- nothing is rolled up, readers use the finer rows.
 create or replace function messenger.rolled_up_until(step_seconds int)
 returns timestamptz
 language sql stable
@@ -121,14 +121,16 @@ begin
   delete from messenger.metrics m
   where m.ctid = any (array(
     select x.ctid
-    from (values (60, v_minutes_until), (300, v_minutes_until), (3600, v_hours_until), (86400, v_days_until)) k(step,
-      until)
+    from (
+      values (60, v_minutes_until), (300, v_minutes_until), (3600, v_hours_until), (86400, v_days_until)
+    ) k(step, until)
     join messenger.metrics x on x.step_seconds = k.step and x.at < k.until limit chunk for update of x skip locked));
   delete from messenger.metric_errors m
   where m.ctid = any (array(
     select x.ctid
-    from (values (60, v_minutes_until), (300, v_minutes_until), (3600, v_hours_until), (86400, v_days_until)) k(step,
-      until)
+    from (
+      values (60, v_minutes_until), (300, v_minutes_until), (3600, v_hours_until), (86400, v_days_until)
+    ) k(step, until)
     join messenger.metric_errors x on x.step_seconds = k.step and x.at < k.until limit chunk
     for update of x skip locked));
 end $$;

@@ -10,8 +10,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return coalesce((
-    select ('0.' || string_agg(lpad(least(d, 999999999999999)::text, 16, '0'), ''))::numeric from unnest(durations) d),
-    0);
+    select ('0.' || string_agg(lpad(least(d, 999999999999999)::text, 16, '0'), ''))::numeric
+    from unnest(durations) d), 0);
 end $$;
 
 create or replace function messenger.unpack_histogram(histogram numeric)

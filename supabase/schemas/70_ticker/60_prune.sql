@@ -1,8 +1,8 @@
 -- Prunes in chunks within the time of the step: finished messages past their retention, resolved dead letters, expired
 -- idempotency keys, old occurrences, and schedules that have run once.
 
--- Continues from the position where the last scan stopped. The position moves past a chunk only once it was written as
--- a whole.
+-- Continues from the position where the last scan stopped. The position moves
+-- past a chunk only once it was written as a whole.
 create or replace function messenger.prune(
   step text, object text, finder text, at timestamptz, batch int, ends_at timestamptz
 )
@@ -152,9 +152,9 @@ begin
   end if;
 end $$;
 
--- Expired keys of unfinished messages and open dead letters stay. The message is looked up by its id alone: with "where
--- processed_at is null" the planner may read the whole backlog per key (4 s for 5,000 keys beside 10,000 pending
--- messages, now 30 ms).
+-- Expired keys of unfinished messages and open dead letters stay. The message is looked up by its id
+-- alone: with "where processed_at is null" the planner may read the whole backlog per key (4 s for 5,000
+-- keys beside 10,000 pending messages, now 30 ms).
 create or replace function messenger.find_spent_keys(
   after_at timestamptz, at timestamptz, batch int, out row_ids text[], out next_at timestamptz
 )
@@ -194,8 +194,8 @@ begin
   end if;
 end $$;
 
--- An occurrence stays while its message is unfinished, because the overlap policy reads it, and until its schedule has
--- moved past it.
+-- An occurrence stays while its message is unfinished, because the overlap policy reads
+-- it, and until its schedule has moved past it.
 create or replace function messenger.find_old_occurrences(
   after_at timestamptz, after_id uuid, at timestamptz, batch int,
   out row_ids text[], out next_at timestamptz, out next_id uuid
@@ -277,11 +277,11 @@ begin
 end $$;
 
 comment on function messenger.find_fired_schedules(timestamptz, uuid, timestamptz, int) is
-  'Locks schedules of type once that finished longer ago than their transport''s retention, among the next batch of '
-  'rows by updated_at and id.';
+  'Locks schedules of type once that finished longer ago than their transport''s retention, among '
+  'the next batch of rows by updated_at and id.';
 comment on function messenger.prune(text, text, text, timestamptz, int, timestamptz) is
-  'Deletes the rows that the finder selects from a table, in chunks of batch, until the end of the table or ends_at is '
-  'reached. Returns figures.';
+  'Deletes the rows that the finder selects from a table, in chunks of batch, until the end of the '
+  'table or ends_at is reached. Returns figures.';
 comment on function messenger.find_finished_messages(uuid, timestamptz, int) is
   'Locks finished messages past their transport''s retention among the next batch of rows by id.';
 comment on function messenger.delete_messages(uuid[], timestamptz) is

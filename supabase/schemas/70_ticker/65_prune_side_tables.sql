@@ -22,16 +22,16 @@ begin
     return;
   end if;
   with taken as (
-    delete from messenger.pruned p where p.id in (select x.id from messenger.pruned x for update skip locked)
-    returning *
+    delete from messenger.pruned p
+    where p.id in (select x.id from messenger.pruned x for update skip locked) returning *
   )
   insert into messenger.pruned (transport_name, message_count, at)
   select t.transport_name, sum(t.message_count), max(t.at) from taken t group by t.transport_name;
 end $$;
 
--- pg_net deletes responses after pg_net.ttl (default: 6 hours, for all callers); those of wake-ups go after one hour.
--- Runs once per hour, not per tick: the table has no index on the id, so a scan reads all responses of the project in
--- that range of time.
+-- pg_net deletes responses after pg_net.ttl (default: 6 hours, for all callers); those of wake-ups go after
+-- one hour. Runs once per hour, not per tick: the table has no index on the id, so a scan reads all
+-- responses of the project in that range of time.
 create or replace function messenger.prune_wakeups(chunk int)
 returns void
 language plpgsql
@@ -50,8 +50,8 @@ begin
   with gone as (
     delete from messenger.wakeups b
     where b.request_id = any (array(
-      select x.request_id from messenger.wakeups x where x.at < v_now - interval '1 hour' order by x.request_id
-      limit chunk for update skip locked))
+      select x.request_id from messenger.wakeups x where x.at < v_now - interval '1 hour'
+      order by x.request_id limit chunk for update skip locked))
     returning b.request_id, b.at
   )
   select array_agg(g.request_id), min(g.at), max(g.at) into v_ids, v_from, v_to from gone g;

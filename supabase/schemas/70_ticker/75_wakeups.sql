@@ -1,5 +1,5 @@
--- Wake-ups: calls through pg_net that wake workers. They carry no data. A lost wake-up delays a message by up to a
--- second, until the next tick.
+-- Wake-ups: calls through pg_net that wake workers. They carry no data. A lost wake-up delays a
+-- message by up to a second, until the next tick.
 
 -- Definer: only the owner may read the secret and call pg_net. Any role of the project can lock pg_net's queue for any
 -- time, so lock_timeout gives the wake-up up instead of waiting.
@@ -82,8 +82,8 @@ begin
   if v_pair = any (string_to_array(v_woken, ' ')) or messenger.active_workers(transport, queue, type, '0') > 0 then
     return false;
   end if;
-  -- A separate IF: a query in the first one would cost every dispatch, here only those that would send. Types with an
-  -- SQL handler need no worker.
+  -- A separate IF: a query in the first one would cost every dispatch, here only those that would
+  -- send. Types with an SQL handler need no worker.
   if exists (select from messenger.queues q where q.transport_name = wake_worker.transport
     and q.queue_name = wake_worker.queue and q.paused_at is not null)
     or exists (select from messenger.sql_handlers() h where h.type = wake_worker.type) then
@@ -158,17 +158,17 @@ revoke all on function
   messenger.prune_wakeup_locks(timestamptz, int)
 from public, anon, authenticated, service_role;
 comment on function messenger.send_wakeup() is
-  'Queues one POST to the worker edge function with pg_net, sent at commit. Returns false without a functions URL, '
-  'pg_net or a readable secret.';
+  'Queues one POST to the worker edge function with pg_net, sent at commit. Returns false without a '
+  'functions URL, pg_net or a readable secret.';
 comment on function messenger.try_send_wakeup() is 'messenger.send_wakeup, but false if that raises.';
 comment on function messenger.wakeup_fault() is
   'Why pg_net cannot be called; null if it can, or if it is not installed.';
 comment on function messenger.wake_worker(text, text, text) is
-  'Wakes a worker for a message type of a queue by pg_net and NOTIFY messenger, if none is active. Returns whether a '
-  'wake-up was sent.';
+  'Wakes a worker for a message type of a queue by pg_net and NOTIFY messenger, if none is '
+  'active. Returns whether a wake-up was sent.';
 comment on function messenger.active_workers(text, text, text, interval) is
-  'The number of workers that polled this queue for this type within two poll intervals, or within the grace period if '
-  'that is longer.';
+  'The number of workers that polled this queue for this type within two poll intervals, or '
+  'within the grace period if that is longer.';
 revoke all on function
   messenger.send_wakeup(),
   messenger.wakeup_fault(),

@@ -21,8 +21,8 @@ exception when others then
   fault := sqlerrm;
 end $$;
 
--- Definer, so that service_role needs no rights on Vault. Each secret is read separately: one that cannot be decrypted
--- must not hide the other.
+-- Definer, so that service_role needs no rights on Vault. Each secret is read separately: one
+-- that cannot be decrypted must not hide the other.
 create or replace function messenger.worker_secret_digests()
 returns text[]
 language plpgsql stable security definer
@@ -86,9 +86,9 @@ end $$;
 
 comment on function messenger.worker_secret_digests() is 'See public.messenger_worker_secret_digests.';
 comment on function public.messenger_worker_secret_digests() is
-  'SHA-256 digests, in lower-case hex, of the worker secrets in Vault: symphony_worker_secret and, during a rotation, '
-  'symphony_worker_secret_next. Edge functions compare a caller''s secret with them. Example: select '
-  'messenger_worker_secret_digests();';
+  'SHA-256 digests, in lower-case hex, of the worker secrets in Vault: symphony_worker_secret and, during a '
+  'rotation, symphony_worker_secret_next. Edge functions compare a caller''s secret with them. Example: '
+  'select messenger_worker_secret_digests();';
 comment on function public.messenger_check_worker_secret(text) is
   'True if the secret is stored in Vault as symphony_worker_secret or, during a rotation, as '
   'symphony_worker_secret_next; otherwise false. Example: select messenger_check_worker_secret(''...'');';

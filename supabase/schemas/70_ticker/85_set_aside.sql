@@ -1,5 +1,5 @@
--- Writes rows so that one that cannot be written does not block the others: it is found by bisection, set aside and
--- tried again later.
+-- Writes rows so that one that cannot be written does not block the others: it is found
+-- by bisection, set aside and tried again later.
 
 create or replace function messenger.row_ids(ids uuid[])
 returns text[]
@@ -123,9 +123,9 @@ begin
       retry_at = excluded.at + least(interval '1 hour', interval '1 minute' * power(2, least(s.attempts, 10)));
 end $$;
 
--- All rows are written together first. A failing range is undone and halved until the faulty row is alone: at most ten
--- failures per thousand rows. Halves that succeed stay written, so a tick that runs out of time has still made
--- progress.
+-- All rows are written together first. A failing range is undone and halved until the faulty row
+-- is alone: at most ten failures per thousand rows. Halves that succeed stay written, so a tick
+-- that runs out of time has still made progress.
 create or replace function messenger.write_each(
   step text, object text, row_ids text[], at timestamptz, ends_at timestamptz
 )

@@ -17,9 +17,9 @@ begin
   end if;
 end $$;
 comment on type messenger.reason is
-  'A reason of messenger_explain: rank (below 90: it delays the message, the lowest first; 90: nothing delays it; from '
-  '100 on: additional information), reason (the name of its function), detail, remedy (SQL or a command to run; null '
-  'if nothing needs fixing).';
+  'A reason of messenger_explain: rank (below 90: it delays the message, the lowest first; 90: nothing delays '
+  'it; from 100 on: additional information), reason (the name of its function), detail, remedy (SQL or a '
+  'command to run; null if nothing needs fixing).';
 
 do $$
 begin

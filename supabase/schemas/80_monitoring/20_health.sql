@@ -35,8 +35,11 @@ language sql security definer
 set search_path = pg_catalog, pg_temp
 as $$
   select jsonb_build_object(
-    'status', case when bool_or(c.status = 'unhealthy') then 'unhealthy' when bool_or(c.status = 'degraded')
-      then 'degraded' else 'healthy' end,
+    'status', case
+      when bool_or(c.status = 'unhealthy') then 'unhealthy'
+      when bool_or(c.status = 'degraded') then 'degraded'
+      else 'healthy'
+    end,
     'checks', jsonb_agg(jsonb_strip_nulls(to_jsonb(c)) order by c.name),
     'timestamp', messenger.now(),
     'metrics', messenger.queue_figures()

@@ -48,11 +48,11 @@ begin
       when (v_settings.clock_enabled or v_settings.clock_changed_at is null) and v_seconds < 100 then 'degraded'
       else 'unhealthy' end;
   elsif v_pace.per_minute is not null then
-    v_result.detail := v_result.detail || format(', %s ticks per minute in the last %s full minutes', v_pace.per_minute,
-      v_pace.minutes);
+    v_result.detail := v_result.detail || format(
+      ', %s ticks per minute in the last %s full minutes', v_pace.per_minute, v_pace.minutes);
     if v_pace.per_minute < 55 and messenger.is_ticker_scheduled() then
-      select t.slowest_step, t.slowest_ms into v_slowest from messenger.ticks t where t.at > health_clock.at
-        - interval '4 minutes' order by t.slowest_ms desc nulls last limit 1;
+      select t.slowest_step, t.slowest_ms into v_slowest from messenger.ticks t
+      where t.at > health_clock.at - interval '4 minutes' order by t.slowest_ms desc nulls last limit 1;
       select * into v_fault from messenger.ticker_setting_fault();
       v_result.status := 'degraded';
       v_result.detail := v_result.detail || ', at least 55 are expected: ' || coalesce(v_fault.cause,
@@ -183,8 +183,8 @@ comment on function messenger.health_clock_errors(timestamptz) is
   'A step of the tick failed within 5 minutes: degraded. Lock conflicts count from the third in a row on.';
 comment on function messenger.health_set_aside(timestamptz) is 'A row that a step could not write: degraded.';
 comment on function messenger.health_sql_handlers(timestamptz) is
-  'The job symphony-handlers is needed but missing, inactive or failing: degraded. Returns no row if the job is not '
-  'needed.';
+  'The job symphony-handlers is needed but missing, inactive or failing: '
+  'degraded. Returns no row if the job is not needed.';
 comment on function messenger.health_test_clock(timestamptz) is 'Degraded if a test clock is installed.';
 revoke all on function
   messenger.ticks_per_minute(timestamptz),

@@ -31,9 +31,9 @@ begin
     jsonb_build_object('seconds', v_seconds);
 end $$;
 
--- Scans the oldest messages of each queue and priority: a type without a handler stays while others are completed, so
--- its messages move to the front. At most 1000 per queue and priority, fewer if there are many queues, so that at most
--- about ten thousand rows are read.
+-- Scans the oldest messages of each queue and priority: a type without a handler stays while others are
+-- completed, so its messages move to the front. At most 1000 per queue and priority, fewer if there are many
+-- queues, so that at most about ten thousand rows are read.
 create or replace function messenger.due_types(at timestamptz, age interval)
 returns table (transport_name text, queue_name text, message_type text, oldest_at timestamptz)
 language plpgsql stable
@@ -133,16 +133,16 @@ returns setof messenger.check_result
 language sql
 set search_path = pg_catalog, pg_temp
 as $$
-  select case when c.n = 0 then 'healthy' else 'degraded' end, case when c.estimated then 'about ' else '' end || c.n
-    || ' open',
+  select case when c.n = 0 then 'healthy' else 'degraded' end,
+    case when c.estimated then 'about ' else '' end || c.n || ' open',
     'select message_type, error, attempts from messenger_failed_messages where resolved_at is null',
     jsonb_build_object('open', c.n)
   from messenger.count_rows('select from public.messenger_failed_messages f where f.resolved_at is null') c
 $$;
 
 comment on function messenger.due_types(timestamptz, interval) is
-  'Message types without an SQL handler at the front of running queues that have been due for longer than age, each '
-  'with its oldest due moment.';
+  'Message types without an SQL handler at the front of running queues that have been due for longer '
+  'than age, each with its oldest due moment.';
 comment on function messenger.health_oldest_due(timestamptz) is
   'Seconds that the oldest due message has waited: degraded from 60, unhealthy from 600.';
 comment on function messenger.health_no_handler(timestamptz) is

@@ -21,8 +21,8 @@ as $$
   ) m
 $$;
 
--- Default privileges of the project grant anon and authenticated all rights on tables restored from a dump; only the
--- migration revokes them.
+-- Default privileges of the project grant anon and authenticated all rights on tables restored
+-- from a dump; only the migration revokes them.
 create or replace function messenger.health_rights(at timestamptz)
 returns setof messenger.check_result
 language sql
@@ -45,8 +45,8 @@ as $$
   ) x
 $$;
 
--- Each worker reports the types it takes. Their routes, retries and allowed dispatchers apply only once they are
--- registered.
+-- Each worker reports the types it takes. Their routes, retries and allowed
+-- dispatchers apply only once they are registered.
 create or replace function messenger.health_registration(at timestamptz)
 returns setof messenger.check_result
 language sql

@@ -1,9 +1,9 @@
 -- Health checks of wake-ups: the functions URL, pg_net, and the secrets in Vault.
 
--- Counts the wake-ups of five minutes; pg_net does not record which caller made a request. The newest response counts
--- whatever its age, or a wrong URL would look healthy while nothing is due. A wake-up that is neither queued nor
--- answered after a minute was dropped: pg_net removes it from the queue when it sends, and stores a response or an
--- error within seconds.
+-- Counts the wake-ups of five minutes; pg_net does not record which caller made a request. The newest
+-- response counts whatever its age, or a wrong URL would look healthy while nothing is due. A wake-up that is
+-- neither queued nor answered after a minute was dropped: pg_net removes it from the queue when it sends, and
+-- stores a response or an error within seconds.
 create or replace function messenger.wakeup_figures()
 returns table (sent bigint, answered bigint, failed bigint, failed_share numeric, stuck bigint, dropped bigint,
   has_newest_failed boolean, newest_at timestamptz, last_failure text, is_unreachable boolean)
@@ -66,8 +66,8 @@ begin
     v_result.detail := v_wakeups.stuck || ' wake-ups have not been sent for 30 s';
     v_result.remedy := 'select net.worker_restart()';
   elsif v_wakeups.failed_share > 0.2 then
-    v_result.detail := format('%s of %s wake-ups of the last 5 minutes failed%s: %s', v_wakeups.failed,
-      v_wakeups.answered,
+    v_result.detail := format(
+      '%s of %s wake-ups of the last 5 minutes failed%s: %s', v_wakeups.failed, v_wakeups.answered,
       case when v_wakeups.has_newest_failed then ', the last with'
         else ', but the newest succeeded; the last failure' end,
       v_wakeups.last_failure);

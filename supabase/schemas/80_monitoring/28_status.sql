@@ -1,8 +1,8 @@
--- Status: the numbers of messages, dead letters, workers. Exact up to ten thousand and estimated above, so that it may
--- be polled every second.
+-- Status: the numbers of messages, dead letters, workers. Exact up to ten thousand and estimated
+-- above, so that it may be polled every second.
 
--- Unfinished messages are counted in the hot index, which has no others; finished ones are counted only if that is
--- cheap.
+-- Unfinished messages are counted in the hot index, which has no others;
+-- finished ones are counted only if that is cheap.
 create or replace function messenger.queue_figures()
 returns jsonb
 language plpgsql
@@ -88,8 +88,8 @@ set search_path = pg_catalog, pg_temp
 as $$ select messenger.status() where messenger.require_primary() $$;
 
 comment on function messenger.queue_figures() is
-  'Messages by state: {"depth" (unfinished), "pending", "processing", "completed", "failed", "estimated"}; exact if '
-  'none of them is above 10,000.';
+  'Messages by state: {"depth" (unfinished), "pending", "processing", "completed", "failed", '
+  '"estimated"}; exact if none of them is above 10,000.';
 comment on function messenger.status() is 'See public.messenger_status.';
 comment on function public.messenger_status() is
   'The state of the installation: queue (depth, pending, processing, completed, failed; estimated: some numbers are '

@@ -53,8 +53,8 @@ as $$
   where message.status = 'pending' and message.lease_losses > 0
 $$;
 
--- Claims skip a locked row. Its xmax is then the transaction that holds the lock, if that is still running; reading it
--- takes no lock.
+-- Claims skip a locked row. Its xmax is then the transaction that holds the lock, if
+-- that is still running; reading it takes no lock.
 create or replace function messenger.reason_locked(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable

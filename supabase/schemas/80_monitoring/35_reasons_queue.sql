@@ -40,8 +40,8 @@ returns setof messenger.reason
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select 20, 'transport_type', format('transport %s is of type %s: no worker takes its messages from this database',
-    t.name, t.type),
+  select 20, 'transport_type',
+    format('transport %s is of type %s: no worker takes its messages from this database', t.name, t.type),
     format('update messenger_transports set type = ''supabase'' where name = %L', t.name)
   from public.messenger_transports t
   where t.name = message.transport_name and t.type not in ('supabase', 'sync') and messenger.is_waiting(message, at)
@@ -68,8 +68,8 @@ begin
         where m.transport_name = message.transport_name and m.queue_name = message.queue_name
           and m.priority = level.priority
           and m.processed_at is null and m.available_at <= due_before.at
-          and (m.available_at, m.id) < (case when level.priority = message.priority then message.available_at
-            else 'infinity' end, message.id)
+          and (m.available_at, m.id)
+            < (case when level.priority = message.priority then message.available_at else 'infinity' end, message.id)
         order by m.available_at, m.id
         limit 10001
       ) head

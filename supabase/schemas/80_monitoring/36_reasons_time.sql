@@ -35,8 +35,8 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select 30, 'backing_off',
-    format('delivery %s of %s failed at %s: %s: %s; the next one is due at %s', message.retry_count, message.max_retries
-      + 1, messenger.moment(a.at, reason_backing_off.at),
+    format('delivery %s of %s failed at %s: %s: %s; the next one is due at %s',
+      message.retry_count, message.max_retries + 1, messenger.moment(a.at, reason_backing_off.at),
       a.error_class, left(coalesce(a.error, 'no text'), 300),
       messenger.moment(message.available_at, reason_backing_off.at)),
     messenger.make_due(message.id)

@@ -10,8 +10,8 @@ as $$
   from (select extract(epoch from moment.at - moment.moment) as seconds) s,
     lateral (select case when abs(seconds) < 120 then round(abs(seconds)) || ' s'
       when abs(seconds) < 7200 then round(abs(seconds) / 60) || ' min'
-      when abs(seconds) < 172800 then round(abs(seconds) / 3600) || ' h' else round(abs(seconds) / 86400)
-        || ' days' end as age) a
+      when abs(seconds) < 172800 then round(abs(seconds) / 3600) || ' h'
+      else round(abs(seconds) / 86400) || ' days' end as age) a
 $$;
 
 create or replace function messenger.is_waiting(message public.messenger_messages, at timestamptz)

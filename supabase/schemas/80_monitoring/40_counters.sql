@@ -9,8 +9,8 @@ declare
   v_counters jsonb;
 begin
   perform messenger.require_primary();
-  -- As of the last tick: with measurements that are not rolled up yet the counters could decrease, which scrapers take
-  -- for a restart.
+  -- As of the last tick: with measurements that are not rolled up yet the counters
+  -- could decrease, which scrapers take for a restart.
   select jsonb_agg(jsonb_build_object('transport', m.transport_name, 'type', m.message_type, 'dispatched', m.dispatched,
     'completed', m.completed,
     'retried', m.retried, 'dead', m.dead, 'duration_ms_sum', round(m.duration_ms::numeric, 3),

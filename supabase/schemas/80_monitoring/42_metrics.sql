@@ -1,5 +1,5 @@
--- Metrics of a range of time: totals, shares, durations, by type, by transport, the most frequent errors, and a time
--- series.
+-- Metrics of a range of time: totals, shares, durations, by type, by
+-- transport, the most frequent errors, and a time series.
 
 -- Durations are assumed to be spread evenly within a bucket.
 create or replace function messenger.percentiles(durations bigint[], shares double precision[])
@@ -46,8 +46,8 @@ begin
   return jsonb_build_object(
     'processed', of.completed + of.dead, 'succeeded', of.completed, 'failed', of.dead, 'retried', of.retried,
     'dispatched', of.dispatched,
-    'averageProcessingTime', round((of.duration_ms / nullif(v_timed, 0))::numeric, 3), 'p50ProcessingTime',
-    v_percentiles[1],
+    'averageProcessingTime', round((of.duration_ms / nullif(v_timed, 0))::numeric, 3),
+    'p50ProcessingTime', v_percentiles[1],
     'p95ProcessingTime', v_percentiles[2], 'p99ProcessingTime', v_percentiles[3]);
 end $$;
 
@@ -100,8 +100,8 @@ begin
   end if;
   if v_to < v_now - interval '47 hours' then
     v_step := case when v_to < v_hours_from then v_least_step else 3600 end;
-    v_to := date_bin(v_step * interval '1 second', v_to - interval '1 microsecond', v_origin)
-      + v_step * interval '1 second';
+    v_to := v_step * interval '1 second'
+      + date_bin(v_step * interval '1 second', v_to - interval '1 microsecond', v_origin);
   end if;
   v_seconds := date_part('epoch', v_to - v_from);
   -- Ranges longer than a day use hours, and longer than 15 days use days, so that at most about 70,000 rows are read
@@ -110,9 +110,9 @@ begin
     select min(s) from unnest(array[60, 300, 600, 3600, 7200, 86400, 172800, 259200]) s
     where s * 179 >= v_seconds and s >= v_least_step and (s >= 3600 or v_seconds <= 86400 + 60));
 
-  -- Grouping sets are hashed only if work_mem suffices for the estimated groups, far more than there are; sorting took
-  -- twice as long. Histograms are most of the work: each row is added twice, to its type and to its point of the
-  -- series; the rest are sums of sums.
+  -- Grouping sets are hashed only if work_mem suffices for the estimated groups, far more than there are;
+  -- sorting took twice as long. Histograms are most of the work: each row is added twice, to its type and to its
+  -- point of the series; the rest are sums of sums.
   with cell as materialized (
     select m.transport_name, m.message_type, m.point, sum(m.dispatched) as dispatched, sum(m.completed) as completed,
       sum(m.retried) as retried,
@@ -176,8 +176,8 @@ begin
   )
   select jsonb_build_object(
     'from', v_from, 'to', v_to,
-    'totalProcessed', d.figures -> 'processed', 'totalSucceeded', d.figures -> 'succeeded', 'totalFailed',
-    d.figures -> 'failed',
+    'totalProcessed', d.figures -> 'processed', 'totalSucceeded', d.figures -> 'succeeded',
+    'totalFailed', d.figures -> 'failed',
     'totalDispatched', d.figures -> 'dispatched', 'totalRetried', d.figures -> 'retried',
     'averageProcessingTime', d.figures -> 'averageProcessingTime', 'p50ProcessingTime',
     d.figures -> 'p50ProcessingTime',
@@ -203,8 +203,8 @@ begin
 end $$;
 
 comment on function messenger.percentiles(bigint[], double precision[]) is
-  'Durations in ms below which these shares (0 to 1, ascending) of a histogram lie, each at most 19 percent or 1 ms '
-  'off; empty for an empty histogram.';
+  'Durations in ms below which these shares (0 to 1, ascending) of a histogram lie, each at most 19 percent '
+  'or 1 ms off; empty for an empty histogram.';
 comment on function messenger.describe_figures(messenger.figures) is
   'The figures of one type or transport in the form of messenger_metrics.';
 comment on function public.messenger_metrics(int, timestamptz, timestamptz) is

@@ -81,8 +81,8 @@ as $$
 $$;
 
 comment on function messenger.range_parts(timestamptz, timestamptz, int) is
-  'Splits a range of whole minutes into spans, each to be read from rows of one step: the coarsest possible, at most '
-  'longest seconds.';
+  'Splits a range of whole minutes into spans, each to be read from rows of one step: the '
+  'coarsest possible, at most longest seconds.';
 comment on function messenger.not_rolled_up_rows() is 'Measurements that no tick has rolled up yet, at most 20,000.';
 comment on function messenger.not_rolled_up(timestamptz, timestamptz) is
   'Measurements of a range of time that are not rolled up yet, as metrics of their minutes.';

@@ -63,8 +63,10 @@ begin
   early := '{}';
   -- Unfinished messages are few beside the finished ones, except for a backlog.
   if filter ->> 'status' in ('pending', 'processing')
-     and (select count(*) from (select from public.messenger_messages m where m.processed_at is null
-       limit messenger.scan_limit() + 1) x) <= messenger.scan_limit() then
+     and (
+       select count(*) from (
+         select from public.messenger_messages m where m.processed_at is null limit messenger.scan_limit() + 1) x
+     ) <= messenger.scan_limit() then
     -- Without "offset 0" the planner would scan the primary key with all finished messages.
     execute format('select array(select x.id from (select m.id from public.messenger_messages m where m.processed_at '
       'is null and %s offset 0) x where x.id < $2
@@ -176,10 +178,10 @@ comment on function messenger.find_messages(jsonb, uuid, uuid[], int) is
 comment on function public.messenger_list_messages(jsonb, text, int) is
   'Messages without their bodies, newest first: {"messages", "next_cursor", "searched_to", "total", "estimated"}. '
   'filter: id, status, type, transport, queue, error_class, idempotency_key, ordering_key, created_by, from and to '
-  '(created_at; to is exclusive). max: 1 to 1000. A call scans at most 20,000 messages; if the page is not full then, '
-  'searched_to is the moment reached and next_cursor continues from there. total is exact up to 10,000 and estimated '
-  'above. Raises SM_FILTER, SM_UNKNOWN_FIELD, SM_BATCH. Example: select messenger_list_messages(''{"status": "failed", '
-  '"type": "SendEmail"}'');';
+  '(created_at; to is exclusive). max: 1 to 1000. A call scans at most 20,000 messages; if the page is not full '
+  'then, searched_to is the moment reached and next_cursor continues from there. total is exact up to 10,000 and '
+  'estimated above. Raises SM_FILTER, SM_UNKNOWN_FIELD, SM_BATCH. Example: select '
+  'messenger_list_messages(''{"status": "failed", "type": "SendEmail"}'');';
 comment on function public.messenger_get_message(uuid) is
   'One message with all its columns, "blocked" (true: it waits for its predecessor of the ordering key; available_at '
   'is then null), "attempts" (failed deliveries since its last end) and "dead_letters"; null if there is none. '

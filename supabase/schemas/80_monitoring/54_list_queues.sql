@@ -1,7 +1,7 @@
 -- Lists queues with the numbers of their messages, and workers with the queues they poll.
 
--- A processing message stays at the front of its queue in the index, so only the first entries of each queue and
--- priority are read.
+-- A processing message stays at the front of its queue in the index, so only the
+-- first entries of each queue and priority are read.
 create or replace function messenger.running_messages(
   depth int, only_transport text default null, only_queues text[] default null
 )

@@ -24,8 +24,9 @@ begin
   execute format($query$
     select coalesce(jsonb_agg(to_jsonb(s) || jsonb_build_object('last_message_id', o.message_id, 'last_message_status',
       m.status) order by s.name), '[]')
-    from (select * from public.messenger_schedules s where ($2 is null or s.name > $2) and %s order by s.name
-      limit $3) s
+    from (
+      select * from public.messenger_schedules s where ($2 is null or s.name > $2) and %s order by s.name limit $3
+    ) s
     left join lateral (select x.message_id from messenger.occurrences x where x.schedule_id = s.id
       order by x.due_at desc limit 1) o on true
     left join public.messenger_messages m on m.id = o.message_id$query$, v_conditions)

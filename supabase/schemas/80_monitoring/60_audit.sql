@@ -13,8 +13,8 @@ as $$
     from public.messenger_messages m
   ),
   dead_letter as materialized (
-    select f.message_id, count(*) as open from public.messenger_failed_messages f where f.resolved_at is null
-    group by f.message_id
+    select f.message_id, count(*) as open from public.messenger_failed_messages f
+    where f.resolved_at is null group by f.message_id
   )
   select 'I2 a message that failed for good has exactly one open dead letter, and only those have',
     (select count(*) from message m full join dead_letter l on l.message_id = m.id
@@ -53,8 +53,8 @@ as $$
     (select count(*) from (
        select m.transport_name, m.queue_name, m.ordering_key, count(*)
          filter (where m.status = 'processing') as in_flight,
-         bool_and(m.available_at = 'infinity') and max(m.updated_at) < messenger.now()
-           - interval '10 seconds' as is_stuck
+         bool_and(m.available_at = 'infinity')
+           and max(m.updated_at) < messenger.now() - interval '10 seconds' as is_stuck
        from message m
        where m.ordering_key is not null and m.processed_at is null
        group by m.transport_name, m.queue_name, m.ordering_key
@@ -63,8 +63,8 @@ as $$
        or x.is_stuck and c.last_tick_at > messenger.now() - interval '10 seconds'
          and not messenger.is_held_by_dead_letter(x.transport_name, x.queue_name, x.ordering_key))
   union all
-  -- A new schedule may reuse a name and have an occurrence at the same moment. messenger.occurrences records for 7 days
-  -- which schedule a message belongs to.
+  -- A new schedule may reuse a name and have an occurrence at the same moment. messenger.occurrences records
+  -- for 7 days which schedule a message belongs to.
   select 'I10 one message for each occurrence of a schedule',
     (select count(*) from (
        select from messenger.occurrences o left join message m on m.id = o.message_id
@@ -82,10 +82,10 @@ as $$
 $$;
 
 comment on function public.messenger_audit() is
-  'Checks the invariants I2 to I10 in one snapshot: one row per invariant with its text and the number of rows that '
-  'violate it, which must be 0. I1 (every acknowledged message is a row or was pruned after it had finished) is not '
-  'included: dispatch keeps no record of the ids it has returned other than the rows themselves, because a shared '
-  'counter would serialize dispatches, so only the clients that hold the ids can check it. Example: select * from '
-  'messenger_audit() where violations > 0;';
+  'Checks the invariants I2 to I10 in one snapshot: one row per invariant with its text and the number of rows '
+  'that violate it, which must be 0. I1 (every acknowledged message is a row or was pruned after it had finished) '
+  'is not included: dispatch keeps no record of the ids it has returned other than the rows themselves, because a '
+  'shared counter would serialize dispatches, so only the clients that hold the ids can check it. Example: select '
+  '* from messenger_audit() where violations > 0;';
 revoke all on function public.messenger_audit() from public, anon, authenticated, service_role;
 grant execute on function public.messenger_audit() to service_role;

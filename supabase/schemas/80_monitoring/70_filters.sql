@@ -13,8 +13,8 @@ begin
   if filter is null or jsonb_typeof(filter) <> 'object' then
     perform messenger.raise_error('SM_FILTER', 'the filter must be a JSON object', 'pass {} to select all');
   end if;
-  select k into v_invalid from jsonb_object_keys(filter) k where k <> all (texts || times || booleans || ids) order by k
-  limit 1;
+  select k into v_invalid from jsonb_object_keys(filter) k
+  where k <> all (texts || times || booleans || ids) order by k limit 1;
   if found then
     perform messenger.raise_error('SM_UNKNOWN_FIELD', 'filter.' || left(v_invalid, 100),
       'the fields are ' || array_to_string(texts || times || booleans || ids, ', '));
@@ -101,8 +101,8 @@ begin
 end $$;
 
 comment on function messenger.check_filter(jsonb, text[], text[], text[], text[]) is
-  'Raises SM_UNKNOWN_FIELD for a key that is not listed, SM_FILTER for a value of another type or if "to" is not later '
-  'than "from".';
+  'Raises SM_UNKNOWN_FIELD for a key that is not listed, SM_FILTER for a value of another '
+  'type or if "to" is not later than "from".';
 comment on function messenger.check_page(int) is
   'Raises SM_BATCH for page sizes other than 1 to 1000; returns the size.';
 comment on function messenger.write_cursor(text, jsonb, jsonb) is

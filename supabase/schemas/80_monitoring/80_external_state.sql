@@ -15,11 +15,11 @@ begin
       from messenger.wakeups b where b.at > pg_catalog.now() - since;
     return;
   end if;
-  -- Neither of pg_net's tables has an index on the id. A queue of more than 10000 requests is stuck, so its first rows
-  -- suffice.
+  -- Neither of pg_net's tables has an index on the id. A queue of more than 10000
+  -- requests is stuck, so its first rows suffice.
   return query
-  select b.request_id, b.at, r.created, r.status_code, case when r.timed_out then coalesce(r.error_msg, 'timed out')
-    else r.error_msg end,
+  select b.request_id, b.at, r.created, r.status_code,
+    case when r.timed_out then coalesce(r.error_msg, 'timed out') else r.error_msg end,
     coalesce(r.timed_out, false) or r.error_msg is not null or coalesce(r.status_code >= 400, false), q.id is not null
   from messenger.wakeups b
   left join net._http_response r on r.id = b.request_id and r.created >= pg_catalog.now() - since
@@ -127,8 +127,8 @@ begin
   return exists (select from cron.job j where j.jobname = 'symphony-clock' and j.active);
 end $$;
 
--- Stopped by messenger_stop without a later tick, or no tick for 70 seconds. After messenger_stop a running job ends
--- within a second.
+-- Stopped by messenger_stop without a later tick, or no tick for 70 seconds. After
+-- messenger_stop a running job ends within a second.
 create or replace function messenger.is_ticker_stopped(at timestamptz)
 returns boolean
 language sql stable

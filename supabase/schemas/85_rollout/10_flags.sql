@@ -10,8 +10,8 @@ create table if not exists messenger.flags (
   constraint flags_updated_by_check check (length(updated_by) <= 200)
 );
 comment on table messenger.flags is
-  'Flags by name: the percentage of subjects for which they are on. A flag here overrides the environment variable of '
-  'its name.';
+  'Flags by name: the percentage of subjects for which they are on. A flag here '
+  'overrides the environment variable of its name.';
 comment on column messenger.flags.updated_by is 'Who set it: a user''s id, or the name of a key.';
 
 -- A subject's bucket from 0 to 99 depends on the flag and the subject only: a higher percentage adds subjects and
@@ -45,8 +45,8 @@ begin
       message = 'percent must be a whole number from 0 to 100', hint = '0 turns the flag off, 100 turns it on for all';
   end if;
   insert into messenger.flags as f (name, percent, updated_by, updated_at)
-  values (messenger_set_flag.name, messenger_set_flag.percent, left(messenger_set_flag.updated_by, 200),
-    messenger.now())
+  values (messenger_set_flag.name, messenger_set_flag.percent,
+    left(messenger_set_flag.updated_by, 200), messenger.now())
   on conflict on constraint flags_pkey do update set percent = excluded.percent, updated_by = excluded.updated_by,
     updated_at = excluded.updated_at
   returning to_jsonb(f) into v_row;

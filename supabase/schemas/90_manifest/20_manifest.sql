@@ -1,6 +1,6 @@
--- The catalog as data: one row per object of this release. Definitions do not depend on the owner, the Postgres
--- version, session settings, or a restore from a dump. Expressions are printed without optional parentheses, because a
--- restored "between" loses some.
+-- The catalog as data: one row per object of this release. Definitions do not depend on the owner, the
+-- Postgres version, session settings, or a restore from a dump. Expressions are printed without optional
+-- parentheses, because a restored "between" loses some.
 create or replace function messenger.manifest()
 returns table (kind text, object text, definition text)
 language sql stable
@@ -59,8 +59,8 @@ as $$
   from relation r where r.relkind = 'c'
   union all
   select 'column', r.name || '.' || t.attname,
-    concat_ws(' ', format_type(t.atttypid, t.atttypmod), case when t.attnotnull then 'not null' end, 'default '
-      || pg_get_expr(d.adbin, d.adrelid, true))
+    concat_ws(' ', format_type(t.atttypid, t.atttypmod), case when t.attnotnull then 'not null' end,
+      'default ' || pg_get_expr(d.adbin, d.adrelid, true))
   from relation r join pg_catalog.pg_attribute t on t.attrelid = r.oid and t.attnum > 0 and not t.attisdropped
   left join pg_catalog.pg_attrdef d on d.adrelid = r.oid and d.adnum = t.attnum
   where r.relkind = 'r'
