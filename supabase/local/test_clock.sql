@@ -16,7 +16,7 @@ volatile parallel safe security definer
 set search_path = pg_catalog, pg_temp
 as $$ select pg_catalog.clock_timestamp() + t.skew from messenger.test_clock as t $$;
 
--- Sets the clock `skew` ahead of real time (absolute, not added to an earlier
+-- Sets the test clock `skew` ahead of real time (absolute, not added to an earlier
 -- skew); null is real time. Returns the new time.
 create or replace function messenger.set_clock(skew interval) returns timestamptz
 language sql

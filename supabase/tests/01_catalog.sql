@@ -22,8 +22,9 @@ select set_eq(
 select has_function('public', name, array[]::name[], format('there is a function %s()', name))
 from unnest(array['update_messenger_messages_updated_at', 'update_messenger_transports_updated_at',
   'update_messenger_schedules_updated_at']) as name;
-select trigger_is('public', 'messenger_' || name, 'messenger_' || name || '_updated_at', 'public', 'update_messenger_'
-  || name || '_updated_at',
+select trigger_is(
+  'public', 'messenger_' || name, 'messenger_' || name || '_updated_at',
+  'public', 'update_messenger_' || name || '_updated_at',
   format('%s keep their updated_at', name))
 from unnest(array['messages', 'transports', 'schedules']) as name;
 

@@ -1,5 +1,4 @@
--- Rights of anon, authenticated and service_role: only those granted by
--- name, with any default privileges of the project.
+-- Rights of anon, authenticated and service_role: only those granted by name, for all default privileges.
 begin;
 set local client_min_messages = warning;
 create extension if not exists pgtap with schema extensions;
@@ -37,8 +36,8 @@ select table_privs_are('public', relation, 'service_role', array['SELECT'], form
 from unnest(array['messenger_queue_depth', 'messenger_failed_summary', 'messenger_schedules_summary']) as relation;
 
 select set_eq(
-  $$ select a.attname::text from pg_attribute a where a.attrelid = 'public.messenger_messages'::regclass
-    and a.attnum > 0
+  $$ select a.attname::text from pg_attribute a
+     where a.attrelid = 'public.messenger_messages'::regclass and a.attnum > 0
      and has_column_privilege('authenticated', a.attrelid, a.attnum, 'select') $$,
   array['id', 'message_type', 'status', 'progress', 'result', 'created_at', 'available_at', 'processed_at'],
   'authenticated reads the state of messages, not their contents or errors'
@@ -55,8 +54,8 @@ select is_empty(
   'row level security is on for every table'
 );
 select is_empty(
-  $$ select c.oid::regclass from pg_class c where c.relkind in ('r', 'v', 'S')
-    and c.relnamespace = 'messenger'::regnamespace
+  $$ select c.oid::regclass from pg_class c
+     where c.relkind in ('r', 'v', 'S') and c.relnamespace = 'messenger'::regnamespace
      and (has_table_privilege('anon', c.oid, 'select, insert, update, delete')
        or has_table_privilege('authenticated', c.oid, 'select, insert, update, delete')) $$,
   'neither anon nor authenticated can access a table of schema messenger'
@@ -83,8 +82,8 @@ select set_eq(
   'authenticated may call the dispatch for users and nothing else'
 );
 select is_empty(
-  $$ select name from routine where name like 'public.messenger\_%'
-    and not has_function_privilege('service_role', oid, 'execute')
+  $$ select name from routine
+     where name like 'public.messenger\_%' and not has_function_privilege('service_role', oid, 'execute')
      and name <> 'public.messenger_start' $$,
   'service_role may call the functions of the contract, except the one that starts the ticker'
 );
@@ -113,7 +112,7 @@ select is(pg_temp.attempt('authenticated', $$select messenger_user_dispatch('Pgt
 select is(
   pg_temp.attempt('authenticated',
     $$do 'begin if (select count(*) from messenger_messages) <> 1 then raise ''not one''; end if; end'$$,
-      '00000000-0000-4000-8000-00000000000a'),
+    '00000000-0000-4000-8000-00000000000a'),
   'allowed', 'a user sees the one message of their own'
 );
 select is(pg_temp.attempt('authenticated', 'select body from messenger_messages',

@@ -92,8 +92,8 @@ select is(messenger_complete(f.id, f.fence), 'stale', 'the first lease is no lon
 select is(outcome, 'dead', 'without retries left it is dead')
 from second s, messenger_fail(s.id, s.fence, 'still out of paper', 'PrinterError');
 select results_eq(
-  'select m.status, m.retry_count, m.processed_at is not null from messenger_messages m join poison using (id)', $$
-    values ('failed', 2, true) $$,
+  'select m.status, m.retry_count, m.processed_at is not null from messenger_messages m join poison using (id)',
+  $$ values ('failed', 2, true) $$,
   'the message has failed'
 );
 select results_eq(

@@ -181,8 +181,8 @@ $$;
 comment on function messenger.return_replayed(uuid, timestamptz) is
   'Reopens the dead letters of the messages of a stopped replay that were not handed out.';
 comment on function messenger.watch_replay(text[], timestamptz) is
-  'Counts the ended messages of these replays, stops replays whose messages fail again, and marks '
-  'replays without remaining messages as finished.';
+  'Counts the ended messages of these replays, stops replays whose messages fail again, and '
+  'finishes replays without remaining messages.';
 comment on function messenger.watch_replays(timestamptz, timestamptz) is
   'Calls messenger.watch_replay for the running replays. A replay that cannot be written is set aside.';
 comment on function messenger.prune_replays(timestamptz, int) is

@@ -1,4 +1,4 @@
--- Arguments of lists: filters, which are strictly typed, and cursors, which mark the end of a page.
+-- Arguments of lists: filters, which are strictly typed, and cursors, which point to the end of a page.
 
 create or replace function messenger.check_filter(
   filter jsonb, texts text[], times text[] default '{}', booleans text[] default '{}', ids text[] default '{}'

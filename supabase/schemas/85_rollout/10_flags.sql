@@ -12,7 +12,7 @@ create table if not exists messenger.flags (
 comment on table messenger.flags is
   'Flags by name: the percentage of subjects for which they are on. A flag here '
   'overrides the environment variable of its name.';
-comment on column messenger.flags.updated_by is 'Who set it: a user''s id, or the name of a key.';
+comment on column messenger.flags.updated_by is 'The user id or the name of the key that set it.';
 
 -- A subject's bucket from 0 to 99 depends on the flag and the subject only: a higher percentage adds subjects and
 -- removes none, and another flag selects other subjects first.
