@@ -30,6 +30,10 @@ async function runJob(): Promise<void> {
 
 const releaseOf = async (sql: Sql) => (await sql`select messenger.release() as release`)[0].release;
 
+/** A call that waits while an upgrade commits runs the old code. It is rolled back if that code needs a dropped object. */
+const OLD_CODE =
+  /^function messenger\.\w+\(.*\) does not exist$|^cache lookup failed for type \d+$|^record "\w+" has no field "\w+"$/;
+
 for (const { from } of upgrades) {
   test(`upgrade from ${from} · what a new database has is what an upgraded one has`, async () => {
     const { sql } = project();
@@ -143,6 +147,8 @@ for (const { from } of upgrades) {
     const acknowledged: string[] = [];
     const handled: string[] = [];
     let produces = true;
+    const twice = <T>(attempt: () => Promise<T>): Promise<T> =>
+      attempt().catch((error) => OLD_CODE.test(error.message) ? attempt() : Promise.reject(error));
     const producer = async () => {
       await using own = session(project());
       await own`set role service_role`;
@@ -152,7 +158,7 @@ for (const { from } of upgrades) {
           : n % 3 === 1
           ? { idempotency_key: crypto.randomUUID() }
           : {};
-        acknowledged.push((await dispatch(own, { type: "Traffic", ...fields })).id);
+        acknowledged.push((await twice(() => dispatch(own, { type: "Traffic", ...fields }))).id);
       }
     };
     const worker = async (name: string) => {
@@ -161,12 +167,10 @@ for (const { from } of upgrades) {
       let outcomes: Row[] = [];
       // What a race between a dispatch and a completion of one ordering key leaves blocked, the next tick finds.
       for (const end = Date.now() + 30_000; Date.now() < end && (produces || handled.length < acknowledged.length);) {
-        const [{ messenger_exchange: { settled, claimed } }] = await call(own, "messenger_exchange", {
-          outcomes,
-          worker: name,
-          batch: 20,
-          types: ["Traffic"],
-        });
+        const exchange = { outcomes, worker: name, batch: 20, types: ["Traffic"] };
+        const [{ messenger_exchange: { settled, claimed } }] = await twice(() =>
+          call(own, "messenger_exchange", exchange)
+        );
         handled.push(...settled.filter(({ outcome }: Row) => outcome === "completed").map(({ id }: Row) => id));
         outcomes = claimed.map(({ id, fence }: Row) => ({ id, fence, outcome: "completed" }));
       }
