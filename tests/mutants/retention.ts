@@ -15,8 +15,7 @@ export const KEEPING: Mutant[] = [
     breaks:
       "P3: a lease that was renewed, or a message that was completed, while the clock looked is taken from its worker.",
     statement: rescue,
-    find:
-      "and (m.status = 'processing' and m.lock_expires_at < rescue.at\n" +
+    find: "and (m.status = 'processing' and m.lock_expires_at < rescue.at\n" +
       "            or m.status = 'pending' and m.expires_at <= rescue.at)",
     // Asked of the statement's snapshot, the row is still as it was when the clock looked.
     replace:

@@ -185,7 +185,9 @@ test("ordering key · behind which message and what that does; following the rem
   const { detail, remedy } = await because(sql, third, "ordering_key");
   assert.match(
     detail,
-    new RegExp(`^waits for 2 earlier messages of its ordering key 'o''brien'; the first is ${first.id}, which worker ada has been running since `),
+    new RegExp(
+      `^waits for 2 earlier messages of its ordering key 'o''brien'; the first is ${first.id}, which worker ada has been running since `,
+    ),
   );
   assert.equal((await sql.unsafe(remedy))[0].reason, "running");
   await settle(sql, [{ id: first.id, fence: first.fence, outcome: "failed", error: "busy", delay_ms: 60_000 }]);

@@ -66,10 +66,10 @@ begin
     select s.* into v_old from public.messenger_schedules s where s.name = v_new.name for update;
     v_is_same := false;
     if found then
-      v_is_same := (v_old.schedule_config, v_old.timezone, v_old.starts_at, v_old.ends_at, v_old.dst_gap,
-        v_old.dst_overlap)
-        is not distinct from (v_new.schedule_config, v_new.timezone, v_new.starts_at, v_new.ends_at, v_new.dst_gap,
-          v_new.dst_overlap);
+      v_is_same := (v_old.schedule_config, v_old.timezone, v_old.starts_at, v_old.ends_at,
+          v_old.dst_gap, v_old.dst_overlap)
+        is not distinct from (v_new.schedule_config, v_new.timezone, v_new.starts_at, v_new.ends_at,
+          v_new.dst_gap, v_new.dst_overlap);
       v_new.created_at := v_old.created_at;
       v_new.last_run_at := v_old.last_run_at;
       v_new.run_count := v_old.run_count;

@@ -77,9 +77,8 @@ begin
   end if;
   execute 'select j.jobid, j.jobname::text, j.schedule, j.command, j.active, j.username::text, j.database::text from '
     'cron.job j where j.jobid = $1' into v_job using jobid;
-  if v_job.jobid is null
-    or not coalesce(pg_has_role(v_caller, (select r.oid from pg_catalog.pg_roles r where r.rolname = v_job.username),
-      'usage'), false) then
+  if v_job.jobid is null or not coalesce(pg_has_role(
+    v_caller, (select r.oid from pg_catalog.pg_roles r where r.rolname = v_job.username), 'usage'), false) then
     perform messenger.raise_error('SM_NOT_FOUND',
       'pg_cron has no job ' || coalesce(jobid::text, 'null') || ' that role ' || v_caller || ' may see',
       'run select jobid, jobname, username from cron.job as the role the job runs as, or as a member of that role');

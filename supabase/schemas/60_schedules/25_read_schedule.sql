@@ -71,22 +71,28 @@ begin
       when 'enabled' then
         v_is_valid := jsonb_typeof(v_value) = 'boolean';
         v_row.enabled := v_value = 'true';
-      when 'max_runs' then v_row.max_runs := messenger.read_whole(v_value, 1,
-        9007199254740991); v_is_valid := v_row.max_runs is not null;
-      when 'starts_at'
-        then v_row.starts_at := messenger.read_moment(v_value); v_is_valid := v_row.starts_at is not null;
-      when 'ends_at' then v_row.ends_at := messenger.read_moment(v_value); v_is_valid := v_row.ends_at is not null;
+      when 'max_runs' then
+        v_row.max_runs := messenger.read_whole(v_value, 1, 9007199254740991);
+        v_is_valid := v_row.max_runs is not null;
+      when 'starts_at' then
+        v_row.starts_at := messenger.read_moment(v_value);
+        v_is_valid := v_row.starts_at is not null;
+      when 'ends_at' then
+        v_row.ends_at := messenger.read_moment(v_value);
+        v_is_valid := v_row.ends_at is not null;
       when 'misfire' then v_row.misfire := v_text; v_is_valid := v_text in ('fire_once', 'skip', 'catch_up');
       when 'misfire_grace_ms' then
         v_row.misfire_grace_ms := messenger.read_whole(v_value, 0, 31622400000);
         v_is_valid := v_row.misfire_grace_ms is not null;
-      when 'catch_up_limit' then v_row.catch_up_limit := messenger.read_whole(v_value, 1,
-        1000)::int; v_is_valid := v_row.catch_up_limit is not null;
+      when 'catch_up_limit' then
+        v_row.catch_up_limit := messenger.read_whole(v_value, 1, 1000)::int;
+        v_is_valid := v_row.catch_up_limit is not null;
       when 'dst_gap' then v_row.dst_gap := v_text; v_is_valid := v_text in ('run_after', 'skip');
       when 'dst_overlap' then v_row.dst_overlap := v_text; v_is_valid := v_text in ('first', 'second', 'both');
       when 'overlap' then v_row.overlap := v_text; v_is_valid := v_text in ('allow', 'skip', 'replace');
-      when 'jitter_ms' then v_row.jitter_ms := messenger.read_whole(v_value, 0,
-        31622400000); v_is_valid := v_row.jitter_ms is not null;
+      when 'jitter_ms' then
+        v_row.jitter_ms := messenger.read_whole(v_value, 0, 31622400000);
+        v_is_valid := v_row.jitter_ms is not null;
       else perform messenger.raise_error('SM_SCHEDULE', format('unknown option "%s"', left(v_option.key, 60)),
         'options are named as the columns of messenger_schedules');
     end case;

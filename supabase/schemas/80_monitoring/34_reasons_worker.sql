@@ -9,8 +9,8 @@ as $$
 declare
   v_others text;
 begin
-  if not messenger.is_handed_out(message, at) or exists (select from messenger.sql_handlers() h
-    where h.type = message.message_type)
+  if not messenger.is_handed_out(message, at)
+    or exists (select from messenger.sql_handlers() h where h.type = message.message_type)
     or messenger.active_workers(message.transport_name, message.queue_name, message.message_type, '1 minute') > 0 then
     return;
   end if;
