@@ -1,5 +1,5 @@
-// Generates from supabase/schemas: the migration, the upgrades from earlier releases, the rollback, and the manifest of the catalog.
-// --check: fails when a generated file on disk differs; that the manifest is true is checked by a test with a database.
+// Generates the migration, the upgrades from earlier releases, the rollback and the manifest from supabase/schemas.
+// --check fails if a generated file on disk differs. A test with a database checks that the manifest is correct.
 import { formerNames } from "./build/former_names.ts";
 import { formatManifest, type Manifest, manifestOf, readManifest } from "./build/manifest.ts";
 import { migrationOf } from "./build/migration.ts";

@@ -1,1 +1,1 @@
--- Nothing to seed: transports, types and schedules come from migrations and code.
+-- No seed data: transports, types and schedules are created by migrations and code.

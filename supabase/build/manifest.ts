@@ -1,10 +1,10 @@
-// The catalog as data: what a release makes, read from a database that has just been migrated or from a frozen file.
+// The catalog of a release as data, read from a newly migrated database or from a frozen file.
 import { startProject } from "../local/project.ts";
 
 export type ManifestRow = [kind: string, object: string, definition: string | null];
 export type Manifest = ManifestRow[];
 
-/** Runs the migration in an empty project and returns the catalog it made. */
+/** Runs the migration in an empty project and returns the resulting catalog. */
 export async function manifestOf(migration: string): Promise<Manifest> {
   const directory = await Deno.makeTempDir();
   try {

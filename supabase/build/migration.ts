@@ -1,15 +1,15 @@
-// The full migration: checks whose objects are there, creates what is missing, replaces functions and views, verifies itself.
+// The full migration: checks existing objects, creates missing ones, replaces functions and views, and verifies itself.
 import type { Manifest } from "./manifest.ts";
 import { release, upgradePath, upgrades } from "./release.ts";
 import { type Catalog, catalogOf, type Schema } from "./schemas.ts";
 import { fill, literal } from "./template.ts";
 
-/** The function that compares a database with the expected catalog stands before this file, which uses it. */
+/** The function with the expected catalog is inserted before this file, which uses it. */
 const manifestReader = "90_manifest/10_verify.sql";
 
 /**
- * What the files need of their session. Some settings are stored in the objects that a statement creates. The files stand in the
- * order of a message's life, callers first, so a function written in SQL may name one that is created after it.
+ * Session settings of the scripts. Some settings are stored in the objects that a statement creates. Files follow the
+ * life of a message, callers first, so SQL functions may call functions that are created after them.
  */
 const settings = {
   check_function_bodies: "off",
@@ -23,8 +23,8 @@ export const sessionResets = Object.keys(settings).map((name) => `reset ${name};
 /** @param drops statements that remove leftovers of upgrades from earlier releases */
 export function migrationOf(sources: Schema[], manifest: Manifest, drops: readonly string[] = []): string {
   const files = upgrades.map((upgrade) => `supabase/${upgradePath(upgrade)}`);
-  return `-- Symphony Messenger ${release.version}. Generated from supabase/schemas by \`deno task build\`: change it there.
--- Creates what is missing and replaces functions and views; running it again changes nothing.
+  return `-- Symphony Messenger ${release.version}. Generated from supabase/schemas by \`deno task build\`; do not edit.
+-- Creates missing objects and replaces functions and views; running it again changes nothing.
 -- With psql: psql --single-transaction --set ON_ERROR_STOP=1 --file <this file>
 ${sessionSettings}
 
@@ -44,11 +44,11 @@ ${sessionResets}
 }
 
 export interface Preflight extends Record<string, string> {
-  /** The release that may be there: this one for the full migration, an earlier one for its upgrade; or none. */
+  /** The only release that may be installed: this one for the full migration, an earlier one for its upgrade. */
   INSTALLABLE: string;
-  /** What the file does, after "this file". */
+  /** The action of the file, after the words "this file". */
   PURPOSE: string;
-  /** SQL expression of the hint where another release is there. */
+  /** SQL expression of the hint if another release is installed. */
   REMEDY: string;
 }
 

@@ -1,4 +1,4 @@
-// The release that supabase/schemas makes, and the earlier ones a database can be upgraded from.
+// The release of supabase/schemas, and the earlier releases that can be upgraded.
 
 export interface Release {
   version: string;

@@ -1,4 +1,4 @@
-// The rollback: one statement that removes what the installed release's manifest names, and nothing else.
+// The rollback: one statement that removes the objects in the manifest of the installed release, and nothing else.
 import { release, upgrades } from "./release.ts";
 import { fill } from "./template.ts";
 

@@ -1,4 +1,4 @@
-// The sources of the schema, in order, and the names of what they create.
+// The sources of the schema, in order, and the names of the objects they create.
 import { release } from "./release.ts";
 
 export interface Schema {

@@ -8,14 +8,16 @@ alter table messenger.test_clock owner to postgres;
 alter table messenger.test_clock enable row level security;
 revoke all on messenger.test_clock from public, anon, authenticated, service_role;
 
--- The product's signature, volatility and grants are kept; it reads the table as its owner, because callers may not.
+-- Keeps the signature, volatility and grants of the released function. It reads
+-- the table as its owner, because callers may not.
 create or replace function messenger.now() returns timestamptz
 language sql
 volatile parallel safe security definer
 set search_path = pg_catalog, pg_temp
 as $$ select pg_catalog.clock_timestamp() + t.skew from messenger.test_clock as t $$;
 
--- Sets the clock `skew` ahead of real time (absolute, not added to an earlier skew); null is real time. Answers the new time.
+-- Sets the test clock `skew` ahead of real time (absolute, not added to an earlier
+-- skew); null is real time. Returns the new time.
 create or replace function messenger.set_clock(skew interval) returns timestamptz
 language sql
 volatile security definer

@@ -1,12 +1,12 @@
--- Symphony Messenger 0.2.0. Generated from supabase/schemas by `deno task build`: change it there.
--- Creates what is missing and replaces functions and views; running it again changes nothing.
+-- Symphony Messenger 0.2.0. Generated from supabase/schemas by `deno task build`; do not edit.
+-- Creates missing objects and replaces functions and views; running it again changes nothing.
 -- With psql: psql --single-transaction --set ON_ERROR_STOP=1 --file <this file>
 set check_function_bodies = off;
 set client_min_messages = warning;
 set quote_all_identifiers = off;
 set standard_conforming_strings = on;
 
--- ---- Preflight: nothing is changed where a name of ours belongs to somebody else, or where another release is installed.
+-- ---- Preflight: nothing is changed if one of our names belongs to another object, or if another release is installed.
 do $$
 declare
   v_relations constant text[] := array[
@@ -100,7 +100,7 @@ declare
     'messenger.is_too_deep',
     'messenger.clip',
     'messenger.cap_size',
-    'messenger.read_time',
+    'messenger.read_moment',
     'messenger.read_interval',
     'messenger.read_milliseconds',
     'messenger.try_lock',
@@ -259,11 +259,10 @@ declare
     'messenger.needs_no_transaction',
     'messenger.check_timezone',
     'messenger.read_whole',
-    'messenger.read_moment',
     'messenger.read_options',
     'messenger.read_schedule',
     'messenger.scheduled_message',
-    'messenger.expand_these',
+    'messenger.expand_locked_schedules',
     'messenger.expand_schedules',
     'messenger.plan_runs',
     'messenger.runs_to_fire',
@@ -445,7 +444,7 @@ declare
     'messenger.percentiles',
     'messenger.describe_figures',
     'public.messenger_metrics',
-    'messenger.window_parts',
+    'messenger.range_parts',
     'messenger.not_rolled_up_rows',
     'messenger.not_rolled_up',
     'messenger.measured_errors',
@@ -454,7 +453,7 @@ declare
     'public.messenger_get_failed',
     'messenger.first_id',
     'messenger.message_conditions',
-    'messenger.longest_look',
+    'messenger.scan_limit',
     'messenger.find_messages',
     'public.messenger_list_messages',
     'public.messenger_get_message',
@@ -492,17 +491,19 @@ declare
   v_manifest jsonb := '[]';
   v_foreign text;
 begin
-  -- Names in a manifest are written with this path.
+  -- Names in a manifest are written with this search_path.
   perform set_config('search_path', 'pg_catalog, pg_temp', true);
 
   if v_schema is not null then
-    -- A dump without comments has lost the marker, but not the function that holds the catalog.
+    -- A dump without comments has lost the marker, but not the function that contains the catalog.
     if coalesce(v_marker not like 'Symphony Messenger%', to_regprocedure('messenger.expected_manifest()') is null) then
       raise exception using errcode = 'duplicate_schema',
-        message = 'this database has a schema "messenger" that is not made by Symphony Messenger; nothing was changed',
+        message = 'this database has a schema "messenger" that was not created by Symphony Messenger; nothing was '
+          'changed',
         hint = 'rename that schema (alter schema messenger rename to ...), or install into another database';
     end if;
-    -- As after a restore by another role: what it owns cannot be replaced, nor its catalog be read.
+    -- After a restore by another role, this session can neither replace
+    -- the objects of that role nor read their catalog.
     if not pg_has_role((select n.nspowner from pg_catalog.pg_namespace n where n.oid = v_schema), 'usage') then
       raise exception using errcode = 'insufficient_privilege',
         message = format(
@@ -520,20 +521,25 @@ begin
   end if;
   if coalesce(v_installed, '0.2.0') <> '0.2.0' then
     raise exception using errcode = 'object_not_in_prerequisite_state',
-      message = concat(coalesce('Symphony Messenger ' || v_installed || ' is installed in this database', 'Symphony Messenger is not installed in this database'),
+      message = concat(
+        coalesce('Symphony Messenger ' || v_installed || ' is installed in this database',
+          'Symphony Messenger is not installed in this database'),
         '; this file installs 0.2.0; nothing was changed'),
       hint = 'apply supabase/upgrades/20261128000100_upgrade_symphony_messenger_0_1_0_to_0_2_0.sql';
   end if;
 
-  -- The manifest of 0.1.0 names sequences only in its grants.
+  -- The manifest of 0.1.0 contains sequences only in its grants.
   with installed as materialized (
     select e ->> 0 as kind, e ->> 1 as object from jsonb_array_elements(v_manifest) e
     union
-    select 'relation', split_part(e ->> 1, ' ', 2) from jsonb_array_elements(v_manifest) e where e ->> 0 = 'grant' and e ->> 1 like 'relation %'
+    select 'relation', split_part(e ->> 1, ' ', 2) from jsonb_array_elements(v_manifest) e
+    where e ->> 0 = 'grant' and e ->> 1 like 'relation %'
   ),
   foreign_object as (
-    select format('%s %s', case c.relkind when 'r' then 'table' when 'p' then 'table' when 'v' then 'view' when 'm' then 'materialized view'
-      when 'i' then 'index' when 'S' then 'sequence' when 'f' then 'foreign table' else 'type' end, r.name) as description
+    select format('%s %s', case c.relkind
+        when 'r' then 'table' when 'p' then 'table' when 'v' then 'view' when 'm' then 'materialized view'
+        when 'i' then 'index' when 'S' then 'sequence' when 'f' then 'foreign table' else 'type'
+      end, r.name) as description
     from unnest(v_relations) as r(name) join pg_catalog.pg_class c on c.oid = to_regclass(r.name)
     where not exists (select from installed i where i.kind <> 'function' and i.object = r.name)
     union
@@ -544,13 +550,15 @@ begin
     from unnest(v_functions) as f(name)
     join pg_catalog.pg_proc p on p.pronamespace::regnamespace::text || '.' || p.proname = f.name
     where not exists (
-      select from installed i where i.kind = 'function' and i.object = f.name || '(' || pg_get_function_identity_arguments(p.oid) || ')')
+      select from installed i
+      where i.kind = 'function' and i.object = f.name || '(' || pg_get_function_identity_arguments(p.oid) || ')')
   )
   select string_agg(o.description, ', ' order by o.description) into v_foreign from foreign_object o;
-  -- Without a manifest in a schema of ours, an earlier run of this file was interrupted: what is there is its own.
+  -- Without a manifest in our schema, an earlier run of this file was interrupted: the existing objects are its own.
   if v_foreign is not null and (v_schema is null or v_manifest <> '[]') then
     raise exception using errcode = 'duplicate_object',
-      message = format('this database has objects of its own under names that Symphony Messenger uses: %s; nothing was changed', v_foreign),
+      message = format('this database has other objects under names that Symphony Messenger uses: %s; '
+        'nothing was changed', v_foreign),
       hint = 'rename them, or install into another database';
   end if;
   perform set_config('search_path', v_path, true);
@@ -1004,7 +1012,7 @@ end $$;
 
 -- ISO 8601 with a zone: any other form depends on the settings of the session. The forms are those that Postgres
 -- prints, years BC included.
-create or replace function messenger.read_time(value jsonb)
+create or replace function messenger.read_moment(value jsonb)
 returns timestamptz
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -1068,7 +1076,7 @@ comment on function messenger.clip(text, int) is
 comment on function messenger.cap_size(jsonb) is
   'The value, or a marker {"symphony_dropped": reason} if it has more than 64 KB or a number outside the range of a '
   'double. JSON null becomes SQL null.';
-comment on function messenger.read_time(jsonb) is
+comment on function messenger.read_moment(jsonb) is
   'A JSON string in ISO 8601 with a zone as a timestamp before the year 10000; null for any other value.';
 comment on function messenger.read_interval(jsonb, interval) is
   'A JSON string with a unit as an interval from zero to the given longest one; null for any other value.';
@@ -1082,7 +1090,7 @@ revoke all on function
   messenger.is_too_deep(jsonb),
   messenger.clip(text, int),
   messenger.cap_size(jsonb),
-  messenger.read_time(jsonb),
+  messenger.read_moment(jsonb),
   messenger.read_interval(jsonb, interval),
   messenger.read_milliseconds(jsonb, numeric)
 from public, anon, authenticated;
@@ -1092,7 +1100,7 @@ grant execute on function
   messenger.is_too_deep(jsonb),
   messenger.clip(text, int),
   messenger.cap_size(jsonb),
-  messenger.read_time(jsonb),
+  messenger.read_moment(jsonb),
   messenger.read_interval(jsonb, interval),
   messenger.read_milliseconds(jsonb, numeric)
 to service_role;
@@ -3114,9 +3122,9 @@ begin
         or e.value @? 'strict $.* ? (@ == null)'
       then (select f.key from jsonb_each(e.value) f where f.value = 'null' or not messenger.draft_fields() ? f.key
             order by messenger.draft_fields() ? f.key, f.key limit 1) end as odd_field,
-      case when r.available_at is not null then messenger.read_time(r.available_at) end as parsed_available_at,
+      case when r.available_at is not null then messenger.read_moment(r.available_at) end as parsed_available_at,
       case when r.delay is not null then messenger.read_interval(r.delay, '100 years') end as parsed_delay,
-      case when r.expires_at is not null then messenger.read_time(r.expires_at) end as parsed_expires_at,
+      case when r.expires_at is not null then messenger.read_moment(r.expires_at) end as parsed_expires_at,
       case when r.idempotency_window is not null then messenger.read_interval(r.idempotency_window, '1 year') end
         as parsed_window
     from (
@@ -7105,7 +7113,7 @@ revoke all on function messenger.business_function(text) from public, anon, auth
 grant execute on function messenger.business_function(text) to service_role;
 
 -- ---- 50_operations/10_cancel.sql
--- Cancelling: at once while a message waits, by request while a worker has it.
+-- Cancels a message: immediately while it is pending, by request while a worker holds its lease.
 create or replace function public.messenger_cancel(id uuid)
 returns text
 language plpgsql
@@ -7126,7 +7134,8 @@ begin
       perform messenger.fail_without_dead_letter(array[v_id], 'Cancelled', v_now);
       return 'cancelled';
     when 'processing' then
-      update public.messenger_messages m set cancel_requested_at = v_now, updated_at = v_now where m.id = v_id and m.cancel_requested_at is null;
+      update public.messenger_messages m set cancel_requested_at = v_now, updated_at = v_now where m.id = v_id
+        and m.cancel_requested_at is null;
       return 'requested';
     when 'completed', 'failed' then
       return 'finished';
@@ -7136,15 +7145,19 @@ begin
 end $$;
 
 comment on function public.messenger_cancel(uuid) is
-  'Cancels a message: cancelled (it was waiting and will never be handed out), requested (a worker has it and hears with its next heartbeat; a completion still counts, any other outcome or the end of the lease makes it Cancelled), finished, unknown. A cancelled message has no dead letter. SM_UNAVAILABLE when another transaction keeps the row locked for longer than 250 ms.';
+  'Cancels a message and returns one of: cancelled (the message was pending and is never handed out again); requested '
+  '(a worker holds it: the worker''s next heartbeat carries the request, a completion still counts, and any other '
+  'outcome or the end of the lease cancels the message); finished; unknown. A cancelled message has no dead letter. '
+  'Raises SM_UNAVAILABLE if another transaction holds the row for more than 250 ms. Example: select '
+  'messenger_cancel(''01890a5d-ac96-774b-bcce-b302099a8057'');';
 revoke all on function public.messenger_cancel(uuid) from public, anon, authenticated;
 grant execute on function public.messenger_cancel(uuid) to service_role;
 
 -- ---- 50_operations/20_dead_letters.sql
--- Dead letters are resolved: retried, with the same id and history, or discarded.
+-- Resolves dead letters: retries their messages with the same id and history, or discards them.
 
--- The fields of a filter, exact in type. Letters are locked in the order of their ids, so two resolutions cannot wait for each other; a letter that
--- another transaction resolves meanwhile is passed over.
+-- Dead letters are locked in the order of their ids, so two resolutions cannot deadlock. A dead letter that another
+-- transaction has just resolved is skipped.
 create or replace function messenger.lock_dead_letters(ids uuid[], filter jsonb, max int)
 returns uuid[]
 language plpgsql
@@ -7153,35 +7166,47 @@ as $$
 declare
   v_ids uuid[] := ids;
   v_max int := coalesce(max, 1000);
-  v_odd text;
+  v_invalid text;
   v_from timestamptz;
   v_to timestamptz;
 begin
   if (v_ids is null) = (filter is null) then
-    perform messenger.raise_error('SM_FILTER', 'name dead letters either by ids or by a filter');
+    perform messenger.raise_error('SM_FILTER', 'name dead letters either by ids or by a filter',
+      'pass ids or filter, not both; the filter {} selects all open dead letters');
   elsif v_max not between 1 and 10000 then
-    perform messenger.raise_error('SM_BATCH', 'max must be a number from 1 to 10000');
+    raise exception using errcode = 'PT400', detail = 'SM_BATCH', message = 'max must be a number from 1 to 10000',
+      hint = 'default: 1000';
   elsif array_position(v_ids, null) is not null then
-    perform messenger.raise_error('SM_FILTER', 'ids holds a null');
+    perform messenger.raise_error('SM_FILTER', 'ids must not contain null', 'remove the null from ids');
   elsif cardinality(v_ids) > v_max then
-    perform messenger.raise_error('SM_BATCH_TOO_LARGE', 'more ids than max, ' || v_max);
+    raise exception using errcode = 'PT413', detail = 'SM_BATCH_TOO_LARGE',
+      message = format('more ids than max: ids has %s elements, and max is %s', cardinality(v_ids), v_max),
+      hint = 'pass fewer ids per call, or raise max (up to 10000)';
   elsif jsonb_typeof(filter) <> 'object' then
-    perform messenger.raise_error('SM_FILTER', 'the filter must be a JSON object');
+    perform messenger.raise_error('SM_FILTER', 'the filter must be a JSON object',
+      'pass {} to select all open dead letters');
   elsif v_ids is not null then
-    return array(select f.id from public.messenger_failed_messages f where f.id = any (v_ids) and f.resolved_at is null order by f.id for no key update);
+    return array(select f.id from public.messenger_failed_messages f where f.id = any (v_ids) and f.resolved_at is null
+      order by f.id for no key update);
   end if;
 
-  select k into v_odd from jsonb_object_keys(filter) k where k not in ('transport', 'queue', 'type', 'error_class', 'from', 'to') order by k limit 1;
+  select k into v_invalid from jsonb_object_keys(filter) k
+  where k not in ('transport', 'queue', 'type', 'error_class', 'from', 'to') order by k limit 1;
   if found then
-    perform messenger.raise_error('SM_UNKNOWN_FIELD', 'filter.' || left(v_odd, 100));
+    perform messenger.raise_error('SM_UNKNOWN_FIELD', 'filter.' || left(v_invalid, 100),
+      'the fields are transport, queue, type, error_class, from and to');
   end if;
-  v_from := messenger.read_time(filter -> 'from');
-  v_to := messenger.read_time(filter -> 'to');
-  select f.key into v_odd from jsonb_each(filter) f
-  where jsonb_typeof(f.value) <> 'string' or f.key = 'from' and v_from is null or f.key = 'to' and (v_to is null or v_to <= v_from)
+  v_from := messenger.read_moment(filter -> 'from');
+  v_to := messenger.read_moment(filter -> 'to');
+  select f.key into v_invalid from jsonb_each(filter) f
+  where jsonb_typeof(f.value) <> 'string' or f.key = 'from' and v_from is null
+    or f.key = 'to' and (v_to is null or v_to <= v_from)
   order by f.key limit 1;
   if found then
-    perform messenger.raise_error('SM_FILTER', 'filter.' || v_odd);
+    perform messenger.raise_error('SM_FILTER', 'filter.' || v_invalid, case
+      when v_invalid in ('from', 'to')
+        then 'pass an ISO 8601 moment with a zone, for example 2030-01-31T09:00:00Z; to must be later than from'
+      else 'pass a string' end);
   end if;
   return array(
     select f.id from public.messenger_failed_messages f
@@ -7197,9 +7222,9 @@ begin
     for no key update);
 end $$;
 
--- Locks the messages of these dead letters and makes their idempotency keys hold again. Answers the dead letters that must stay: their message is not failed
--- any more, or another message holds the key. A key that is there is its message's as long as the dead letter is open; what somebody deleted is taken back
--- as a dispatch takes it, in the same order.
+-- While a dead letter is open, its message keeps the idempotency key. A key whose row was deleted is taken
+-- again in the same order in which a dispatch takes keys. A dead letter cannot be retried if its message is no
+-- longer failed or another message holds the key.
 create or replace function messenger.take_keys_back(dead_letters uuid[], at timestamptz)
 returns uuid[]
 language plpgsql
@@ -7207,46 +7232,53 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_dead_letters uuid[] := dead_letters;
-  v_alive uuid[];
-  v_any_gone boolean;
+  v_kept uuid[];
+  v_has_deleted boolean;
 begin
   perform from public.messenger_messages m
-  where m.id = any (array(select f.message_id from public.messenger_failed_messages f where f.id = any (v_dead_letters)))
+  where m.id = any (array(select f.message_id from public.messenger_failed_messages f
+    where f.id = any (v_dead_letters)))
   order by m.id for no key update;
-  -- A message of the bus itself that somebody deleted cannot be made again from its dead letter, which service_role may write.
-  select coalesce(array_agg(f.id) filter (where m.status <> 'failed' or m.id is null and starts_with(f.message_type, 'symphony.')), '{}'), coalesce(bool_or(m.id is null and f.idempotency_key is not null), false)
-  into v_alive, v_any_gone
+  -- A deleted message of the bus's own types is not restored: service_role may edit the dead letter.
+  select
+    coalesce(array_agg(f.id) filter (
+      where m.status <> 'failed' or m.id is null and starts_with(f.message_type, 'symphony.')), '{}'),
+    coalesce(bool_or(m.id is null and f.idempotency_key is not null), false)
+  into v_kept, v_has_deleted
   from public.messenger_failed_messages f left join public.messenger_messages m on m.id = f.message_id
   where f.id = any (v_dead_letters);
 
-  return v_alive || array(
+  return v_kept || array(
     select l.id
     from (
-      select f.*, coalesce(orphan.scope, m.created_by::text, 'service') as scope,
-        -- The key of a message that is there may have passed on to a younger one since.
+      select f.*, coalesce(deleted.scope, m.created_by::text, 'service') as scope,
+        -- A newer message may have taken over the key of an existing message since.
         case when m.id is null then f.idempotency_key else m.idempotency_key end as key,
         f.created_at + coalesce((t.config ->> 'idempotency_window')::interval, '24 hours') as expires_at
       from public.messenger_failed_messages f
       left join public.messenger_messages m on m.id = f.message_id
       left join messenger.idempotency_keys own
         on own.scope in ('service', m.created_by::text) and own.key = f.idempotency_key and own.message_id = m.id
-      -- Whose key it was, where somebody deleted the message, only the key can say; there is no index for that.
-      left join messenger.idempotency_keys orphan
-        on v_any_gone and m.id is null and orphan.key = f.idempotency_key and orphan.message_id = f.message_id
+      -- If the message was deleted, only the key's row holds its scope. No index covers this lookup.
+      left join messenger.idempotency_keys deleted
+        on v_has_deleted and m.id is null and deleted.key = f.idempotency_key and deleted.message_id = f.message_id
       left join public.messenger_transports t on t.name = f.transport_name
-      where f.id = any (v_dead_letters) and case when m.id is null then f.idempotency_key else m.idempotency_key end is not null and own.key is null
-        and f.id <> all (v_alive)
+      where f.id = any (v_dead_letters)
+        and case when m.id is null then f.idempotency_key else m.idempotency_key end is not null
+        and own.key is null
+        and f.id <> all (v_kept)
       order by f.idempotency_key collate "C", f.id
     ) l
     cross join lateral messenger.take_key(l.scope,
-      row(null, null, null, l.message_type, l.transport_name, l.queue_name, null, l.body, null, null, null, null, null, null, l.key, 'ignore',
+      row(null, null, null, l.message_type, l.transport_name, l.queue_name, null, l.body,
+        null, null, null, null, null, null, l.key, 'ignore',
         l.expires_at - take_keys_back.at, null)::messenger.draft,
       l.message_id, null, false, take_keys_back.at) k
     where not k.taken and k.message_id <> l.message_id);
 end $$;
 
--- Puts the messages of locked, open dead letters back into the queue and wakes. What became of the last deliveries stays in last_error and error_class until
--- the next outcome, as after an ordinary retry; expires_at stays too: what nobody needs any more is not handed out.
+-- last_error and error_class stay until the next outcome, as after an ordinary retry. expires_at stays too, so an
+-- expired message is not handed out again.
 create or replace function messenger.requeue(dead_letters uuid[], payload jsonb, per_second int, at timestamptz)
 returns bigint
 language plpgsql
@@ -7259,50 +7291,58 @@ declare
   v_wakeups bigint;
 begin
   with dead_letter as (
-    update public.messenger_failed_messages f set resolved_at = requeue.at, resolution = 'retried' where f.id = any (v_dead_letters) returning f.*
+    update public.messenger_failed_messages f set resolved_at = requeue.at, resolution = 'retried'
+    where f.id = any (v_dead_letters) returning f.*
   ),
   due as materialized (
-    select l.*, m.id is null as is_gone, requeue.at + (row_number() over (order by l.id) - 1) * v_step as due_at
+    select l.*, m.id is null as is_deleted, requeue.at + (row_number() over (order by l.id) - 1) * v_step as due_at
     from dead_letter l left join public.messenger_messages m on m.id = l.message_id
   ),
-  revived as (
+  requeued as (
     update public.messenger_messages m
-    set status = 'pending', available_at = d.due_at, processed_at = null, updated_at = requeue.at, retry_count = 0, lease_losses = 0,
-        cancel_requested_at = null, body = coalesce(v_payload, m.body)
+    set status = 'pending', available_at = d.due_at, processed_at = null, updated_at = requeue.at,
+        retry_count = 0, lease_losses = 0, cancel_requested_at = null, body = coalesce(v_payload, m.body)
     from due d
     where m.id = d.message_id
     returning m.id, m.fence
   ),
-  -- Somebody deleted the message: its sender, priority and fence are known no more. Milliseconds since 1970 are more than it can have been claimed,
-  -- snoozes and releases included, and exact in JavaScript.
+  -- A deleted message has lost its sender, priority and fence. The new fence is the time in milliseconds since 1970:
+  -- higher than any number of claims, and exact in JavaScript.
   restored as (
     insert into public.messenger_messages as m
-      (id, transport_name, queue_name, message_type, body, headers, metadata, priority, available_at, created_at, updated_at,
+      (id, transport_name, queue_name, message_type, body, headers, metadata, priority, available_at, created_at,
+        updated_at,
        max_retries, last_error, error_class, fence, idempotency_key, created_by)
-    select d.message_id, d.transport_name, d.queue_name, d.message_type, coalesce(v_payload, d.body), d.headers, d.metadata, coalesce(k.priority, 5), d.due_at,
-      d.created_at, requeue.at, d.max_retries, d.error, d.error_class, (extract(epoch from requeue.at) * 1000)::bigint, d.idempotency_key, d.created_by
+    select d.message_id, d.transport_name, d.queue_name, d.message_type, coalesce(v_payload, d.body), d.headers,
+      d.metadata, coalesce(k.priority, 5), d.due_at,
+      d.created_at, requeue.at, d.max_retries, d.error, d.error_class, (extract(epoch from requeue.at) * 1000)::bigint,
+      d.idempotency_key, d.created_by
     from due d left join messenger.message_types k on k.type = d.message_type
-    where d.is_gone
+    where d.is_deleted
     returning m.id, m.fence
   ),
   replay as (
-    insert into messenger.replays (started_at, per_second, total) select requeue.at, requeue.per_second, count(*) from due where requeue.per_second is not null
+    insert into messenger.replays (started_at, per_second, total) select requeue.at, requeue.per_second, count(*)
+    from due where requeue.per_second is not null
     having count(*) > 0
     returning id
   ),
   recorded as (
     insert into messenger.replayed (replay_id, message_id, dead_letter_id, fence, due_at)
     select r.id, d.message_id, d.id, w.fence, d.due_at
-    from replay r cross join due d join (select * from revived union all select * from restored) w on w.id = d.message_id
+    from replay r cross join due d
+    join (select * from requeued union all select * from restored) w on w.id = d.message_id
   )
   select count(*) filter (where messenger.wake_worker(s.transport_name, s.queue_name, s.message_type)) into v_wakeups
   from (select distinct d.transport_name, d.queue_name, d.message_type from due d where d.due_at <= requeue.at) s;
-  perform messenger.requeue_in_order(array(select f.message_id from public.messenger_failed_messages f where f.id = any (v_dead_letters)), at);
+  perform messenger.requeue_in_order(array(select f.message_id from public.messenger_failed_messages f
+    where f.id = any (v_dead_letters)), at);
   return v_wakeups;
 end $$;
 
 create or replace function public.messenger_retry_failed(
-  ids uuid[] default null, filter jsonb default null, payload jsonb default null, per_second int default null, max int default 1000
+  ids uuid[] default null, filter jsonb default null, payload jsonb default null, per_second int default null,
+  max int default 1000
 )
 returns table (id uuid, message_id uuid, outcome text)
 language plpgsql
@@ -7320,21 +7360,26 @@ begin
   perform messenger.require_writable();
   if payload is not null then
     if cardinality(v_ids) is distinct from 1 then
-      perform messenger.raise_error('SM_FILTER', 'a payload goes with exactly one id');
+      perform messenger.raise_error('SM_FILTER', 'a payload needs exactly one id', 'pass one id in ids, and no filter');
     end if;
-    -- A dispatch's own rules; the other codes speak of routes, which are not asked for here.
-    select d.error_code into v_code from messenger.read_drafts(jsonb_build_array(jsonb_build_object('type', 'Edited', 'payload', payload)), v_now) d
+    -- The payload is checked as in a dispatch. Codes about routes are ignored, because no route is given.
+    select d.error_code into v_code
+    from messenger.read_drafts(jsonb_build_array(jsonb_build_object('type', 'Edited', 'payload', payload)), v_now) d
     where d.error_code in ('SM_PAYLOAD_NOT_OBJECT', 'SM_PAYLOAD_TOO_LARGE', 'SM_NUMBER_RANGE', 'SM_DEPTH');
     if found then
       perform messenger.raise_error(v_code);
     end if;
-    select f.message_type into v_type from public.messenger_failed_messages f where f.id = v_ids[1] and starts_with(f.message_type, 'symphony.');
+    select f.message_type into v_type from public.messenger_failed_messages f where f.id = v_ids[1]
+      and starts_with(f.message_type, 'symphony.');
     if found then
-      perform messenger.raise_error('SM_TYPE_FORBIDDEN', v_type, 'retry it without a payload: messages of the bus itself are retried as they are');
+      perform messenger.raise_error('SM_TYPE_FORBIDDEN', v_type,
+        'retry it without a payload: a message of the bus''s own types keeps its payload');
     end if;
   end if;
   if per_second not between 1 and 1000 then
-    perform messenger.raise_error('SM_BATCH', 'per_second must be a number from 1 to 1000');
+    raise exception using errcode = 'PT400', detail = 'SM_BATCH',
+      message = 'per_second must be a number from 1 to 1000',
+        hint = 'leave it out to make all messages due immediately';
   end if;
 
   v_open := messenger.lock_dead_letters(v_ids, filter, max);
@@ -7343,9 +7388,11 @@ begin
 
   return query
   select g.id, f.message_id,
-    case when f.id is null then 'unknown' when o.id is null or g.nth > 1 then 'resolved' when k.id is not null then 'conflict' else 'retried' end
+    case when f.id is null then 'unknown' when o.id is null or g.nth > 1 then 'resolved'
+      when k.id is not null then 'conflict' else 'retried' end
   from (
-    select u.id, u.ord, row_number() over (partition by u.id order by u.ord) as nth from unnest(coalesce(v_ids, v_open)) with ordinality as u(id, ord)
+    select u.id, u.ord, row_number() over (partition by u.id order by u.ord) as nth
+    from unnest(coalesce(v_ids, v_open)) with ordinality as u(id, ord)
   ) g
   left join public.messenger_failed_messages f on f.id = g.id
   left join unnest(v_open) o(id) on o.id = g.id
@@ -7353,7 +7400,9 @@ begin
   order by g.ord;
 end $$;
 
-create or replace function public.messenger_discard_failed(ids uuid[] default null, filter jsonb default null, max int default 1000)
+create or replace function public.messenger_discard_failed(
+  ids uuid[] default null, filter jsonb default null, max int default 1000
+)
 returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -7370,24 +7419,51 @@ begin
   from public.messenger_failed_messages f
   where f.id = any (v_open) and m.id = f.message_id and m.status = 'failed';
   perform messenger.unblock_next(
-    messenger.order_keys(array(select f.message_id from public.messenger_failed_messages f where f.id = any (v_open))), v_now);
+    messenger.order_keys(
+      array(select f.message_id from public.messenger_failed_messages f where f.id = any (v_open))), v_now);
   return cardinality(v_open);
 end $$;
 
-comment on function messenger.lock_dead_letters(uuid[], jsonb, int) is 'Checks ids or filter and locks the open dead letters they name, at most max; answers their ids in order.';
-comment on function messenger.take_keys_back(uuid[], timestamptz) is 'Locks the dead letters'' messages and restores their idempotency keys; answers the dead letters that cannot be retried.';
-comment on function messenger.requeue(uuid[], jsonb, int, timestamptz) is 'Resolves dead letters as retried and makes their messages pending, with this payload if one is given, so many a second if told. Returns how many wake-ups it rang.';
+comment on function messenger.lock_dead_letters(uuid[], jsonb, int) is
+  'Checks ids or filter and locks at most max of the open dead letters they select. Returns their ids in ascending '
+  'order. Raises SM_FILTER, SM_BATCH, SM_BATCH_TOO_LARGE, SM_UNKNOWN_FIELD.';
+comment on function messenger.take_keys_back(uuid[], timestamptz) is
+  'Locks the messages of these dead letters and restores their idempotency keys. Returns the ids '
+  'of the dead letters that cannot be retried.';
+comment on function messenger.requeue(uuid[], jsonb, int, timestamptz) is
+  'Resolves locked, open dead letters as retried and makes their messages pending. payload replaces the body; '
+  'per_second spreads the due times. Returns the number of wake-ups sent.';
 comment on function public.messenger_retry_failed(uuid[], jsonb, jsonb, int, int) is
-  'Puts messages of dead letters back into the queue, with the same id and idempotency key and all their retries. Name the dead letters by ids or by a filter {"transport"?, "queue"?, "type"?, "error_class"?, "from"?, "to"? (failed_at, to is exclusive)}; {} means all. payload replaces the body of the one id. per_second (1 to 1000) spreads them, and stops when more than a fifth die again: see messenger.replay_report(). max: 1 to 10000. Outcomes: retried, resolved (it was before), unknown (no such letter), conflict (another message holds its idempotency key, or it is not failed any more; nothing changed).';
+  'Requeues the messages of dead letters with the same id and idempotency key and a retry count of 0. Select the dead '
+  'letters by ids or by filter {"transport"?, "queue"?, "type"?, "error_class"?, "from"?, "to"?}; from (inclusive) and '
+  'to (exclusive) apply to failed_at, and {} selects all. payload replaces the body of exactly one id. per_second (1 '
+  'to 1000) spreads the retries, which stop if more than a fifth of them fail again (see messenger.replay_report()). '
+  'max: 1 to 10000, default 1000. Returns one row per dead letter (id, message_id, outcome): retried; resolved '
+  '(already resolved before); unknown (no such dead letter); conflict (another message holds the idempotency key, or '
+  'the message is no longer failed; nothing changes). Raises SM_FILTER, SM_BATCH, SM_BATCH_TOO_LARGE, '
+  'SM_UNKNOWN_FIELD, SM_TYPE_FORBIDDEN and the payload errors of a dispatch. Example: select * from '
+  'messenger_retry_failed(filter => ''{"type": "SendEmail"}'', per_second => 10);';
 comment on function public.messenger_discard_failed(uuid[], jsonb, int) is
-  'Gives up on dead letters, named as for messenger_retry_failed: resolution discarded, the message''s error_class Discarded. Returns how many.';
-revoke all on function messenger.lock_dead_letters(uuid[], jsonb, int), messenger.take_keys_back(uuid[], timestamptz), messenger.requeue(uuid[], jsonb, int, timestamptz),
-  public.messenger_retry_failed(uuid[], jsonb, jsonb, int, int), public.messenger_discard_failed(uuid[], jsonb, int) from public, anon, authenticated;
-grant execute on function messenger.lock_dead_letters(uuid[], jsonb, int), messenger.take_keys_back(uuid[], timestamptz), messenger.requeue(uuid[], jsonb, int, timestamptz),
-  public.messenger_retry_failed(uuid[], jsonb, jsonb, int, int), public.messenger_discard_failed(uuid[], jsonb, int) to service_role;
+  'Discards dead letters, selected as in messenger_retry_failed: sets resolution to discarded and the message''s '
+  'error_class to Discarded. Returns the number of dead letters discarded. Raises SM_FILTER, SM_BATCH, '
+  'SM_BATCH_TOO_LARGE, SM_UNKNOWN_FIELD. Example: select messenger_discard_failed(filter => ''{"queue": "email"}'');';
+revoke all on function
+  messenger.lock_dead_letters(uuid[], jsonb, int),
+  messenger.take_keys_back(uuid[], timestamptz),
+  messenger.requeue(uuid[], jsonb, int, timestamptz),
+  public.messenger_retry_failed(uuid[], jsonb, jsonb, int, int),
+  public.messenger_discard_failed(uuid[], jsonb, int)
+from public, anon, authenticated;
+grant execute on function
+  messenger.lock_dead_letters(uuid[], jsonb, int),
+  messenger.take_keys_back(uuid[], timestamptz),
+  messenger.requeue(uuid[], jsonb, int, timestamptz),
+  public.messenger_retry_failed(uuid[], jsonb, jsonb, int, int),
+  public.messenger_discard_failed(uuid[], jsonb, int)
+to service_role;
 
 -- ---- 50_operations/30_replays.sql
--- Replays: retries of many dead letters at a limited rate, watched by the clock and stopped when they fail again.
+-- Replays: retries of many dead letters at a limited rate. The ticker stops a replay whose messages fail again.
 create table if not exists messenger.replays (
   id uuid not null default messenger.new_id(),
   started_at timestamptz not null,
@@ -7417,7 +7493,9 @@ create table if not exists messenger.replayed (
 );
 create index if not exists replayed_undecided_idx on messenger.replayed (replay_id, due_at) where outcome is null;
 
-comment on table messenger.replays is 'Retries of dead letters with per_second. Stopped when more than a fifth of at least five that ended are dead letters again; pruned a week after the last one ended.';
+comment on table messenger.replays is
+  'Retries of dead letters with per_second. A replay stops if at least five messages have ended and more than a fifth '
+  'of them are dead letters again. Pruned a week after it has finished.';
 comment on column messenger.replays.id is 'Time-ordered UUID of the replay, version 7.';
 comment on column messenger.replays.started_at is 'When the replay was started.';
 comment on column messenger.replays.per_second is 'Number of messages that become due per second.';
@@ -7441,7 +7519,7 @@ comment on column messenger.replayed.due_at is 'When the message becomes due.';
 comment on column messenger.replayed.outcome is
   'completed, dead, lapsed or returned; null until the message has ended.';
 
--- Makes dead letters of the messages nobody has been given yet. Those that a claim holds at this moment are left to it, or to the next tick.
+-- Messages that a claim has locked are skipped; the next tick returns them if they are still pending.
 create or replace function messenger.return_replayed(replay_id uuid, at timestamptz)
 returns void
 language plpgsql
@@ -7455,8 +7533,10 @@ begin
     select m.id
     from messenger.replayed x join public.messenger_messages m on m.id = x.message_id
     where x.replay_id = v_replay and x.outcome is null and m.status = 'pending' and m.fence = x.fence
-      and exists (select from public.messenger_failed_messages f where f.id = x.dead_letter_id and f.resolution = 'retried')
-      and not exists (select from public.messenger_failed_messages f where f.message_id = m.id and f.resolved_at is null)
+      and exists (select from public.messenger_failed_messages f where f.id = x.dead_letter_id
+        and f.resolution = 'retried')
+      and not exists (select from public.messenger_failed_messages f where f.message_id = m.id
+        and f.resolved_at is null)
     order by m.id
     for no key update of m skip locked);
   with dead_letter as (
@@ -7467,17 +7547,19 @@ begin
   ),
   message as (
     update public.messenger_messages m
-    set status = 'failed', processed_at = return_replayed.at, updated_at = return_replayed.at, last_error = l.error, error_class = l.error_class,
+    set status = 'failed', processed_at = return_replayed.at, updated_at = return_replayed.at, last_error = l.error,
+        error_class = l.error_class,
         retry_count = least(l.retry_count, m.max_retries + 1, m.fence)
     from dead_letter l
     where m.id = l.message_id
   )
   update messenger.replayed x set outcome = 'returned' where x.replay_id = v_replay and x.message_id = any (v_messages);
-  update messenger.replays r set returned = r.returned + cardinality(v_messages) where r.id = v_replay and v_messages <> '{}';
+  update messenger.replays r set returned = r.returned + cardinality(v_messages)
+  where r.id = v_replay and v_messages <> '{}';
   perform messenger.unblock_next(messenger.order_keys(v_messages), at);
 end $$;
 
--- Replays that the caller has locked.
+-- The caller has locked the replays.
 create or replace function messenger.watch_replay(row_ids text[], at timestamptz)
 returns jsonb
 language plpgsql
@@ -7490,11 +7572,13 @@ begin
   foreach v_id in array messenger.uuids_of(row_ids) loop
     with ended as (
       update messenger.replayed x
-      set outcome = case when s.status is null or s.status = 'completed' then 'completed' when s.error_class in ('Expired', 'Cancelled') then 'lapsed' else 'dead' end
+      set outcome = case when s.status is null or s.status = 'completed' then 'completed'
+        when s.error_class in ('Expired', 'Cancelled') then 'lapsed' else 'dead' end
       from (
         select u.message_id, m.status, m.error_class
         from messenger.replayed u left join public.messenger_messages m on m.id = u.message_id
-        where u.replay_id = v_id and u.outcome is null and u.due_at <= watch_replay.at and (m.id is null or m.processed_at is not null)
+        where u.replay_id = v_id and u.outcome is null and u.due_at <= watch_replay.at
+          and (m.id is null or m.processed_at is not null)
       ) s
       where x.replay_id = v_id and x.message_id = s.message_id
       returning x.outcome
@@ -7502,16 +7586,19 @@ begin
     update messenger.replays r
     set completed = r.completed + e.completed, dead = r.dead + e.dead, lapsed = r.lapsed + e.lapsed
     from (
-      select count(*) filter (where outcome = 'completed') as completed, count(*) filter (where outcome = 'dead') as dead,
+      select count(*) filter (where outcome = 'completed') as completed, count(*)
+        filter (where outcome = 'dead') as dead,
         count(*) filter (where outcome = 'lapsed') as lapsed, count(*) as ended
       from ended
     ) e
     where r.id = v_id and e.ended > 0;
 
     select * into v_replay from messenger.replays r where r.id = v_id;
-    if v_replay.stopped_at is null and v_replay.completed + v_replay.dead >= 5 and v_replay.dead * 5 > v_replay.completed + v_replay.dead then
+    if v_replay.stopped_at is null and v_replay.completed + v_replay.dead >= 5
+      and v_replay.dead * 5 > v_replay.completed + v_replay.dead then
       update messenger.replays r
-      set stopped_at = watch_replay.at, stop_reason = format('%s of the %s that were handled are dead letters again', r.dead, r.completed + r.dead)
+      set stopped_at = watch_replay.at,
+          stop_reason = format('%s of %s handled messages are dead letters again', r.dead, r.completed + r.dead)
       where r.id = v_id
       returning * into v_replay;
     end if;
@@ -7533,7 +7620,8 @@ declare
   v_running text[] := messenger.row_ids(array(
     select r.id from messenger.replays r where r.finished_at is null order by r.id for update skip locked));
 begin
-  perform messenger.write_each('replays', 'messenger.replays', messenger.without_set_aside('replays', 'messenger.replays', v_running, at), at, ends_at);
+  perform messenger.write_each('replays', 'messenger.replays',
+    messenger.without_set_aside('replays', 'messenger.replays', v_running, at), at, ends_at);
 end $$;
 
 create or replace function messenger.prune_replays(at timestamptz, chunk int)
@@ -7544,33 +7632,45 @@ as $$
 begin
   delete from messenger.replayed x
   where x.ctid = any (array(
-    select u.ctid from messenger.replays r join messenger.replayed u on u.replay_id = r.id where r.finished_at < prune_replays.at - interval '7 days'
+    select u.ctid from messenger.replays r join messenger.replayed u on u.replay_id = r.id
+    where r.finished_at < prune_replays.at - interval '7 days'
     limit chunk for update of u skip locked));
   delete from messenger.replays r
-  where r.id in (select o.id from messenger.replays o where o.finished_at < prune_replays.at - interval '7 days' for update skip locked)
+  where r.id in (
+      select o.id from messenger.replays o where o.finished_at < prune_replays.at - interval '7 days'
+      for update skip locked)
     and not exists (select from messenger.replayed x where x.replay_id = r.id);
 end $$;
 
 create or replace function messenger.replay_report()
 returns table (
-  id uuid, started_at timestamptz, per_second int, total int, completed int, dead int, lapsed int, returned int, remaining int,
+  id uuid, started_at timestamptz, per_second int, total int, completed int, dead int, lapsed int, returned int,
+  remaining int,
   stopped_at timestamptz, stop_reason text, finished_at timestamptz
 )
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select r.id, r.started_at, r.per_second, r.total, r.completed, r.dead, r.lapsed, r.returned, r.total - r.completed - r.dead - r.lapsed - r.returned,
+  select r.id, r.started_at, r.per_second, r.total, r.completed, r.dead, r.lapsed, r.returned,
+    r.total - r.completed - r.dead - r.lapsed - r.returned,
     r.stopped_at, r.stop_reason, r.finished_at
   from messenger.replays r
   order by r.id desc
 $$;
 
-comment on function messenger.return_replayed(uuid, timestamptz) is 'Reopens the dead letters of the messages of a stopped replay that were not handed out.';
-comment on function messenger.watch_replay(text[], timestamptz) is 'Counts what ended of these replays, stops those that fail again, finishes those that are over.';
-comment on function messenger.watch_replays(timestamptz, timestamptz) is 'messenger.watch_replay for the running replays, one that cannot be written set aside.';
-comment on function messenger.prune_replays(timestamptz, int) is 'Deletes replays that finished a week ago, in chunks.';
+comment on function messenger.return_replayed(uuid, timestamptz) is
+  'Reopens the dead letters of the messages of a stopped replay that were not handed out.';
+comment on function messenger.watch_replay(text[], timestamptz) is
+  'Counts the ended messages of these replays, stops replays whose messages fail again, and '
+  'finishes replays without remaining messages.';
+comment on function messenger.watch_replays(timestamptz, timestamptz) is
+  'Calls messenger.watch_replay for the running replays. A replay that cannot be written is set aside.';
+comment on function messenger.prune_replays(timestamptz, int) is
+  'Deletes replays that finished more than a week ago, at most chunk messages per call.';
 comment on function messenger.replay_report() is
-  'Replays of the last week and running ones, newest first: of total messages so many completed, died again, lapsed (expired or cancelled), were returned to the dead letters by a stop, or remain. As of the last tick.';
+  'Running replays and those of the last week, newest first, as of the last tick: total messages, of which completed, '
+  'dead (failed again), lapsed (expired or cancelled), returned (dead letter reopened by a stop) and remaining. '
+  'Example: select * from messenger.replay_report() where finished_at is null;';
 
 alter table messenger.replays enable row level security;
 alter table messenger.replayed enable row level security;
@@ -7580,13 +7680,18 @@ drop policy if exists service_only on messenger.replayed;
 create policy service_only on messenger.replayed for all to anon, authenticated using (false) with check (false);
 revoke all on messenger.replays, messenger.replayed from public, anon, authenticated, service_role;
 grant select, insert on messenger.replays, messenger.replayed to service_role;
-revoke all on function messenger.return_replayed(uuid, timestamptz), messenger.watch_replay(text[], timestamptz),
-  messenger.watch_replays(timestamptz, timestamptz), messenger.prune_replays(timestamptz, int),
-  messenger.replay_report() from public, anon, authenticated, service_role;
+revoke all on function
+  messenger.return_replayed(uuid, timestamptz),
+  messenger.watch_replay(text[], timestamptz),
+  messenger.watch_replays(timestamptz, timestamptz),
+  messenger.prune_replays(timestamptz, int),
+  messenger.replay_report()
+from public, anon, authenticated, service_role;
 grant execute on function messenger.replay_report() to service_role;
 
 -- ---- 50_operations/40_pause.sql
--- Pausing a queue: nothing more is handed out; what runs may finish, what is dispatched waits.
+-- Pauses and resumes a queue. In a paused queue nothing is handed out;
+-- running handlers finish and dispatches are stored.
 create or replace function messenger.check_queue(transport text, queue text)
 returns void
 language plpgsql stable
@@ -7608,7 +7713,8 @@ as $$
 begin
   perform messenger.require_writable();
   perform messenger.check_queue(transport, queue);
-  insert into messenger.queues as q (transport_name, queue_name, paused_at) values (messenger_pause.transport, messenger_pause.queue, messenger.now())
+  insert into messenger.queues as q (transport_name, queue_name, paused_at)
+  values (messenger_pause.transport, messenger_pause.queue, messenger.now())
   on conflict on constraint queues_pkey do update set paused_at = excluded.paused_at where q.paused_at is null;
   return found;
 end $$;
@@ -7622,11 +7728,13 @@ begin
   perform messenger.require_writable();
   perform messenger.check_queue(transport, queue);
   update messenger.queues q set paused_at = null, resumed_at = messenger.now()
-  where q.transport_name = messenger_resume.transport and q.queue_name = messenger_resume.queue and q.paused_at is not null;
+  where q.transport_name = messenger_resume.transport and q.queue_name = messenger_resume.queue
+    and q.paused_at is not null;
   return found;
 end $$;
 
--- A queue that was paused, or its transport disabled: nothing in it could be taken before. What a clock says that was ahead is not believed.
+-- Nothing in a paused queue or disabled transport could be claimed before this moment. Timestamps in the future,
+-- written before the database clock was set back, are ignored.
 create or replace function messenger.runs_since(transport text, queue text, at timestamptz)
 returns timestamptz
 language sql stable
@@ -7634,88 +7742,134 @@ set search_path = pg_catalog, pg_temp
 as $$
   select greatest(
     case when t.updated_at <= runs_since.at then t.updated_at end,
-    (select q.resumed_at from messenger.queues q where q.transport_name = t.name and q.queue_name = runs_since.queue and q.resumed_at <= runs_since.at))
+    (select q.resumed_at from messenger.queues q where q.transport_name = t.name and q.queue_name = runs_since.queue
+      and q.resumed_at <= runs_since.at))
   from public.messenger_transports t where t.name = runs_since.transport
 $$;
 
-comment on function messenger.check_queue(text, text) is 'Rejects a transport that does not exist and a malformed queue name.';
-comment on function messenger.runs_since(text, text, timestamptz) is 'When the queue was last resumed or its transport last changed, whichever was later: messages cannot have been overdue before.';
+comment on function messenger.check_queue(text, text) is
+  'Raises SM_TRANSPORT if the transport does not exist, SM_QUEUE if the queue name is malformed.';
+comment on function messenger.runs_since(text, text, timestamptz) is
+  'The later of the moments when the queue was last resumed and its transport last changed; null if neither is on '
+  'record. Messages cannot have been overdue before it.';
 comment on function public.messenger_pause(text, text) is
-  'Stops handing out messages of a queue, from its commit on. Running handlers finish, leases that run out are counted, dispatches are stored. True unless it was paused already.';
+  'Pauses a queue: from the commit on, none of its messages are handed out. Running handlers finish, expired leases '
+  'are counted, and dispatches are stored. Returns true, or false if the queue was already paused. Raises '
+  'SM_TRANSPORT, SM_QUEUE. Example: select messenger_pause(''supabase'', ''email'');';
 comment on function public.messenger_resume(text, text) is
-  'Lets a paused queue run again: workers that are awake find it with their next poll, the clock wakes others within a second. True unless it was running.';
-revoke all on function messenger.check_queue(text, text), messenger.runs_since(text, text, timestamptz), public.messenger_pause(text, text), public.messenger_resume(text, text) from public, anon, authenticated;
-grant execute on function messenger.check_queue(text, text), messenger.runs_since(text, text, timestamptz), public.messenger_pause(text, text), public.messenger_resume(text, text) to service_role;
+  'Resumes a paused queue: active workers find it with their next poll, and the ticker wakes others within a second. '
+  'Returns true, or false if the queue was not paused. Raises SM_TRANSPORT, SM_QUEUE. Example: select '
+  'messenger_resume(''supabase'', ''email'');';
+revoke all on function
+  messenger.check_queue(text, text),
+  messenger.runs_since(text, text, timestamptz),
+  public.messenger_pause(text, text),
+  public.messenger_resume(text, text)
+from public, anon, authenticated;
+grant execute on function
+  messenger.check_queue(text, text),
+  messenger.runs_since(text, text, timestamptz),
+  public.messenger_pause(text, text),
+  public.messenger_resume(text, text)
+to service_role;
 
 -- ---- 50_operations/50_transports.sql
--- Transports are listed, made and changed here; a message finds its transport by name.
+-- Lists, creates and changes transports. A message refers to its transport by name.
 create or replace function public.messenger_list_transports()
 returns jsonb
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select jsonb_build_object('transports', coalesce(jsonb_agg(to_jsonb(t) order by t.name), '[]')) from public.messenger_transports t
+  select jsonb_build_object('transports', coalesce(jsonb_agg(to_jsonb(t) order by t.name), '[]'))
+  from public.messenger_transports t
 $$;
 
-create or replace function public.messenger_put_transport(name text, type text default null, config jsonb default null, enabled boolean default null)
+create or replace function public.messenger_put_transport(
+  name text, type text default null, config jsonb default null, enabled boolean default null
+)
 returns jsonb
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_known text;
+  v_type text;
   v_config jsonb;
-  v_odd text;
+  v_invalid text;
   v_row jsonb;
 begin
   perform messenger.require_writable();
   if name is null or name !~ '^[a-z0-9][a-z0-9_-]{0,62}$' then
-    perform messenger.raise_error('SM_TRANSPORT', 'a name has up to 63 lower-case letters, digits, underscores or hyphens');
+    perform messenger.raise_error('SM_TRANSPORT',
+      'the name must have 1 to 63 lower-case letters, digits, underscores or hyphens, and begin with a letter or digit',
+      'choose another name');
   end if;
-  select t.type, t.config into v_known, v_config from public.messenger_transports t where t.name = messenger_put_transport.name;
-  if messenger_put_transport.name in ('supabase', 'sync') and type <> v_known then
-    perform messenger.raise_error('SM_TRANSPORT', 'the type of ' || quote_ident(messenger_put_transport.name) || ' stays as it is');
+  select t.type, t.config into v_type, v_config from public.messenger_transports t
+  where t.name = messenger_put_transport.name;
+  if messenger_put_transport.name in ('supabase', 'sync') and type <> v_type then
+    perform messenger.raise_error('SM_TRANSPORT',
+      'the type of ' || quote_ident(messenger_put_transport.name) || ' cannot be changed',
+      'leave type out, or put a transport with another name');
   elsif type not in ('sync', 'supabase', 'redis', 'rabbitmq', 'sqs') then
-    perform messenger.raise_error('SM_TRANSPORT', 'there is no type ' || quote_ident(left(type, 60)));
+    perform messenger.raise_error('SM_TRANSPORT', 'there is no type ' || quote_ident(left(type, 60)),
+      'use sync, supabase, redis, rabbitmq or sqs');
   elsif jsonb_typeof(config) <> 'object' then
-    perform messenger.raise_error('SM_TRANSPORT', 'config must be a JSON object');
+    perform messenger.raise_error('SM_TRANSPORT', 'config must be a JSON object', 'pass {} for the defaults');
   end if;
-  if coalesce(type, v_known, 'supabase') in ('sync', 'supabase') then
-    select k into v_odd from jsonb_object_keys(coalesce(config, v_config)) k
+  if coalesce(type, v_type, 'supabase') in ('sync', 'supabase') then
+    select k into v_invalid from jsonb_object_keys(coalesce(config, v_config)) k
     where k not in ('retention', 'failed_retention', 'idempotency_window', 'ordering_dead_letter') order by k limit 1;
     if found then
-      perform messenger.raise_error('SM_UNKNOWN_FIELD', 'config.' || left(v_odd, 100));
+      perform messenger.raise_error('SM_UNKNOWN_FIELD', 'config.' || left(v_invalid, 100),
+        'the fields are retention, failed_retention, idempotency_window and ordering_dead_letter');
     end if;
   end if;
-  select c.key into v_odd from jsonb_each(config) c
+  select c.key into v_invalid from jsonb_each(config) c
   where c.key in ('retention', 'failed_retention', 'idempotency_window') and c.value not in ('0', 'null')
-    and messenger.read_interval(c.value, case c.key when 'idempotency_window' then interval '1 year' else '100 years' end) is null
+    and messenger.read_interval(
+      c.value, case c.key when 'idempotency_window' then interval '1 year' else '100 years' end) is null
   order by c.key limit 1;
   if found then
     perform messenger.raise_error('SM_TRANSPORT',
-      format('config.%s must be an interval with a unit, from zero to %s', v_odd, case v_odd when 'idempotency_window' then '1 year' else '100 years' end),
-      'for example "7 days"; a number without a unit is none');
+      format('config.%s must be an interval with a unit, from zero to %s', v_invalid,
+        case v_invalid when 'idempotency_window' then '1 year' else '100 years' end),
+      'add a unit, for example "7 days"');
   elsif config ->> 'ordering_dead_letter' not in ('block', 'continue') then
-    perform messenger.raise_error('SM_TRANSPORT', 'config.ordering_dead_letter must be block or continue', 'continue is the default');
+    perform messenger.raise_error('SM_TRANSPORT', 'config.ordering_dead_letter must be block or continue',
+      'default: continue');
   end if;
   begin
     insert into public.messenger_transports as t (name, type, config, enabled)
-    values (messenger_put_transport.name, coalesce(messenger_put_transport.type, v_known, 'supabase'), coalesce(messenger_put_transport.config, '{}'), coalesce(messenger_put_transport.enabled, true))
+    values (messenger_put_transport.name, coalesce(messenger_put_transport.type, v_type, 'supabase'),
+      coalesce(messenger_put_transport.config, '{}'), coalesce(messenger_put_transport.enabled, true))
     on conflict on constraint messenger_transports_name_key do update
-    set type = coalesce(messenger_put_transport.type, t.type), config = coalesce(messenger_put_transport.config, t.config),
+    set type = coalesce(messenger_put_transport.type, t.type),
+        config = coalesce(messenger_put_transport.config, t.config),
         enabled = coalesce(messenger_put_transport.enabled, t.enabled), updated_at = messenger.now()
     returning to_jsonb(t) into v_row;
   exception when check_violation or data_exception then
-    perform messenger.raise_error('SM_TRANSPORT', 'config: retention and failed_retention are intervals such as "7 days" from zero to 100 years, idempotency_window to 1 year, ordering_dead_letter is block or continue');
+    perform messenger.raise_error('SM_TRANSPORT', 'config is malformed',
+      'retention and failed_retention must be intervals with a unit from zero to 100 years, for example "7 days"; '
+      'idempotency_window one from zero to 1 year; ordering_dead_letter must be block or continue');
   end;
   return v_row;
 end $$;
 
-comment on function public.messenger_list_transports() is 'All transports: {"transports": [columns of messenger_transports]}. Their config names secrets, it holds none.';
+comment on function public.messenger_list_transports() is
+  'All transports: {"transports": [columns of messenger_transports]}. Their config refers to secrets by name and '
+  'contains none. Example: select messenger_list_transports();';
 comment on function public.messenger_put_transport(text, text, jsonb, boolean) is
-  'Makes a transport (type supabase, config {}, enabled) or changes what is given of it, and answers its row. config replaces the whole config. The types of supabase and sync stay.';
-revoke all on function public.messenger_list_transports(), public.messenger_put_transport(text, text, jsonb, boolean) from public, anon, authenticated;
-grant execute on function public.messenger_list_transports(), public.messenger_put_transport(text, text, jsonb, boolean) to service_role;
+  'Creates a transport (defaults: type supabase, config {}, enabled) or changes the given fields of an existing '
+  'one, and returns its row. config replaces the whole config. The types of the transports supabase and sync '
+  'cannot be changed. Raises SM_TRANSPORT, SM_UNKNOWN_FIELD. Example: select '
+  'messenger_put_transport(''supabase'', config => ''{"retention": "14 days"}'');';
+revoke all on function
+  public.messenger_list_transports(),
+  public.messenger_put_transport(text, text, jsonb, boolean)
+from public, anon, authenticated;
+grant execute on function
+  public.messenger_list_transports(),
+  public.messenger_put_transport(text, text, jsonb, boolean)
+to service_role;
 
 -- ---- 60_schedules/05_types.sql
 -- Composite types of cron expressions and due runs.
@@ -7726,7 +7880,8 @@ begin
     create type messenger.run_plan as (runs timestamptz[], next_run_at timestamptz);
   end if;
 end $$;
-comment on type messenger.run_plan is 'The occurrences of a schedule to fire now, oldest first, and the next one.';
+comment on type messenger.run_plan is
+  'The occurrences of a schedule to fire now, oldest first, and the next occurrence after them.';
 
 do $$
 begin
@@ -7734,7 +7889,7 @@ begin
     create type messenger.run_disposition as (schedule_id uuid, due_at timestamptz, error text);
   end if;
 end $$;
-comment on type messenger.run_disposition is 'What became of an occurrence: stored, or an error.';
+comment on type messenger.run_disposition is 'The result of one occurrence: stored if error is null, else the error.';
 
 do $$
 begin
@@ -7742,24 +7897,31 @@ begin
     create type messenger.cron_run as (run_at timestamptz, note text);
   end if;
 end $$;
-comment on type messenger.cron_run is 'A run and what a change of offset did to it: moved, first of the doubled hour, second of the doubled hour, or null.';
+comment on type messenger.cron_run is
+  'A run and how a change of offset affected it: moved, first of the doubled '
+  'hour, second of the doubled hour, or null.';
 
 do $$
 begin
   if to_regtype('messenger.cron_fields') is null then
     create type messenger.cron_fields as (
-      seconds text, minutes text, hours text, days text, months text, weekdays text, last_weekdays text, nth int, last_day boolean,
+      seconds text, minutes text, hours text, days text, months text, weekdays text, last_weekdays text, nth int,
+      last_day boolean,
       first_second int, first_minute int, first_hour int, elapsed boolean);
   end if;
 end $$;
 comment on type messenger.cron_fields is
-  'A cron expression as masks; weekdays start with Sunday. A day matches by days, weekdays (the nth of the month, 0: any), last_weekdays or last_day: what does not restrict is empty.';
+  'A cron expression as masks; weekdays start with Sunday. A day matches by days, by weekdays (only the nth of the '
+  'month if nth > 0), by last_weekdays or by last_day. A field that does not restrict the day is all zeros.';
 
 -- ---- 60_schedules/10_schedules.sql
--- Saving, pausing, removing and previewing schedules.
+-- Saves, pauses, resumes, removes and previews schedules.
 
--- The message of a schedule, judged as any dispatch is, with the headers it will have; routes of its type are resolved here.
-create or replace function messenger.read_schedule_message(name text, type text, payload jsonb, schedule public.messenger_schedules, at timestamptz)
+-- The message is checked as in a dispatch, with the headers it will carry. The route of its type
+-- is resolved here, when the schedule is saved.
+create or replace function messenger.read_schedule_message(
+  name text, type text, payload jsonb, schedule public.messenger_schedules, at timestamptz
+)
 returns public.messenger_schedules
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -7769,13 +7931,16 @@ declare
   v_draft record;
 begin
   if name is null or length(name) not between 1 and 128 or name ~ '[/\x01-\x1f\x7f]' or name <> btrim(name) then
-    perform messenger.raise_error('SM_SCHEDULE', 'the name must have 1 to 128 characters, no slash or control character, and no space around it');
+    perform messenger.raise_error('SM_SCHEDULE',
+      'the name must have 1 to 128 characters, no slash or control character, and no space around it',
+      'choose another name');
   end if;
   select d.* into v_draft
   from messenger.read_drafts((
     select jsonb_build_array(jsonb_object_agg(given.field, given.value) filter (where given.value is not null))
     from (values
-      ('type', to_jsonb(type)), ('payload', coalesce(payload, '{}')), ('queue', to_jsonb(v_row.queue_name)), ('transport', to_jsonb(v_row.transport_name)),
+      ('type', to_jsonb(type)), ('payload', coalesce(payload, '{}')), ('queue', to_jsonb(v_row.queue_name)),
+      ('transport', to_jsonb(v_row.transport_name)),
       ('headers', case when jsonb_typeof(v_row.headers) = 'object'
         then v_row.headers || messenger.schedule_headers(name, at) else v_row.headers end)
     ) as given(field, value)
@@ -7791,9 +7956,11 @@ begin
   return v_row;
 end $$;
 
--- Saving what is there already changes nothing: what is due stays due, what is over stays over, what is paused stays paused.
+-- Saving an unchanged schedule keeps its state: a due run stays due, a finished
+-- schedule stays finished, a paused one stays paused.
 create or replace function public.messenger_schedule(
-  name text, type text, schedule jsonb, payload jsonb default '{}', timezone text default 'UTC', options jsonb default '{}'
+  name text, type text, schedule jsonb, payload jsonb default '{}', timezone text default 'UTC',
+  options jsonb default '{}'
 )
 returns public.messenger_schedules
 language plpgsql
@@ -7802,41 +7969,54 @@ as $$
 #variable_conflict use_column
 declare
   v_now timestamptz := messenger.now();
-  v_new public.messenger_schedules := messenger.read_schedule(messenger_schedule.schedule, messenger_schedule.timezone, messenger_schedule.options, v_now);
+  v_new public.messenger_schedules := messenger.read_schedule(messenger_schedule.schedule, messenger_schedule.timezone,
+    messenger_schedule.options, v_now);
   v_old public.messenger_schedules;
   v_is_same boolean;
 begin
   perform messenger.require_writable();
-  v_new := messenger.read_schedule_message(messenger_schedule.name, messenger_schedule.type, messenger_schedule.payload, v_new, v_now);
+  v_new := messenger.read_schedule_message(
+    messenger_schedule.name, messenger_schedule.type, messenger_schedule.payload, v_new, v_now);
   v_new.run_count := 0;
   v_new.updated_at := v_now;
   loop
     select s.* into v_old from public.messenger_schedules s where s.name = v_new.name for update;
     v_is_same := false;
     if found then
-      v_is_same := (v_old.schedule_config, v_old.timezone, v_old.starts_at, v_old.ends_at, v_old.dst_gap, v_old.dst_overlap)
-        is not distinct from (v_new.schedule_config, v_new.timezone, v_new.starts_at, v_new.ends_at, v_new.dst_gap, v_new.dst_overlap);
+      v_is_same := (v_old.schedule_config, v_old.timezone, v_old.starts_at, v_old.ends_at,
+          v_old.dst_gap, v_old.dst_overlap)
+        is not distinct from (v_new.schedule_config, v_new.timezone, v_new.starts_at, v_new.ends_at,
+          v_new.dst_gap, v_new.dst_overlap);
       v_new.created_at := v_old.created_at;
       v_new.last_run_at := v_old.last_run_at;
       v_new.run_count := v_old.run_count;
     end if;
-    v_new.next_run_at := case when v_is_same and v_old.next_run_at is not null and (v_old.enabled or v_new.enabled is not true)
+    v_new.next_run_at := case when v_is_same and v_old.next_run_at is not null
+      and (v_old.enabled or v_new.enabled is not true)
       then messenger.due_since(v_old) else messenger.first_run(v_new, v_now) end;
     if v_new.run_count >= v_new.max_runs then
       v_new.next_run_at := null;
     end if;
     if not v_is_same and (v_new.next_run_at is null
-      or v_new.schedule_type = 'once' and v_new.misfire = 'skip' and v_new.next_run_at < v_now - v_new.misfire_grace_ms * interval '1 millisecond') then
-      perform messenger.raise_error('SM_SCHEDULE', 'it never runs: its moments are over, outside of starts_at and ends_at, or max_runs is reached');
+      or v_new.schedule_type = 'once' and v_new.misfire = 'skip'
+        and v_new.next_run_at < v_now - v_new.misfire_grace_ms * interval '1 millisecond') then
+      perform messenger.raise_error('SM_SCHEDULE',
+        'it never runs: its occurrences are in the past or outside of starts_at and ends_at, or max_runs is reached',
+        'change the moment, starts_at, ends_at or max_runs');
     end if;
-    v_new.enabled := v_new.next_run_at is not null and coalesce(v_new.enabled, v_old.enabled or v_old.next_run_at is null, true);
+    v_new.enabled := v_new.next_run_at is not null
+      and coalesce(v_new.enabled, v_old.enabled or v_old.next_run_at is null, true);
 
     if v_old.id is not null then
       update public.messenger_schedules s
-      set message_type = v_new.message_type, transport_name = v_new.transport_name, queue_name = v_new.queue_name, body = v_new.body, headers = v_new.headers,
-          schedule_type = v_new.schedule_type, schedule_config = v_new.schedule_config, timezone = v_new.timezone, next_run_at = v_new.next_run_at,
-          max_runs = v_new.max_runs, enabled = v_new.enabled, starts_at = v_new.starts_at, ends_at = v_new.ends_at, misfire = v_new.misfire,
-          misfire_grace_ms = v_new.misfire_grace_ms, catch_up_limit = v_new.catch_up_limit, dst_gap = v_new.dst_gap, dst_overlap = v_new.dst_overlap,
+      set message_type = v_new.message_type, transport_name = v_new.transport_name, queue_name = v_new.queue_name,
+          body = v_new.body, headers = v_new.headers,
+          schedule_type = v_new.schedule_type, schedule_config = v_new.schedule_config, timezone = v_new.timezone,
+          next_run_at = v_new.next_run_at,
+          max_runs = v_new.max_runs, enabled = v_new.enabled, starts_at = v_new.starts_at, ends_at = v_new.ends_at,
+          misfire = v_new.misfire,
+          misfire_grace_ms = v_new.misfire_grace_ms, catch_up_limit = v_new.catch_up_limit, dst_gap = v_new.dst_gap,
+          dst_overlap = v_new.dst_overlap,
           overlap = v_new.overlap, jitter_ms = v_new.jitter_ms, last_error = null, updated_at = v_now
       where s.id = v_old.id
       returning s.* into v_new;
@@ -7846,7 +8026,7 @@ begin
     v_new.id := gen_random_uuid();
     insert into public.messenger_schedules select v_new.* on conflict do nothing;
     exit when found;
-    -- Somebody else has just saved the first of this name: look at theirs.
+    -- Another session has just saved the first schedule of this name: compare with that row.
     v_new.enabled := (messenger.read_options(coalesce(messenger_schedule.options, '{}'))).enabled;
   end loop;
   return v_new;
@@ -7879,11 +8059,12 @@ begin
   if not found then
     perform messenger.raise_error('SM_NOT_FOUND', format('schedule "%s"', left(name, 128)));
   end if;
-  update public.messenger_schedules s set enabled = false, updated_at = messenger.now() where s.id = v_schedule.id and s.enabled;
+  update public.messenger_schedules s set enabled = false, updated_at = messenger.now()
+  where s.id = v_schedule.id and s.enabled;
   return found;
 end $$;
 
--- What was due in the pause is over, save for what runs only once: that has its misfire policy.
+-- Occurrences due during the pause are dropped, except that of a schedule that runs once: its misfire policy decides.
 create or replace function public.messenger_resume_schedule(name text)
 returns boolean
 language plpgsql
@@ -7905,13 +8086,15 @@ begin
   if v_next <= v_now then
     v_next := messenger.first_run(v_schedule, v_now);
   end if;
-  update public.messenger_schedules s set enabled = v_next is not null, next_run_at = v_next, updated_at = v_now where s.id = v_schedule.id;
+  update public.messenger_schedules s set enabled = v_next is not null, next_run_at = v_next, updated_at = v_now
+  where s.id = v_schedule.id;
   delete from messenger.schedule_backoffs b where b.schedule_id = v_schedule.id;
   return v_next is not null;
 end $$;
 
 create or replace function public.messenger_schedule_preview(
-  schedule jsonb, timezone text default 'UTC', from_time timestamptz default null, count int default 10, options jsonb default '{}'
+  schedule jsonb, timezone text default 'UTC', from_time timestamptz default null, count int default 10,
+  options jsonb default '{}'
 )
 returns table (run_at timestamptz, local_time timestamp, note text)
 language plpgsql
@@ -7926,7 +8109,7 @@ declare
   v_needs_gap_run boolean := v_row.schedule_type = 'cron' and v_row.dst_gap = 'skip';
 begin
   if v_count not between 1 and 1000 then
-    perform messenger.raise_error('SM_SCHEDULE', 'count must be a whole number from 1 to 1000');
+    perform messenger.raise_error('SM_SCHEDULE', 'count must be a whole number from 1 to 1000', 'default: 10');
   end if;
   for v_turn in 1..least(v_count, v_row.max_runs) loop
     v_row.dst_gap := case when v_needs_gap_run then 'skip' else v_row.dst_gap end;
@@ -7937,7 +8120,7 @@ begin
     end if;
     exit when v_run.run_at is null;
     if v_skipped.run_at < v_run.run_at then
-      -- The clock of the gap had not been moved yet: a second before it, the offset was still the old one.
+      -- The wall-clock time in the gap does not exist, so it is computed with the offset before the change.
       run_at := null;
       local_time := messenger.wall_time_in_gap(v_skipped.run_at, v_row.timezone);
       note := 'skipped by DST';
@@ -7952,7 +8135,6 @@ begin
   end loop;
 end $$;
 
--- The wall-clock time that does not exist and would have been this moment.
 create or replace function messenger.wall_time_in_gap(moment timestamptz, timezone text)
 returns timestamp
 language plpgsql stable
@@ -7960,28 +8142,61 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_moment timestamp := moment at time zone 'UTC';
-  v_before timestamp := (moment - interval '26 hours') at time zone timezone - (v_moment - interval '26 hours') + v_moment;
+  v_before timestamp :=
+    (moment - interval '26 hours') at time zone timezone - (v_moment - interval '26 hours') + v_moment;
 begin
   return v_before;
 end $$;
 
-comment on function messenger.read_schedule_message(text, text, jsonb, public.messenger_schedules, timestamptz) is 'Checks name, type, payload, headers and route of a schedule; answers the row with them.';
-comment on function messenger.wall_time_in_gap(timestamptz, text) is 'What the clock of the day before would have shown.';
+comment on function messenger.read_schedule_message(text, text, jsonb, public.messenger_schedules, timestamptz) is
+  'Checks name, type, payload, headers and route of a schedule and returns the row with them. Raises '
+  'SM_SCHEDULE and the errors of a dispatch.';
+comment on function messenger.wall_time_in_gap(timestamptz, text) is
+  'The wall-clock time that this moment would have had, computed with the offset of 26 hours before.';
 comment on function public.messenger_schedule(text, text, jsonb, jsonb, text, jsonb) is
-  'Saves a schedule by name: {"cron": "0 9 * * mon-fri"} | {"interval": ms, "startAt"?} | {"at": moment}. Options are the columns of messenger_schedules by name; those left out get their defaults. Returns the row. Refusals: SM_SCHEDULE, SM_CRON, SM_CRON_NEVER, SM_INTERVAL, SM_TIMEZONE, and those of a dispatch.';
-comment on function public.messenger_unschedule(text) is 'Removes a schedule; messages it has stored stay. False when there is none of this name.';
-comment on function public.messenger_pause_schedule(text) is 'Stops a schedule; true unless it was stopped or over. SM_NOT_FOUND.';
-comment on function public.messenger_resume_schedule(text) is 'Lets a paused schedule run again from now on; false when it runs already or is over. SM_NOT_FOUND.';
+  'Saves a schedule by name: {"cron": "0 9 * * mon-fri"}, {"interval": ms, "startAt"?} or {"at": moment}. '
+  'Moments are ISO 8601 with a zone. options has columns of messenger_schedules by name; those left out get '
+  'their defaults. Returns the row. Raises SM_SCHEDULE, SM_CRON, SM_CRON_NEVER, SM_INTERVAL, SM_TIMEZONE and the '
+  'errors of a dispatch. Example: select messenger_schedule(''report'', ''SendReport'', ''{"cron": "0 9 * * '
+  'mon-fri"}'', timezone => ''Europe/Berlin'');';
+comment on function public.messenger_unschedule(text) is
+  'Removes a schedule; messages it has stored stay. Returns false if there is no schedule of this name. '
+  'Example: select messenger_unschedule(''report'');';
+comment on function public.messenger_pause_schedule(text) is
+  'Pauses a schedule. Returns true, or false if it was already paused or has finished. Raises SM_NOT_FOUND. Example: '
+  'select messenger_pause_schedule(''report'');';
+comment on function public.messenger_resume_schedule(text) is
+  'Resumes a paused schedule from now on. Returns true, or false if it was not paused or has finished. Raises '
+  'SM_NOT_FOUND. Example: select messenger_resume_schedule(''report'');';
 comment on function public.messenger_schedule_preview(jsonb, text, timestamptz, int, jsonb) is
-  'What a schedule would do after a moment (default now): up to count rows (1 to 1000). note: moved, first of the doubled hour, second of the doubled hour, or skipped by DST (then run_at is null). Jitter comes on top.';
-revoke all on function messenger.read_schedule_message(text, text, jsonb, public.messenger_schedules, timestamptz), messenger.wall_time_in_gap(timestamptz, text), public.messenger_schedule(text, text, jsonb, jsonb, text, jsonb), public.messenger_unschedule(text), public.messenger_pause_schedule(text), public.messenger_resume_schedule(text), public.messenger_schedule_preview(jsonb, text, timestamptz, int, jsonb) from public, anon, authenticated;
-grant execute on function messenger.read_schedule_message(text, text, jsonb, public.messenger_schedules, timestamptz), messenger.wall_time_in_gap(timestamptz, text), public.messenger_schedule(text, text, jsonb, jsonb, text, jsonb), public.messenger_unschedule(text), public.messenger_pause_schedule(text), public.messenger_resume_schedule(text), public.messenger_schedule_preview(jsonb, text, timestamptz, int, jsonb) to service_role;
+  'The next occurrences of a schedule after from_time (default: now): up to count rows (1 to 1000) of run_at, '
+  'local_time and note. note: moved, first of the doubled hour, second of the doubled hour, or skipped by DST (run_at '
+  'is then null). Jitter is not included. Raises SM_SCHEDULE, SM_CRON, SM_CRON_NEVER, SM_INTERVAL, SM_TIMEZONE. '
+  'Example: select * from messenger_schedule_preview(''{"cron": "30 2 * * *"}'', ''Europe/Berlin'', count => 3);';
+revoke all on function
+  messenger.read_schedule_message(text, text, jsonb, public.messenger_schedules, timestamptz),
+  messenger.wall_time_in_gap(timestamptz, text),
+  public.messenger_schedule(text, text, jsonb, jsonb, text, jsonb),
+  public.messenger_unschedule(text),
+  public.messenger_pause_schedule(text),
+  public.messenger_resume_schedule(text),
+  public.messenger_schedule_preview(jsonb, text, timestamptz, int, jsonb)
+from public, anon, authenticated;
+grant execute on function
+  messenger.read_schedule_message(text, text, jsonb, public.messenger_schedules, timestamptz),
+  messenger.wall_time_in_gap(timestamptz, text),
+  public.messenger_schedule(text, text, jsonb, jsonb, text, jsonb),
+  public.messenger_unschedule(text),
+  public.messenger_pause_schedule(text),
+  public.messenger_resume_schedule(text),
+  public.messenger_schedule_preview(jsonb, text, timestamptz, int, jsonb)
+to service_role;
 
 -- ---- 60_schedules/15_import_cron.sql
--- Jobs of pg_cron, read and proposed as schedules of the bus. Nothing is changed: the script is for a person to read and run.
+-- Proposes schedules for jobs of pg_cron. Nothing is changed: the script is for a person to read and run.
 
--- pg_cron's own dialect: "$" is the last day of the month, "30 seconds" an interval. A day field that begins with an asterisk, such as */2, makes both
--- day fields count; here such a field restricts, and then either counts.
+-- Differences of pg_cron: "$" is the last day of the month, and "30 seconds" is an interval. If one of the two day
+-- fields begins with an asterisk, as */2 does, pg_cron requires both to match; a schedule of the bus requires either.
 create or replace function messenger.schedule_of_cron(schedule text)
 returns jsonb
 language plpgsql immutable
@@ -8000,9 +8215,12 @@ begin
   if cardinality(v_fields) = 5 then
     if v_fields[3] like '*%' or v_fields[5] like '*%' then
       if (v_fields[3] not like '*%' or messenger.read_cron_field('day', v_fields[3], 1, 31, null) <> repeat('1', 31))
-        and (v_fields[5] not like '*%' or messenger.read_cron_field('weekday', v_fields[5], 0, 7, null) <> repeat('1', 7)) then
-        perform messenger.raise_error('SM_CRON', format('pg_cron runs "%s" on days that match both day fields', left(v_schedule, 80)),
-          'a schedule of the bus runs on days that match either: restrict one field, and let the handler look at the other');
+        and (v_fields[5] not like '*%'
+          or messenger.read_cron_field('weekday', v_fields[5], 0, 7, null) <> repeat('1', 7)) then
+        perform messenger.raise_error('SM_CRON',
+          format('pg_cron runs "%s" on days that match both day fields', left(v_schedule, 80)),
+          'a schedule of the bus runs on days that match either: restrict one field, and '
+            'let the handler check the other');
       end if;
     end if;
     v_fields[3] := replace(v_fields[3], '$', 'L');
@@ -8010,8 +8228,8 @@ begin
   return jsonb_build_object('cron', array_to_string(v_fields, ' '));
 end $$;
 
--- A tag for dollar quotes that the text itself does not hold.
-create or replace function messenger.dollar_tag(held text)
+-- A dollar-quote tag that does not occur in the text.
+create or replace function messenger.dollar_tag(quoted text)
 returns text
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -8020,15 +8238,16 @@ declare
   v_tag text := '$job$';
   v_n int := 0;
 begin
-  while strpos(held, v_tag) > 0 loop
+  while strpos(quoted, v_tag) > 0 loop
     v_n := v_n + 1;
     v_tag := '$job' || v_n || '$';
   end loop;
   return v_tag;
 end $$;
 
--- Definer: pg_cron's table is not for service_role. As in cron.job itself, a job is shown to its owner only, that is to a caller who may act as the
--- role it runs as: a command may hold a secret. Within a definer function the setting "role" still names the caller, or none where it never changed.
+-- Definer: service_role may not read pg_cron's table. As in cron.job itself, a job is visible only to callers who may
+-- act as the role it runs as, because its command may contain a secret. Within a definer function the setting "role"
+-- still names the caller; it is none if the caller never changed it.
 create or replace function messenger.import_cron(jobid bigint)
 returns jsonb
 language plpgsql security definer
@@ -8051,67 +8270,88 @@ begin
   if to_regclass('cron.job') is null then
     perform messenger.raise_error('SM_UNAVAILABLE', 'pg_cron is not installed', 'create extension pg_cron');
   end if;
-  execute 'select j.jobid, j.jobname::text, j.schedule, j.command, j.active, j.username::text, j.database::text from cron.job j where j.jobid = $1' into v_job using jobid;
-  if v_job.jobid is null or not coalesce(pg_has_role(v_caller, (select r.oid from pg_catalog.pg_roles r where r.rolname = v_job.username), 'usage'), false) then
-    perform messenger.raise_error('SM_NOT_FOUND', 'pg_cron has no job ' || coalesce(jobid::text, 'without a number') || ' that ' || v_caller || ' may see',
-      'select jobid, jobname, username from cron.job, as the role the job runs as or one that is a member of it');
+  execute 'select j.jobid, j.jobname::text, j.schedule, j.command, j.active, j.username::text, j.database::text from '
+    'cron.job j where j.jobid = $1' into v_job using jobid;
+  if v_job.jobid is null or not coalesce(pg_has_role(
+    v_caller, (select r.oid from pg_catalog.pg_roles r where r.rolname = v_job.username), 'usage'), false) then
+    perform messenger.raise_error('SM_NOT_FOUND',
+      'pg_cron has no job ' || coalesce(jobid::text, 'null') || ' that role ' || v_caller || ' may see',
+      'run select jobid, jobname, username from cron.job as the role the job runs as, or as a member of that role');
   elsif v_job.jobname in ('symphony-clock', 'symphony-handlers') then
-    perform messenger.raise_error('SM_CONFLICT', v_job.jobname || ' is a job of the bus itself', 'leave it as it is');
+    perform messenger.raise_error('SM_CONFLICT', v_job.jobname || ' is a job of Symphony Messenger',
+      'import another job');
   end if;
   v_reason := messenger.needs_no_transaction(v_job.command);
   if v_reason is not null then
-    perform messenger.raise_error('SM_CONFLICT', format('the command of job %s cannot run inside a function, as a handler does: %s', v_job.jobid, v_reason),
+    perform messenger.raise_error('SM_CONFLICT',
+      format('the command of job %s cannot run inside a function, as a handler does: %s', v_job.jobid, v_reason),
       'leave this job to pg_cron');
   end if;
 
   v_schedule := messenger.schedule_of_cron(v_job.schedule);
   if v_schedule is null then
-    perform messenger.raise_error('SM_CRON', v_job.schedule || ' has no moment that could be due', 'leave this job to pg_cron');
+    perform messenger.raise_error('SM_CRON', v_job.schedule || ' has no due moments', 'leave this job to pg_cron');
   end if;
   v_timezone := case when v_timezone in ('GMT', 'Etc/GMT') then 'UTC' else v_timezone end;
-  -- The bus' own error where the expression is none of its dialect.
+  -- Raises the error of messenger_schedule if the bus cannot run the expression.
   perform messenger.read_schedule(v_schedule, v_timezone, '{}', messenger.now());
 
   v_options := jsonb_build_object('misfire', 'skip', 'enabled', v_job.active);
 
-  -- With the job's number, which pg_cron never gives twice: two jobs of similar names share neither type nor function.
-  v_name := left(btrim(regexp_replace(coalesce(nullif(v_job.jobname, ''), 'job ' || v_job.jobid), '[/[:cntrl:]]', '-', 'g')), 128);
-  v_type := coalesce(nullif(trim(both '_' from left(regexp_replace(coalesce(v_job.jobname, ''), '[^A-Za-z0-9]+', '_', 'g'), 90)), ''), 'job') || '_' || v_job.jobid;
+  -- The job id, which pg_cron never reuses, keeps apart two jobs of similar names.
+  v_name := left(btrim(regexp_replace(coalesce(nullif(v_job.jobname, ''), 'job ' || v_job.jobid), '[/[:cntrl:]]', '-',
+    'g')), 128);
+  v_type := coalesce(nullif(trim(both '_'
+    from left(regexp_replace(coalesce(v_job.jobname, ''), '[^A-Za-z0-9]+', '_', 'g'), 90)), ''), 'job') || '_'
+      || v_job.jobid;
   v_function := 'public.' || quote_ident('run_cron_' || left(lower(v_type collate "C"), 33) || '_' || v_job.jobid);
   v_type := 'cron.' || v_type;
 
   if v_job.command ~* 'net\.http_(post|get|delete)' then
-    v_notes := v_notes || 'The command calls over HTTP, and the handler completes when the call is queued. Instead, define a message type whose handler makes the call, and schedule that: it is retried, and its failures are kept.'::text;
+    v_notes := v_notes
+      || 'The command makes an HTTP call, and the handler completes as soon as the call is queued. Instead, schedule '
+        'a message type whose handler makes the call: failed calls are then retried and recorded.'::text;
   end if;
   if exists (select from messenger.leading_words(v_job.command) w(words) where w.words ~ '^(CALL|DO)(\s|$)') then
-    v_notes := v_notes || 'The command runs a procedure or a DO block. Inside a handler it may not commit or roll back: if it does, each run fails, and the job should stay with pg_cron.'::text;
+    v_notes := v_notes
+      || 'The command runs a procedure or a DO block. Inside a handler it must not commit or roll back. If it does, '
+        'every run fails, and the job should stay with pg_cron.'::text;
   end if;
   if not v_job.active then
-    v_notes := v_notes || 'The job is switched off; so is the schedule.'::text;
+    v_notes := v_notes || 'The job is inactive, so the schedule is disabled.'::text;
   end if;
   if v_job.username <> current_user then
-    v_notes := v_notes || format('The job runs as %I; handlers run as the owner of the bus, %I.', v_job.username, current_user);
+    v_notes := v_notes || format('The job runs as role %I; handlers run as role %I, the owner of the schema messenger.',
+      v_job.username, current_user);
   end if;
   if v_job.database <> current_database() then
-    v_notes := v_notes || format('The job runs in database %I; the handler runs in this one, %I.', v_job.database, current_database());
+    v_notes := v_notes
+      || format('The job runs in database %I; the handler runs in this database, %I.', v_job.database,
+        current_database());
   end if;
-  v_notes := v_notes || 'After an outage pg_cron runs nothing of what was missed; the schedule has misfire skip for that. Remove the option to have one run instead.'::text;
+  v_notes := v_notes
+    || 'After an outage pg_cron does not run missed occurrences; the schedule does the same with misfire skip. Remove '
+      'the option to run once instead.'::text;
 
-  -- The command as it stands: what EXECUTE runs may be several statements, hold comments, and return rows that nobody reads.
+  -- EXECUTE accepts several statements and comments, and discards returned rows.
   v_tag := messenger.dollar_tag(v_job.command);
   v_body := format(E'  execute %s%s%s;', v_tag, v_job.command, v_tag);
   v_tag := messenger.dollar_tag(v_body);
   return jsonb_build_object(
-    'job', jsonb_build_object('jobid', v_job.jobid, 'jobname', v_job.jobname, 'schedule', v_job.schedule, 'command', v_job.command, 'active', v_job.active),
-    'schedule', jsonb_build_object('name', v_name, 'type', v_type, 'schedule', v_schedule, 'timezone', v_timezone, 'options', v_options),
+    'job', jsonb_build_object('jobid', v_job.jobid, 'jobname', v_job.jobname, 'schedule', v_job.schedule, 'command',
+      v_job.command, 'active', v_job.active),
+    'schedule', jsonb_build_object('name', v_name, 'type', v_type, 'schedule', v_schedule, 'timezone', v_timezone,
+      'options', v_options),
     'sql', format(
       E'-- pg_cron''s job %s, as a schedule of the bus.\nbegin;\n\n'
-      'create or replace function %s(payload jsonb)\nreturns jsonb\nlanguage plpgsql\nset search_path = public, extensions\nas %s\nbegin\n%s\n  return null;\nend %s;\n'
+      'create or replace function %s(payload jsonb)\nreturns jsonb\nlanguage plpgsql\nset search_path = public, '
+      'extensions\nas %s\nbegin\n%s\n  return null;\nend %s;\n'
       'revoke all on function %s(jsonb) from public, anon, authenticated, service_role;\n\n'
       'select messenger.set_sql_handler(%L, %L);\n'
       'select messenger_schedule(name => %L, type => %L, schedule => %L, timezone => %L, options => %L);\n'
       'select cron.unschedule(%s);\n\ncommit;\n',
-      v_job.jobid, v_function, v_tag, v_body, v_tag, v_function, v_type, v_function, v_name, v_type, v_schedule, v_timezone, v_options, v_job.jobid),
+      v_job.jobid, v_function, v_tag, v_body, v_tag, v_function, v_type, v_function, v_name, v_type, v_schedule,
+      v_timezone, v_options, v_job.jobid),
     'notes', to_jsonb(v_notes));
 end $$;
 
@@ -8121,19 +8361,29 @@ language sql
 set search_path = pg_catalog, pg_temp
 as $$ select messenger.import_cron(jobid) $$;
 
-comment on function messenger.schedule_of_cron(text) is 'A schedule of pg_cron as messenger_schedule takes it; null for @reboot.';
-comment on function messenger.dollar_tag(text) is 'A dollar quote that can hold this text.';
+comment on function messenger.schedule_of_cron(text) is
+  'A schedule of pg_cron in the form that messenger_schedule takes; null for @reboot. Raises SM_CRON if '
+  'pg_cron requires both day fields to match.';
+comment on function messenger.dollar_tag(text) is 'A dollar-quote tag that can quote this text.';
 comment on function messenger.import_cron(bigint) is 'See public.messenger_import_cron.';
 comment on function public.messenger_import_cron(bigint) is
-  'Proposes a schedule for a job of pg_cron and changes nothing: {"job", "schedule" (arguments of messenger_schedule), "sql" (a script that makes the handler, the schedule, and unschedules the job), "notes"}. SM_NOT_FOUND (no such job, or one of a role that the caller is not a member of), SM_CONFLICT (a job of the bus itself, or a command that cannot run inside a function), SM_CRON (an expression of pg_cron that the bus does not have), SM_UNAVAILABLE (no pg_cron).';
-revoke all on function messenger.schedule_of_cron(text), messenger.dollar_tag(text), messenger.import_cron(bigint), public.messenger_import_cron(bigint)
-  from public, anon, authenticated, service_role;
+  'Proposes a schedule for a job of pg_cron and changes nothing: {"job", "schedule" (arguments of messenger_schedule), '
+  '"sql" (a script that creates the handler and the schedule and unschedules the job), "notes"}. Raises SM_NOT_FOUND '
+  '(no such job, or the caller is not a member of its role), SM_CONFLICT (a job of Symphony Messenger, or a command '
+  'that cannot run inside a function), SM_CRON (an expression that the bus does not support), SM_UNAVAILABLE (no '
+  'pg_cron). Example: select messenger_import_cron(7) ->> ''sql'';';
+revoke all on function
+  messenger.schedule_of_cron(text),
+  messenger.dollar_tag(text),
+  messenger.import_cron(bigint),
+  public.messenger_import_cron(bigint)
+from public, anon, authenticated, service_role;
 grant execute on function messenger.import_cron(bigint), public.messenger_import_cron(bigint) to service_role;
 
 -- ---- 60_schedules/20_read_command.sql
--- Reading a job's command: which of its statements Postgres does not run inside a function, known before they fail every night.
+-- Finds statements in a job's command that Postgres does not run inside a function, before such a job is imported.
 
--- Comments, literals and quoted names are passed over, as the server's own scanner does.
+-- Skips comments, literals and quoted names, as the server's own scanner does.
 create or replace function messenger.leading_words(command text)
 returns setof text
 language plpgsql immutable
@@ -8168,7 +8418,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_token text := substring(sql from '^(?:\s+|--[^\n]*)');
-  v_watermark text;
+  v_delimiter text;
   v_end int := 3;
   v_depth int := 1;
 begin
@@ -8177,23 +8427,24 @@ begin
   elsif starts_with(sql, '/*') then
     -- Comments nest.
     while v_depth > 0 and v_end <= length(sql) loop
-      v_watermark := substr(sql, v_end, 2);
-      v_depth := v_depth + case v_watermark when '/*' then 1 when '*/' then -1 else 0 end;
-      v_end := v_end + case when v_watermark in ('/*', '*/') then 2 else 1 end;
+      v_delimiter := substr(sql, v_end, 2);
+      v_depth := v_depth + case v_delimiter when '/*' then 1 when '*/' then -1 else 0 end;
+      v_end := v_end + case when v_delimiter in ('/*', '*/') then 2 else 1 end;
     end loop;
     return left(sql, v_end - 1);
   end if;
-  v_watermark := substring(sql from '^\$(?:[A-Za-z_\u0080-\uffff][A-Za-z0-9_\u0080-\uffff]*)?\$');
-  if v_watermark is not null then
-    v_end := strpos(substr(sql, length(v_watermark) + 1), v_watermark);
-    return case when v_end = 0 then sql else left(sql, v_end + 2 * length(v_watermark) - 1) end;
+  v_delimiter := substring(sql from '^\$(?:[A-Za-z_\u0080-\uffff][A-Za-z0-9_\u0080-\uffff]*)?\$');
+  if v_delimiter is not null then
+    v_end := strpos(substr(sql, length(v_delimiter) + 1), v_delimiter);
+    return case when v_end = 0 then sql else left(sql, v_end + 2 * length(v_delimiter) - 1) end;
   end if;
   return coalesce(
-    substring(sql from $e$^[eE]'(?:[^'\\]|\\.|'')*(?:'|$)$e$), substring(sql from $l$^'(?:[^']|'')*(?:'|$)$l$), substring(sql from '^"(?:[^"]|"")*(?:"|$)'),
+    substring(sql from $e$^[eE]'(?:[^'\\]|\\.|'')*(?:'|$)$e$), substring(sql from $l$^'(?:[^']|'')*(?:'|$)$l$),
+    substring(sql from '^"(?:[^"]|"")*(?:"|$)'),
     substring(sql from '^[A-Za-z_][A-Za-z0-9_$]*'), left(sql, 1));
 end $$;
 
--- What PreventInTransactionBlock and plpgsql's EXECUTE reject, and COPY's use of the client.
+-- Covers the statements rejected by PreventInTransactionBlock and by plpgsql's EXECUTE, and COPY from or to the client.
 create or replace function messenger.needs_no_transaction(command text)
 returns text
 language plpgsql immutable
@@ -8201,42 +8452,52 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (
-    select substring(w.words from '^[A-Z]+(?: (?:TRANSACTION|DATABASE|SYSTEM|TABLESPACE|SUBSCRIPTION|(?:UNIQUE )?INDEX|ALL)\M)?')
+    select substring(w.words
+      from '^[A-Z]+(?: (?:TRANSACTION|DATABASE|SYSTEM|TABLESPACE|SUBSCRIPTION|(?:UNIQUE )?INDEX|ALL)\M)?')
     from messenger.leading_words(command) w(words)
-    where w.words ~ ('^(VACUUM|BEGIN|START TRANSACTION|COMMIT|END|ROLLBACK|ABORT|SAVEPOINT|RELEASE|PREPARE TRANSACTION|ALTER SYSTEM|DISCARD ALL'
-        || '|(CREATE|DROP) (DATABASE|TABLESPACE|SUBSCRIPTION)|REINDEX (\( .* \) )?(DATABASE|SYSTEM)|CLUSTER( VERBOSE)?$)(\s|$)')
+    where w.words ~ ('^(VACUUM|BEGIN|START TRANSACTION|COMMIT|END|ROLLBACK|ABORT|SAVEPOINT|RELEASE|PREPARE '
+      'TRANSACTION|ALTER SYSTEM|DISCARD ALL'
+        || '|(CREATE|DROP) (DATABASE|TABLESPACE|SUBSCRIPTION)|REINDEX (\( .* \) )?(DATABASE|SYSTEM)|CLUSTER( '
+          'VERBOSE)?$)(\s|$)')
       or w.words ~ '^(CREATE (UNIQUE )?INDEX|DROP INDEX|REINDEX( \(.*\))? (INDEX|TABLE|SCHEMA)) CONCURRENTLY(\s|$)'
       or w.words ~ '^REINDEX \( (.* )?CONCURRENTLY(\s|$)'
       or w.words ~ '^COPY .* (FROM STDIN|TO STDOUT)(\s|$)'
     limit 1);
 end $$;
 
-comment on function messenger.leading_words(text) is 'The first words of each statement of an SQL text, upper case, without comments.';
-comment on function messenger.read_token(text) is 'The first token of an SQL text: white space, a comment, a literal, a name, or one character.';
+comment on function messenger.leading_words(text) is
+  'The first words of each statement of an SQL text, in upper case, without comments.';
+comment on function messenger.read_token(text) is
+  'The first token of an SQL text: white space, a comment, a literal, a name, or one character.';
 comment on function messenger.needs_no_transaction(text) is
-  'The first statement of an SQL text that Postgres does not run inside a function, by its command; null when there is none.';
-revoke all on function messenger.leading_words(text), messenger.read_token(text), messenger.needs_no_transaction(text)
-  from public, anon, authenticated, service_role;
+  'The leading keywords of the first statement that Postgres does not run inside a function; null if there is none.';
+revoke all on function
+  messenger.leading_words(text),
+  messenger.read_token(text),
+  messenger.needs_no_transaction(text)
+from public, anon, authenticated, service_role;
 
 -- ---- 60_schedules/25_read_schedule.sql
--- Parsing of schedules: what callers pass becomes a row, or the error that names what is wrong.
+-- Parses schedules: arguments become a row of messenger_schedules or an error that names the field.
 
--- pg_timezone_names reads every file of the zones (30 ms here), so a session remembers what it found. Asked at save only.
+-- pg_timezone_names reads every zone file (30 ms here), so a session caches the names it has
+-- checked. Called only when a schedule is saved.
 create or replace function messenger.check_timezone(timezone text)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_known text := coalesce(current_setting('messenger.known_zones', true), '');
+  v_checked text := coalesce(current_setting('messenger.checked_zones', true), '');
 begin
-  if timezone = 'UTC' or timezone = any (string_to_array(v_known, ' ')) then
+  if timezone = 'UTC' or timezone = any (string_to_array(v_checked, ' ')) then
     return;
   end if;
-  -- Postgres itself takes Foo+99 and EST5EDT4. Three names of the list are abbreviations with a fixed offset.
-  if timezone ~ '^[A-Za-z][A-Za-z0-9/_+-]*$' and timezone !~ '^(EST|MST|HST|Factory|localtime|posixrules|posix/.*|right/.*)$'
+  -- Postgres itself accepts Foo+99 and EST5EDT4. Three names of the list are abbreviations with a fixed offset.
+  if timezone ~ '^[A-Za-z][A-Za-z0-9/_+-]*$'
+    and timezone !~ '^(EST|MST|HST|Factory|localtime|posixrules|posix/.*|right/.*)$'
     and exists (select from pg_catalog.pg_timezone_names n where n.name = check_timezone.timezone) then
-    perform set_config('messenger.known_zones', right(concat_ws(' ', nullif(v_known, ''), timezone), 1000), false);
+    perform set_config('messenger.checked_zones', right(concat_ws(' ', nullif(v_checked, ''), timezone), 1000), false);
     return;
   end if;
   perform messenger.raise_error('SM_TIMEZONE', format('"%s"', left(timezone, 60)));
@@ -8248,20 +8509,11 @@ language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if jsonb_typeof(value) <> 'number' or value < to_jsonb(lowest) or value > to_jsonb(highest) or value::numeric % 1 <> 0 then
+  if jsonb_typeof(value) <> 'number' or value < to_jsonb(lowest) or value > to_jsonb(highest)
+    or value::numeric % 1 <> 0 then
     return null;
   end if;
   return value::bigint;
-end $$;
-
--- A moment without a zone would mean another one in every session.
-create or replace function messenger.read_moment(value jsonb)
-returns timestamptz
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return case when value #>> '{}' ~* '^[0-9]{4}-[0-9][0-9]-[0-9][0-9][t ][0-9][0-9]:.*(z|[+-][0-9][0-9](:?[0-9][0-9])?)$' then messenger.read_time(value) end;
 end $$;
 
 create or replace function messenger.read_options(options jsonb)
@@ -8274,7 +8526,7 @@ declare
   v_option record;
   v_value jsonb;
   v_text text;
-  v_is_good boolean;
+  v_is_valid boolean;
 begin
   v_row.misfire := 'fire_once';
   v_row.misfire_grace_ms := 60000;
@@ -8285,40 +8537,63 @@ begin
   v_row.jitter_ms := 0;
   v_row.headers := '{}';
   if jsonb_typeof(options) <> 'object' then
-    perform messenger.raise_error('SM_SCHEDULE', 'options must be a JSON object');
+    perform messenger.raise_error('SM_SCHEDULE', 'options must be a JSON object', 'pass {} for the defaults');
   end if;
   for v_option in select o.key, o.value from jsonb_each(options) o loop
     v_value := v_option.value;
     v_text := case when jsonb_typeof(v_value) = 'string' then v_value #>> '{}' end;
-    -- No limit and no bound may be said as null; what has a default may not.
+    -- Null removes a limit or bound. Options that have a default do not accept null.
     continue when v_value = 'null' and v_option.key in ('max_runs', 'starts_at', 'ends_at');
     case v_option.key
-      when 'transport_name' then v_row.transport_name := v_text; v_is_good := v_text is not null;
-      when 'queue_name' then v_row.queue_name := v_text; v_is_good := v_text is not null;
-      when 'headers' then v_row.headers := v_value; v_is_good := true;
+      when 'transport_name' then v_row.transport_name := v_text; v_is_valid := v_text is not null;
+      when 'queue_name' then v_row.queue_name := v_text; v_is_valid := v_text is not null;
+      when 'headers' then v_row.headers := v_value; v_is_valid := true;
       when 'enabled' then
-        v_is_good := jsonb_typeof(v_value) = 'boolean';
+        v_is_valid := jsonb_typeof(v_value) = 'boolean';
         v_row.enabled := v_value = 'true';
-      when 'max_runs' then v_row.max_runs := messenger.read_whole(v_value, 1, 9007199254740991); v_is_good := v_row.max_runs is not null;
-      when 'starts_at' then v_row.starts_at := messenger.read_moment(v_value); v_is_good := v_row.starts_at is not null;
-      when 'ends_at' then v_row.ends_at := messenger.read_moment(v_value); v_is_good := v_row.ends_at is not null;
-      when 'misfire' then v_row.misfire := v_text; v_is_good := v_text in ('fire_once', 'skip', 'catch_up');
+      when 'max_runs' then
+        v_row.max_runs := messenger.read_whole(v_value, 1, 9007199254740991);
+        v_is_valid := v_row.max_runs is not null;
+      when 'starts_at' then
+        v_row.starts_at := messenger.read_moment(v_value);
+        v_is_valid := v_row.starts_at is not null;
+      when 'ends_at' then
+        v_row.ends_at := messenger.read_moment(v_value);
+        v_is_valid := v_row.ends_at is not null;
+      when 'misfire' then v_row.misfire := v_text; v_is_valid := v_text in ('fire_once', 'skip', 'catch_up');
       when 'misfire_grace_ms' then
         v_row.misfire_grace_ms := messenger.read_whole(v_value, 0, 31622400000);
-        v_is_good := v_row.misfire_grace_ms is not null;
-      when 'catch_up_limit' then v_row.catch_up_limit := messenger.read_whole(v_value, 1, 1000)::int; v_is_good := v_row.catch_up_limit is not null;
-      when 'dst_gap' then v_row.dst_gap := v_text; v_is_good := v_text in ('run_after', 'skip');
-      when 'dst_overlap' then v_row.dst_overlap := v_text; v_is_good := v_text in ('first', 'second', 'both');
-      when 'overlap' then v_row.overlap := v_text; v_is_good := v_text in ('allow', 'skip', 'replace');
-      when 'jitter_ms' then v_row.jitter_ms := messenger.read_whole(v_value, 0, 31622400000); v_is_good := v_row.jitter_ms is not null;
-      else perform messenger.raise_error('SM_SCHEDULE', format('unknown option "%s"', left(v_option.key, 60)));
+        v_is_valid := v_row.misfire_grace_ms is not null;
+      when 'catch_up_limit' then
+        v_row.catch_up_limit := messenger.read_whole(v_value, 1, 1000)::int;
+        v_is_valid := v_row.catch_up_limit is not null;
+      when 'dst_gap' then v_row.dst_gap := v_text; v_is_valid := v_text in ('run_after', 'skip');
+      when 'dst_overlap' then v_row.dst_overlap := v_text; v_is_valid := v_text in ('first', 'second', 'both');
+      when 'overlap' then v_row.overlap := v_text; v_is_valid := v_text in ('allow', 'skip', 'replace');
+      when 'jitter_ms' then
+        v_row.jitter_ms := messenger.read_whole(v_value, 0, 31622400000);
+        v_is_valid := v_row.jitter_ms is not null;
+      else perform messenger.raise_error('SM_SCHEDULE', format('unknown option "%s"', left(v_option.key, 60)),
+        'options are named as the columns of messenger_schedules');
     end case;
-    if v_is_good is not true then
-      perform messenger.raise_error('SM_SCHEDULE', 'options.' || v_option.key);
+    if v_is_valid is not true then
+      perform messenger.raise_error('SM_SCHEDULE', 'options.' || v_option.key, case
+        when v_option.key in ('transport_name', 'queue_name') then 'pass a string'
+        when v_option.key = 'enabled' then 'pass true or false'
+        when v_option.key = 'max_runs' then 'pass a whole number from 1 to 9007199254740991, or null for no limit'
+        when v_option.key in ('starts_at', 'ends_at') then 'pass an ISO 8601 moment with a zone, or null for no bound'
+        when v_option.key = 'misfire' then 'use fire_once (default), skip or catch_up'
+        when v_option.key = 'catch_up_limit' then 'pass a whole number from 1 to 1000; default: 100'
+        when v_option.key = 'dst_gap' then 'use run_after (default) or skip'
+        when v_option.key = 'dst_overlap' then 'use first (default), second or both'
+        when v_option.key = 'overlap' then 'use allow (default), skip or replace'
+        else 'pass a whole number of milliseconds from 0 to 31622400000 (366 days)'
+        end);
     end if;
   end loop;
   if v_row.starts_at >= v_row.ends_at then
-    perform messenger.raise_error('SM_SCHEDULE', 'options.ends_at is not later than starts_at');
+    perform messenger.raise_error('SM_SCHEDULE', 'options.ends_at must be later than options.starts_at',
+      'change one of them, or leave it out');
   end if;
   return v_row;
 end $$;
@@ -8331,20 +8606,24 @@ as $$
 declare
   v_row public.messenger_schedules := messenger.read_options(coalesce(options, '{}'));
   v_kinds text[];
-  v_odd text;
+  v_unknown text;
   v_run timestamptz;
   v_next timestamptz;
 begin
   if schedule is null or jsonb_typeof(schedule) <> 'object' then
-    perform messenger.raise_error('SM_SCHEDULE', 'the schedule must be a JSON object');
+    perform messenger.raise_error('SM_SCHEDULE', 'the schedule must be a JSON object',
+      'pass {"cron": ...}, {"interval": ms, "startAt"?} or {"at": moment}');
   end if;
   select array_agg(k.key) filter (where k.key in ('cron', 'interval', 'at')),
-    min(k.key) filter (where k.key not in ('cron', 'interval', 'at') and not (k.key = 'startAt' and schedule ? 'interval'))
-  into v_kinds, v_odd from jsonb_object_keys(schedule) as k(key);
-  if v_odd is not null then
-    perform messenger.raise_error('SM_SCHEDULE', format('unknown field "%s"', left(v_odd, 60)));
+    min(k.key) filter (where k.key not in ('cron', 'interval', 'at')
+      and not (k.key = 'startAt' and schedule ? 'interval'))
+  into v_kinds, v_unknown from jsonb_object_keys(schedule) as k(key);
+  if v_unknown is not null then
+    perform messenger.raise_error('SM_SCHEDULE', format('unknown field "%s"', left(v_unknown, 60)),
+      'use cron, at, or interval with startAt');
   elsif cardinality(v_kinds) is distinct from 1 then
-    perform messenger.raise_error('SM_SCHEDULE', 'exactly one of cron, interval, at');
+    perform messenger.raise_error('SM_SCHEDULE', 'the schedule must have exactly one of cron, interval, at',
+      'remove the others');
   end if;
   perform messenger.check_timezone(coalesce(timezone, 'UTC'));
   v_row.timezone := coalesce(timezone, 'UTC');
@@ -8355,19 +8634,21 @@ begin
   case v_row.schedule_type
     when 'cron' then
       if jsonb_typeof(schedule -> 'cron') <> 'string' then
-        perform messenger.raise_error('SM_CRON', 'it must be a string');
+        perform messenger.raise_error('SM_CRON', 'cron must be a string');
       end if;
       v_run := (messenger.next_cron_run(
-        messenger.parse_cron(schedule ->> 'cron'), v_row.timezone, greatest(at, v_row.starts_at), v_row.dst_gap, v_row.dst_overlap)).run_at;
+        messenger.parse_cron(schedule ->> 'cron'), v_row.timezone, greatest(at, v_row.starts_at), v_row.dst_gap,
+        v_row.dst_overlap)).run_at;
       if v_run is null then
         perform messenger.raise_error('SM_CRON_NEVER', format('"%s"', left(schedule ->> 'cron', 100)));
       end if;
-      -- The period of a cron expression: the shortest of its next ten.
+      -- The period of a cron expression is the shortest distance between its next ten runs.
       for v_turn in 1..case when v_row.jitter_ms > 0 then 10 else 0 end loop
         v_next := (messenger.next_run(v_row, v_run)).run_at;
         exit when v_next is null;
         if v_next - v_run < v_row.jitter_ms * interval '1 millisecond' then
-          perform messenger.raise_error('SM_SCHEDULE', 'options.jitter_ms is longer than the period');
+          perform messenger.raise_error('SM_SCHEDULE', 'options.jitter_ms must be at most the period of the schedule',
+            'use a smaller jitter_ms, or a longer period');
         end if;
         v_run := v_next;
       end loop;
@@ -8375,35 +8656,50 @@ begin
       if messenger.read_whole(schedule -> 'interval', 1000, 31622400000) is null then
         perform messenger.raise_error('SM_INTERVAL', left(schedule ->> 'interval', 40));
       elsif schedule ? 'startAt' and messenger.read_moment(schedule -> 'startAt') is null then
-        perform messenger.raise_error('SM_SCHEDULE', 'startAt must be a moment with a zone');
+        perform messenger.raise_error('SM_SCHEDULE', 'startAt must be a moment with a zone',
+          'use ISO 8601 with a zone, for example 2030-01-31T09:00:00Z');
       elsif v_row.jitter_ms > (schedule -> 'interval')::bigint then
-        perform messenger.raise_error('SM_SCHEDULE', 'options.jitter_ms is longer than the period');
+        perform messenger.raise_error('SM_SCHEDULE', 'options.jitter_ms must be at most the period of the schedule',
+            'use a smaller jitter_ms, or a longer period');
       end if;
-      -- 60000.0 is a whole number, but no bigint would read it.
+      -- 60000.0 is a whole number, but the cast of its text to bigint fails.
       v_row.schedule_config := schedule || jsonb_build_object('interval', (schedule -> 'interval')::bigint);
     else
       if messenger.read_moment(schedule -> 'at') is null then
-        perform messenger.raise_error('SM_SCHEDULE', 'at must be a moment with a zone');
+        perform messenger.raise_error('SM_SCHEDULE', 'at must be a moment with a zone',
+          'use ISO 8601 with a zone, for example 2030-01-31T09:00:00Z');
       end if;
   end case;
   return v_row;
 end $$;
 
-comment on function messenger.check_timezone(text) is 'Rejects what is no IANA name of a time zone: SM_TIMEZONE.';
-comment on function messenger.read_whole(jsonb, bigint, bigint) is 'A JSON number as a whole one between two, or null.';
-comment on function messenger.read_moment(jsonb) is 'An ISO 8601 string with a zone as a moment, or null.';
-comment on function messenger.read_options(jsonb) is 'Options of a schedule, named as its columns, with defaults for those left out; enabled, transport_name and queue_name stay null. SM_SCHEDULE names a bad one.';
+comment on function messenger.check_timezone(text) is 'Raises SM_TIMEZONE if the name is not an IANA time zone.';
+comment on function messenger.read_whole(jsonb, bigint, bigint) is
+  'A JSON number as a whole number between lowest and highest; null for anything else.';
+comment on function messenger.read_options(jsonb) is
+  'Options of a schedule, named as its columns, with defaults for those left out; enabled, transport_name and '
+  'queue_name stay null. Raises SM_SCHEDULE with the name of an invalid option.';
 comment on function messenger.read_schedule(jsonb, text, jsonb, timestamptz) is
-  'The columns of messenger_schedules that say when it runs, checked; SM_SCHEDULE, SM_CRON, SM_CRON_NEVER, SM_INTERVAL, SM_TIMEZONE.';
-revoke all on function messenger.check_timezone(text), messenger.read_whole(jsonb, bigint, bigint), messenger.read_moment(jsonb),
-  messenger.read_options(jsonb), messenger.read_schedule(jsonb, text, jsonb, timestamptz) from public, anon, authenticated;
-grant execute on function messenger.check_timezone(text), messenger.read_whole(jsonb, bigint, bigint), messenger.read_moment(jsonb),
-  messenger.read_options(jsonb), messenger.read_schedule(jsonb, text, jsonb, timestamptz) to service_role;
+  'The columns of messenger_schedules that define when it runs. Raises SM_SCHEDULE, '
+  'SM_CRON, SM_CRON_NEVER, SM_INTERVAL, SM_TIMEZONE.';
+revoke all on function
+  messenger.check_timezone(text),
+  messenger.read_whole(jsonb, bigint, bigint),
+  messenger.read_options(jsonb),
+  messenger.read_schedule(jsonb, text, jsonb, timestamptz)
+from public, anon, authenticated;
+grant execute on function
+  messenger.check_timezone(text),
+  messenger.read_whole(jsonb, bigint, bigint),
+  messenger.read_options(jsonb),
+  messenger.read_schedule(jsonb, text, jsonb, timestamptz)
+to service_role;
 
 -- ---- 60_schedules/30_expand_schedules.sql
--- The clock's part in schedules: locks what is due, plans each alone, stores in chunks, moves all on in one statement.
+-- Turns due schedules into messages: locks them, plans each separately, stores the messages in
+-- chunks and advances all schedules in one statement.
 
--- A schedule's message becomes available with its jitter, a hash of schedule and occurrence: the same whoever computes it, and whenever.
+-- The jitter is a hash of schedule and occurrence, so every computation of it gives the same value.
 create or replace function messenger.scheduled_message(schedule public.messenger_schedules, due_at timestamptz)
 returns jsonb
 language plpgsql stable
@@ -8413,14 +8709,17 @@ declare
   v_jitter interval := interval '0';
 begin
   if schedule.jitter_ms > 0 then
-    v_jitter := ('x' || left(md5(schedule.id || '/' || extract(epoch from due_at)), 12))::bit(48)::bigint % (schedule.jitter_ms + 1) * interval '1 millisecond';
+    v_jitter := ('x' || left(md5(schedule.id || '/' || extract(epoch from due_at)),
+      12))::bit(48)::bigint % (schedule.jitter_ms + 1) * interval '1 millisecond';
   end if;
-  return jsonb_build_object('type', schedule.message_type, 'payload', schedule.body, 'transport', schedule.transport_name, 'queue', schedule.queue_name,
-    'available_at', due_at + v_jitter, 'headers', schedule.headers || messenger.schedule_headers(schedule.name, due_at));
+  return jsonb_build_object('type', schedule.message_type, 'payload', schedule.body, 'transport',
+    schedule.transport_name, 'queue', schedule.queue_name,
+    'available_at', due_at + v_jitter, 'headers', schedule.headers
+      || messenger.schedule_headers(schedule.name, due_at));
 end $$;
 
--- Schedules that the caller has locked.
-create or replace function messenger.expand_these(ids uuid[], at timestamptz)
+-- The caller has locked the schedules.
+create or replace function messenger.expand_locked_schedules(ids uuid[], at timestamptz)
 returns jsonb
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -8436,7 +8735,7 @@ declare
   v_replaced uuid[] := '{}'::uuid[];
   v_bytes int := 0;
   v_planned int := 0;
-  v_seen uuid[] := '{}'::uuid[];
+  v_ids uuid[] := '{}'::uuid[];
   v_due_ats timestamptz[] := '{}'::timestamptz[];
   v_nexts timestamptz[] := '{}'::timestamptz[];
   v_failures text[] := '{}'::text[];
@@ -8444,9 +8743,10 @@ declare
   v_dispositions messenger.run_disposition[] := '{}'::messenger.run_disposition[];
 begin
   for v_schedule in
-    select s.* from unnest(ids) with ordinality as x(id, n) join public.messenger_schedules s on s.id = x.id order by x.n
+    select s.* from unnest(ids) with ordinality as x(id, n)
+    join public.messenger_schedules s on s.id = x.id order by x.n
   loop
-    -- What many have to catch up on would make one tick last for minutes: the rest stays due.
+    -- A large backlog would make one tick last for minutes. Schedules beyond the limit stay due.
     exit when v_planned >= 10000;
     v_due_at := v_schedule.next_run_at;
     v_plan := null;
@@ -8461,7 +8761,7 @@ begin
       v_plan.runs := '{}';
       v_failures := v_failures || left(sqlerrm, 1000);
     end;
-    v_seen := v_seen || v_schedule.id;
+    v_ids := v_ids || v_schedule.id;
     v_due_ats := v_due_ats || v_due_at;
     v_nexts := v_nexts || v_plan.next_run_at;
     v_planned := v_planned + cardinality(v_plan.runs);
@@ -8473,7 +8773,8 @@ begin
       v_messages := v_messages || messenger.scheduled_message(v_schedule, v_run);
       v_schedules := v_schedules || v_schedule.id;
       v_runs := v_runs || v_run;
-      v_replaced := v_replaced || case when v_schedule.overlap = 'replace' then messenger.last_message(v_schedule.id) end;
+      v_replaced := v_replaced || case when v_schedule.overlap = 'replace'
+        then messenger.last_message(v_schedule.id) end;
       v_bytes := v_bytes + octet_length(v_schedule.body::text) + octet_length(v_schedule.headers::text) + 200;
     end loop;
   end loop;
@@ -8482,11 +8783,13 @@ begin
   end if;
 
   with planned as materialized (
-    select p.id, p.due_at, p.next_run_at, coalesce(p.failure, f.error) as error, coalesce(f.failed_at, p.due_at) as failed_at,
+    select p.id, p.due_at, p.next_run_at, coalesce(p.failure, f.error) as error,
+      coalesce(f.failed_at, p.due_at) as failed_at,
       coalesce(f.stored, 0) as stored, f.last_run_at
-    from unnest(v_seen, v_due_ats, v_nexts, v_failures) as p(id, due_at, next_run_at, failure)
+    from unnest(v_ids, v_due_ats, v_nexts, v_failures) as p(id, due_at, next_run_at, failure)
     left join (
-      select x.schedule_id, count(*) filter (where x.error is null) as stored, max(x.due_at) filter (where x.error is null) as last_run_at,
+      select x.schedule_id, count(*) filter (where x.error is null) as stored, max(x.due_at)
+        filter (where x.error is null) as last_run_at,
         max(x.error) as error, min(x.due_at) filter (where x.error is not null) as failed_at
       from unnest(v_dispositions) x group by x.schedule_id
     ) f on f.schedule_id = p.id
@@ -8501,10 +8804,12 @@ begin
   ),
   moved as (
     update public.messenger_schedules s
-    set run_count = s.run_count + p.stored, last_run_at = greatest(s.last_run_at, p.last_run_at), last_error = p.error, updated_at = expand_these.at,
-        next_run_at = case when p.error is not null then expand_these.at + interval '5 minutes'
+    set run_count = s.run_count + p.stored, last_run_at = greatest(s.last_run_at, p.last_run_at), last_error = p.error,
+        updated_at = expand_locked_schedules.at,
+        next_run_at = case when p.error is not null then expand_locked_schedules.at + interval '5 minutes'
           when s.run_count + p.stored >= s.max_runs then null else p.next_run_at end,
-        enabled = p.error is not null or (p.next_run_at is not null and coalesce(s.run_count + p.stored < s.max_runs, true))
+        enabled = p.error is not null or (p.next_run_at is not null
+          and coalesce(s.run_count + p.stored < s.max_runs, true))
     from planned p
     where s.id = p.id
   )
@@ -8512,15 +8817,16 @@ begin
   return jsonb_build_object('expanded', coalesce(v_stored, 0));
 end $$;
 
--- What raises while it is planned or stored has its error in its own row. A schedule whose row itself cannot be written is set aside, and
--- nothing of it is stored.
+-- A schedule that fails while it is planned or stored gets the error in its own row. If that row cannot be written, the
+-- schedule is set aside and none of its messages are stored.
 create or replace function messenger.expand_schedules(at timestamptz, batch int, ends_at timestamptz default 'infinity')
 returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_due text[] := messenger.row_ids(array(select s.id from messenger.due_schedules(at, batch) s order by s.next_run_at));
+  v_due text[] := messenger.row_ids(array(select s.id from messenger.due_schedules(at, batch) s
+    order by s.next_run_at));
   v_chunk constant int := 200;
   v_figures jsonb;
 begin
@@ -8532,21 +8838,27 @@ begin
   return coalesce((v_figures ->> 'expanded')::bigint, 0);
 end $$;
 
-comment on function messenger.scheduled_message(public.messenger_schedules, timestamptz) is 'The message of an occurrence, as a dispatch.';
-comment on function messenger.expand_these(uuid[], timestamptz) is
-  'Turns what is due of these schedules into messages and moves the schedules on; one that fails is put off by 5 minutes, with last_error.';
+comment on function messenger.scheduled_message(public.messenger_schedules, timestamptz) is
+  'The message of an occurrence as a draft for dispatch.';
+comment on function messenger.expand_locked_schedules(uuid[], timestamptz) is
+  'Stores messages for the due occurrences of these schedules and advances the schedules. A schedule that fails gets '
+  'last_error and is postponed by 5 minutes. Returns {"expanded": number of messages}.';
 comment on function messenger.expand_schedules(timestamptz, int, timestamptz) is
-  'messenger.expand_these for up to so many due schedules, one that cannot be written set aside. Returns how many messages.';
-revoke all on function messenger.scheduled_message(public.messenger_schedules, timestamptz), messenger.expand_these(uuid[], timestamptz),
-  messenger.expand_schedules(timestamptz, int, timestamptz) from public, anon, authenticated, service_role;
+  'Calls messenger.expand_locked_schedules for at most batch due schedules. A schedule that cannot be written is '
+  'set aside. Returns the number of messages.';
+revoke all on function
+  messenger.scheduled_message(public.messenger_schedules, timestamptz),
+  messenger.expand_locked_schedules(uuid[], timestamptz),
+  messenger.expand_schedules(timestamptz, int, timestamptz)
+from public, anon, authenticated, service_role;
 
 -- ---- 60_schedules/35_due_runs.sql
--- Due runs: which occurrences of a schedule fire, and how they become messages with their rows in the ledger.
+-- Selects the occurrences of a schedule that fire, and stores their messages with rows in messenger.occurrences.
 
--- Occurrences to be fired, oldest first, and the one to wait for next.
 
--- fire_once: the latest of what is due. catch_up: the latest catch_up_limit. skip: what is within the grace, unless it follows within the grace on one
--- that is not, as the minutes do after an outage: such a backlog is skipped as a whole. At most a thousand, the rest stays due.
+-- fire_once: the latest due occurrence. catch_up: the latest catch_up_limit occurrences. skip: those within the grace
+-- period, except that a run of occurrences closer together than the grace period is skipped as a whole if it began
+-- before the period, as after an outage. At most 1000 per call; the rest stays due.
 create or replace function messenger.plan_runs(schedule public.messenger_schedules, due_at timestamptz, at timestamptz)
 returns messenger.run_plan
 language plpgsql stable
@@ -8590,8 +8902,7 @@ begin
   return row(v_runs, v_next)::messenger.run_plan;
 end $$;
 
--- The plan less what the ledger, max_runs and the overlap policy keep from firing.
--- The row of the schedule is locked, so nobody else writes its ledger.
+-- The schedule's row is locked, so no other session writes its occurrences.
 create or replace function messenger.runs_to_fire(schedule public.messenger_schedules, runs timestamptz[])
 returns timestamptz[]
 language plpgsql stable
@@ -8608,7 +8919,8 @@ begin
   elsif schedule.overlap = 'replace' then
     v_runs := v_runs[cardinality(v_runs):];
   end if;
-  return case when schedule.max_runs is null then v_runs else v_runs[1:greatest(schedule.max_runs - schedule.run_count, 0)::int] end;
+  return case when schedule.max_runs is null then v_runs
+    else v_runs[1:greatest(schedule.max_runs - schedule.run_count, 0)::int] end;
 end $$;
 
 create or replace function messenger.last_message(schedule_id uuid)
@@ -8617,7 +8929,8 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return (select o.message_id from messenger.occurrences o where o.schedule_id = last_message.schedule_id order by o.due_at desc limit 1);
+  return (select o.message_id from messenger.occurrences o where o.schedule_id = last_message.schedule_id
+    order by o.due_at desc limit 1);
 end $$;
 
 create or replace function messenger.is_unfinished(id uuid)
@@ -8629,7 +8942,7 @@ begin
   return exists (select from public.messenger_messages m where m.id = is_unfinished.id and m.processed_at is null);
 end $$;
 
--- Stores messages with their ledger rows. An error is a result; only what Postgres itself raises undoes the whole.
+-- A rejected message is returned as a row with an error. Only an exception of Postgres itself undoes the whole call.
 create or replace function messenger.store_occurrences(messages jsonb[], schedules uuid[], runs timestamptz[])
 returns table (ord int, error text)
 language plpgsql
@@ -8638,7 +8951,8 @@ as $$
 begin
   return query
   with stored as materialized (
-    select s.ord, s.id, concat_ws(': ', s.error_code, s.error) as error, schedules[s.ord] as schedule_id, runs[s.ord] as due_at
+    select s.ord, s.id, concat_ws(': ', s.error_code, s.error) as error, schedules[s.ord] as schedule_id,
+    runs[s.ord] as due_at
     from messenger.store_messages(to_jsonb(messages), false, 'schedule', null) s
   ),
   entered as (
@@ -8646,10 +8960,12 @@ begin
     select s.schedule_id, s.due_at, s.id from stored s where s.id is not null
   )
   -- A trigger of the project's own may have swallowed the row.
-  select s.ord, case when s.id is null then coalesce(nullif(s.error, ''), 'the message was not stored') end from stored s;
+  select s.ord, case when s.id is null then coalesce(nullif(s.error, ''), 'the message was not stored') end
+  from stored s;
 end $$;
 
--- Takes back the message an occurrence is to replace, if it still waits. One that a worker is just taking is not waited for.
+-- Takes back the message an occurrence is to replace, if it still waits. One
+-- that a worker is just taking is not waited for.
 create or replace function messenger.replace_message(id uuid, at timestamptz)
 returns void
 language plpgsql
@@ -8657,7 +8973,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_waiting uuid[] := array(
-    select m.id from public.messenger_messages m where m.id = replace_message.id and m.status = 'pending' for no key update skip locked);
+    select m.id from public.messenger_messages m where m.id = replace_message.id and m.status = 'pending'
+    for no key update skip locked);
 begin
   if v_waiting <> '{}' then
     perform messenger.fail_without_dead_letter(v_waiting, 'Cancelled', at);
@@ -8677,33 +8994,36 @@ begin
   return query
   select s.* from public.messenger_schedules s
   where s.enabled and s.next_run_at <= due_schedules.at
-    and not messenger.is_set_aside('schedules', 'public.messenger_schedules', jsonb_build_object('id', s.id)::text, due_schedules.at)
+    and not messenger.is_set_aside('schedules', 'public.messenger_schedules', jsonb_build_object('id', s.id)::text,
+      due_schedules.at)
   order by s.next_run_at limit batch
   for no key update skip locked;
 end $$;
 
--- Stores what one schedule has due by itself: after a chunk was undone, so that the one at fault suffers alone. Constraints that the project has deferred
--- are checked here, or they would fail with the whole transaction.
+-- Used after a chunk was undone, so that only the faulty occurrence fails. Deferred constraints are checked here, or
+-- they would fail the whole transaction at commit.
 create or replace function messenger.store_alone(messages jsonb[], schedules uuid[], runs timestamptz[])
 returns table (ord int, error text)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  for v_place in 1..cardinality(messages) loop
+  for v_index in 1..cardinality(messages) loop
     begin
-      select v_place, s.error into ord, error
-      from messenger.store_occurrences(messages[v_place:v_place], schedules[v_place:v_place], runs[v_place:v_place]) s;
+      select v_index, s.error into ord, error
+      from messenger.store_occurrences(messages[v_index:v_index], schedules[v_index:v_index], runs[v_index:v_index]) s;
       set constraints all immediate;
     exception when others then
-      ord := v_place;
+      ord := v_index;
       error := sqlerrm;
     end;
     return next;
   end loop;
 end $$;
 
-create or replace function messenger.store_runs(messages jsonb[], schedules uuid[], runs timestamptz[], replaced uuid[], at timestamptz)
+create or replace function messenger.store_runs(
+  messages jsonb[], schedules uuid[], runs timestamptz[], replaced uuid[], at timestamptz
+)
 returns messenger.run_disposition[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -8713,11 +9033,13 @@ declare
 begin
   begin
     v_dispositions := array(
-      select row(schedules[s.ord], runs[s.ord], s.error)::messenger.run_disposition from messenger.store_occurrences(messages, schedules, runs) s order by s.ord);
+      select row(schedules[s.ord], runs[s.ord], s.error)::messenger.run_disposition
+      from messenger.store_occurrences(messages, schedules, runs) s order by s.ord);
     set constraints all immediate;
   exception when others then
     v_dispositions := array(
-      select row(schedules[s.ord], runs[s.ord], s.error)::messenger.run_disposition from messenger.store_alone(messages, schedules, runs) s order by s.ord);
+      select row(schedules[s.ord], runs[s.ord], s.error)::messenger.run_disposition
+      from messenger.store_alone(messages, schedules, runs) s order by s.ord);
   end;
   perform messenger.replace_message(r.id, at)
   from unnest(replaced) with ordinality as r(id, ord)
@@ -8725,33 +9047,49 @@ begin
   return v_dispositions;
 end $$;
 
-comment on function messenger.plan_runs(public.messenger_schedules, timestamptz, timestamptz) is 'Which of the occurrences from due_at to a moment fire, by the misfire policy.';
-comment on function messenger.runs_to_fire(public.messenger_schedules, timestamptz[]) is 'Occurrences less those in the ledger, beyond max_runs, or kept back by the overlap policy.';
-comment on function messenger.last_message(uuid) is 'The message of a schedule''s latest occurrence, or null.';
-comment on function messenger.is_unfinished(uuid) is 'Whether a message is pending or processing.';
-comment on function messenger.store_occurrences(jsonb[], uuid[], timestamptz[]) is 'Stores messages and their ledger rows; error is an error of one of them.';
-comment on function messenger.store_alone(jsonb[], uuid[], timestamptz[]) is 'As store_occurrences, one by one: error is whatever was raised.';
+comment on function messenger.plan_runs(public.messenger_schedules, timestamptz, timestamptz) is
+  'The occurrences from due_at to at that fire by the misfire policy, and the next one.';
+comment on function messenger.runs_to_fire(public.messenger_schedules, timestamptz[]) is
+  'The given occurrences without those already in messenger.occurrences, those beyond max_runs, '
+  'and those held back by the overlap policy.';
+comment on function messenger.last_message(uuid) is
+  'The message id of the latest occurrence of a schedule; null if there is none.';
+comment on function messenger.is_unfinished(uuid) is 'True if the message is pending or processing.';
+comment on function messenger.store_occurrences(jsonb[], uuid[], timestamptz[]) is
+  'Stores messages with their rows in messenger.occurrences. Returns one row per '
+  'message: its index, and its error or null.';
+comment on function messenger.store_alone(jsonb[], uuid[], timestamptz[]) is
+  'As messenger.store_occurrences, but one by one; error also holds exceptions of Postgres.';
 comment on function messenger.store_runs(jsonb[], uuid[], timestamptz[], uuid[], timestamptz) is
-  'Stores up to 1000 occurrences, together or, when Postgres raises, one by one; cancels the pending messages they replace.';
-comment on function messenger.replace_message(uuid, timestamptz) is 'Cancels a message that is pending.';
-comment on function messenger.due_schedules(timestamptz, int) is 'Locks up to so many due schedules that no other tick has.';
-revoke all on function messenger.plan_runs(public.messenger_schedules, timestamptz, timestamptz), messenger.runs_to_fire(public.messenger_schedules, timestamptz[]),
-  messenger.last_message(uuid), messenger.is_unfinished(uuid), messenger.store_occurrences(jsonb[], uuid[], timestamptz[]),
-  messenger.store_alone(jsonb[], uuid[], timestamptz[]), messenger.store_runs(jsonb[], uuid[], timestamptz[], uuid[], timestamptz),
-  messenger.replace_message(uuid, timestamptz), messenger.due_schedules(timestamptz, int)
-  from public, anon, authenticated, service_role;
+  'Stores up to 1000 occurrences, together or, if Postgres raises, one by one. '
+  'Cancels the pending messages that they replace.';
+comment on function messenger.replace_message(uuid, timestamptz) is 'Cancels the message if it is pending.';
+comment on function messenger.due_schedules(timestamptz, int) is
+  'Locks and returns at most batch due schedules that no other session has locked.';
+revoke all on function
+  messenger.plan_runs(public.messenger_schedules, timestamptz, timestamptz),
+  messenger.runs_to_fire(public.messenger_schedules, timestamptz[]),
+  messenger.last_message(uuid),
+  messenger.is_unfinished(uuid),
+  messenger.store_occurrences(jsonb[], uuid[], timestamptz[]),
+  messenger.store_alone(jsonb[], uuid[], timestamptz[]),
+  messenger.store_runs(jsonb[], uuid[], timestamptz[], uuid[], timestamptz),
+  messenger.replace_message(uuid, timestamptz),
+  messenger.due_schedules(timestamptz, int)
+from public, anon, authenticated, service_role;
 
 -- ---- 60_schedules/37_schedule_messages.sql
--- What a schedule gives its messages, and since when it is due.
+-- The headers of a scheduled message, and the moment since which a schedule is due.
 
--- What a schedule is waiting to run: behind an error that put it off stands the moment that was due.
+-- After an error next_run_at is the next attempt; schedule_backoffs keeps the original due moment.
 create or replace function messenger.due_since(schedule public.messenger_schedules)
 returns timestamptz
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return coalesce((select b.due_at from messenger.schedule_backoffs b where b.schedule_id = schedule.id), schedule.next_run_at);
+  return coalesce(
+    (select b.due_at from messenger.schedule_backoffs b where b.schedule_id = schedule.id), schedule.next_run_at);
 end $$;
 
 create or replace function messenger.schedule_headers(name text, due_at timestamptz)
@@ -8760,18 +9098,27 @@ language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return jsonb_build_object('x-schedule', name, 'x-scheduled-for', to_char(due_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'));
+  return jsonb_build_object('x-schedule', name, 'x-scheduled-for',
+    to_char(due_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'));
 end $$;
 
-comment on function messenger.due_since(public.messenger_schedules) is 'The first due moment of a schedule that has not run.';
-comment on function messenger.schedule_headers(text, timestamptz) is 'Headers that a message of a schedule carries: x-schedule and x-scheduled-for (ISO 8601, UTC).';
-revoke all on function messenger.due_since(public.messenger_schedules), messenger.schedule_headers(text, timestamptz) from public, anon, authenticated;
-grant execute on function messenger.due_since(public.messenger_schedules), messenger.schedule_headers(text, timestamptz) to service_role;
+comment on function messenger.due_since(public.messenger_schedules) is
+  'The earliest due moment of a schedule that has not run yet.';
+comment on function messenger.schedule_headers(text, timestamptz) is
+  'The headers of a scheduled message: x-schedule (its name) and x-scheduled-for (ISO 8601, UTC, milliseconds).';
+revoke all on function
+  messenger.due_since(public.messenger_schedules),
+  messenger.schedule_headers(text, timestamptz)
+from public, anon, authenticated;
+grant execute on function
+  messenger.due_since(public.messenger_schedules),
+  messenger.schedule_headers(text, timestamptz)
+to service_role;
 
 -- ---- 60_schedules/40_next_run.sql
--- When a schedule runs. The expander, the preview and the errors all ask here.
+-- Computes when a schedule runs. The ticker, the preview and the checks of messenger_schedule all use these functions.
 
--- Moments are whole milliseconds, so that the header of a message names its occurrence exactly.
+-- Moments are whole milliseconds, so that the header of a message identifies its occurrence exactly.
 create or replace function messenger.next_run(schedule public.messenger_schedules, after timestamptz)
 returns messenger.cron_run
 language plpgsql stable parallel safe
@@ -8787,13 +9134,16 @@ declare
 begin
   case schedule.schedule_type
     when 'cron' then
-      v_run := messenger.next_cron_run(messenger.parse_cron(v_config ->> 'cron'), schedule.timezone, v_after, schedule.dst_gap, schedule.dst_overlap);
+      v_run := messenger.next_cron_run(messenger.parse_cron(v_config ->> 'cron'), schedule.timezone, v_after,
+        schedule.dst_gap, schedule.dst_overlap);
     when 'interval' then
-      -- Counted from the anchor in whole steps: nothing drifts, whenever the clock looked.
-      v_anchor := date_trunc('milliseconds', coalesce((v_config ->> 'startAt')::timestamptz, schedule.starts_at, schedule.created_at));
+      -- Counted from the anchor in whole periods, so a late tick causes no drift.
+      v_anchor := date_trunc('milliseconds',
+        coalesce((v_config ->> 'startAt')::timestamptz, schedule.starts_at, schedule.created_at));
       v_interval := (v_config ->> 'interval')::bigint * 1000;
       v_elapsed := (extract(epoch from v_after - v_anchor) * 1000000)::bigint;
-      v_run.run_at := v_anchor + case when v_elapsed < 0 then 0 else v_elapsed / v_interval + 1 end * (v_interval * interval '1 microsecond');
+      v_run.run_at := v_anchor
+        + case when v_elapsed < 0 then 0 else v_elapsed / v_interval + 1 end * (v_interval * interval '1 microsecond');
     else
       v_run.run_at := date_trunc('milliseconds', (v_config ->> 'at')::timestamptz);
       if v_run.run_at <= v_after then
@@ -8803,15 +9153,17 @@ begin
   return case when v_run.run_at <= coalesce(schedule.ends_at, 'infinity') then v_run end;
 end $$;
 
--- The last run before a moment, at or after a known one. There is no looking back in cron: next_run is monotone, so galloping and halving find it.
--- "gap" is a guess at the distance; a right one needs two looks.
-create or replace function messenger.last_run(schedule public.messenger_schedules, before timestamptz, known timestamptz, gap interval)
+-- Cron expressions cannot be evaluated backwards. next_run is monotone, so exponential steps and bisection find the
+-- run. "gap" is a guess at the distance; with a good guess two evaluations suffice.
+create or replace function messenger.last_run(
+  schedule public.messenger_schedules, before timestamptz, earlier timestamptz, gap interval
+)
 returns timestamptz
 language plpgsql stable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_run timestamptz := known;
+  v_run timestamptz := earlier;
   v_high timestamptz := before;
   v_gap interval := gap;
   v_probe timestamptz;
@@ -8819,7 +9171,7 @@ declare
 begin
   loop
     v_probe := before - v_gap;
-    exit when v_probe <= known;
+    exit when v_probe <= earlier;
     v_next := (messenger.next_run(schedule, v_probe - interval '1 microsecond')).run_at;
     if v_next < before then
       v_run := v_next;
@@ -8843,7 +9195,7 @@ begin
   return v_run;
 end $$;
 
--- From when on a schedule that is new or was changed may run: nothing up to its last run again; what is past only if it is to run once.
+-- A schedule does not repeat runs up to last_run_at. Only a schedule that runs once may start in the past.
 create or replace function messenger.first_run(schedule public.messenger_schedules, at timestamptz)
 returns timestamptz
 language plpgsql stable parallel safe
@@ -8854,22 +9206,34 @@ begin
     then coalesce(schedule.last_run_at, '-infinity') else greatest(at, schedule.last_run_at) end)).run_at;
 end $$;
 
-comment on function messenger.next_run(public.messenger_schedules, timestamptz) is 'The schedule''s first run later than a moment, between starts_at and ends_at, both included; null when there is none.';
-comment on function messenger.last_run(public.messenger_schedules, timestamptz, timestamptz, interval) is 'The schedule''s last run before a moment; "known" is a run before it, "gap" a guess at the distance in seconds.';
-comment on function messenger.first_run(public.messenger_schedules, timestamptz) is 'The run a schedule saved at a moment waits for.';
-revoke all on function messenger.next_run(public.messenger_schedules, timestamptz), messenger.last_run(public.messenger_schedules, timestamptz, timestamptz, interval),
-  messenger.first_run(public.messenger_schedules, timestamptz) from public, anon, authenticated;
-grant execute on function messenger.next_run(public.messenger_schedules, timestamptz), messenger.last_run(public.messenger_schedules, timestamptz, timestamptz, interval),
-  messenger.first_run(public.messenger_schedules, timestamptz) to service_role;
+comment on function messenger.next_run(public.messenger_schedules, timestamptz) is
+  'The schedule''s first run later than a moment, between starts_at and '
+  'ends_at (both inclusive); null if there is none.';
+comment on function messenger.last_run(public.messenger_schedules, timestamptz, timestamptz, interval) is
+  'The schedule''s last run before a moment. earlier is a run before it; gap is a guess at the distance.';
+comment on function messenger.first_run(public.messenger_schedules, timestamptz) is
+  'The first run of a schedule that is saved or resumed at this moment.';
+revoke all on function
+  messenger.next_run(public.messenger_schedules, timestamptz),
+  messenger.last_run(public.messenger_schedules, timestamptz, timestamptz, interval),
+  messenger.first_run(public.messenger_schedules, timestamptz)
+from public, anon, authenticated;
+grant execute on function
+  messenger.next_run(public.messenger_schedules, timestamptz),
+  messenger.last_run(public.messenger_schedules, timestamptz, timestamptz, interval),
+  messenger.first_run(public.messenger_schedules, timestamptz)
+to service_role;
 
 -- ---- 60_schedules/45_time_zones.sql
--- From wall clocks to moments: what a cron expression means on the days when a zone changes its offset.
+-- Maps wall-clock times to moments, including the days on which a zone changes its offset.
 
--- Around a change at instant T from offset o1 to o2 there are three lines to look along: the clock before T, the clock from T on, and for fixed
--- times in a gap the clock before T as if it had gone on. Each is asked once, so a change costs a constant, however many runs lie in it.
--- Moments are timestamps in UTC here: adding hours to them means the same in every session.
+-- Around a change at instant T three series are searched: wall-clock times with the old offset before T, with the new
+-- offset from T on, and, for fixed times in a gap, with the old offset continued after T. Each is evaluated once, so
+-- the cost of a change does not depend on the number of runs in it. Timestamps are in UTC here: adding hours to them
+-- gives the same result in every session.
 create or replace function messenger.run_near_change(
-  fields messenger.cron_fields, after timestamp, change timestamp, offset_before interval, offset_after interval, dst_gap text, dst_overlap text
+  fields messenger.cron_fields, after timestamp, change timestamp, offset_before interval, offset_after interval,
+  dst_gap text, dst_overlap text
 )
 returns messenger.cron_run
 language plpgsql immutable parallel safe
@@ -8885,7 +9249,8 @@ declare
 begin
   if after < change then
     v_before := messenger.next_wall_time(fields, after + offset_before) - offset_before;
-    if v_before >= change or (not fields.elapsed and dst_overlap = 'second' and v_before + offset_before >= change + offset_after) then
+    if v_before >= change or (
+      not fields.elapsed and dst_overlap = 'second' and v_before + offset_before >= change + offset_after) then
       v_before := null;
     end if;
   end if;
@@ -8910,7 +9275,6 @@ begin
   end)::messenger.cron_run;
 end $$;
 
--- The instant at which the offset of a zone changes between two instants of different offset, to the second.
 create or replace function messenger.find_change(timezone text, low timestamp, high timestamp)
 returns timestamp
 language plpgsql immutable parallel safe
@@ -8933,9 +9297,12 @@ begin
   return v_high;
 end $$;
 
--- The offset is asked for 26 hours to both sides, because no clock was ever moved by more than a day. Zones that change twice within that are not known.
--- Each turn either answers or leaves a change behind in which nothing ran, as every year's when fixed times in a gap are skipped.
-create or replace function messenger.next_cron_run(fields messenger.cron_fields, timezone text, after timestamptz, dst_gap text, dst_overlap text)
+-- The offset is compared with those 26 hours before and after, because no zone was ever moved by more than a day. Two
+-- changes within that time are not supported. Each iteration returns a run or passes a change without runs, such as the
+-- yearly one if fixed times in a gap are skipped.
+create or replace function messenger.next_cron_run(
+  fields messenger.cron_fields, timezone text, after timestamptz, dst_gap text, dst_overlap text
+)
 returns messenger.cron_run
 language plpgsql stable parallel safe
 set search_path = pg_catalog, pg_temp
@@ -8981,7 +9348,8 @@ begin
       v_change := messenger.find_change(timezone, v_run, v_run + v_reach);
     end if;
     v_found := messenger.run_near_change(
-      fields, coalesce(v_from, greatest(v_after, v_change - v_reach * 2)), v_change, v_before, v_later, dst_gap, dst_overlap);
+      fields, coalesce(v_from, greatest(v_after, v_change - v_reach * 2)), v_change, v_before, v_later, dst_gap,
+      dst_overlap);
     if v_found.run_at is null or v_found.run_at at time zone 'UTC' <= v_change + v_reach then
       return v_found;
     end if;
@@ -8990,36 +9358,51 @@ begin
   return null;
 end $$;
 
-create or replace function messenger.cron_next(expression text, timezone text, after timestamptz, dst_gap text default 'run_after', dst_overlap text default 'first')
+create or replace function messenger.cron_next(
+  expression text, timezone text, after timestamptz, dst_gap text default 'run_after', dst_overlap text default 'first'
+)
 returns timestamptz
 language plpgsql stable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_run messenger.cron_run := messenger.next_cron_run(messenger.parse_cron(expression), timezone, after, dst_gap, dst_overlap);
+  v_run messenger.cron_run :=
+    messenger.next_cron_run(messenger.parse_cron(expression), timezone, after, dst_gap, dst_overlap);
 begin
   return v_run.run_at;
 end $$;
 
-comment on function messenger.run_near_change(messenger.cron_fields, timestamp, timestamp, interval, interval, text, text) is
-  'The first run later than a moment close to a change of offset; moments are in UTC.';
-comment on function messenger.find_change(text, timestamp, timestamp) is 'When a zone''s offset changes between two moments in UTC, to the second.';
+comment on function messenger.run_near_change(
+  messenger.cron_fields, timestamp, timestamp, interval, interval, text, text
+) is
+  'The first run after a moment that is close to a change of offset. Timestamps are in UTC.';
+comment on function messenger.find_change(text, timestamp, timestamp) is
+  'The instant between two instants of different offset at which the offset of a zone '
+  'changes, to the second. Timestamps are in UTC.';
 comment on function messenger.next_cron_run(messenger.cron_fields, text, timestamptz, text, text) is
-  'The first run later than a moment, by the wall clock of a zone. dst_gap: run_after | skip; dst_overlap: first | second | both; both for fixed hours only. Null when there is none within 41 years.';
+  'The first run later than a moment, by the wall clock of a zone; null if there is none within 41 years. dst_gap: '
+  'run_after or skip; dst_overlap: first, second or both; they apply to expressions with fixed hours only.';
 comment on function messenger.cron_next(text, text, timestamptz, text, text) is
-  'The first moment later than "after" at which the cron expression fires in the zone; null when there is none within 41 years. The zone is not validated here.';
-revoke all on function messenger.run_near_change(messenger.cron_fields, timestamp, timestamp, interval, interval, text, text),
-  messenger.find_change(text, timestamp, timestamp), messenger.next_cron_run(messenger.cron_fields, text, timestamptz, text, text),
-  messenger.cron_next(text, text, timestamptz, text, text) from public, anon, authenticated;
-grant execute on function messenger.run_near_change(messenger.cron_fields, timestamp, timestamp, interval, interval, text, text),
-  messenger.find_change(text, timestamp, timestamp), messenger.next_cron_run(messenger.cron_fields, text, timestamptz, text, text),
-  messenger.cron_next(text, text, timestamptz, text, text) to service_role;
+  'The first moment later than after at which the cron expression fires in the zone; null if there is none '
+  'within 41 years. The zone is not validated.';
+revoke all on function
+  messenger.run_near_change(messenger.cron_fields, timestamp, timestamp, interval, interval, text, text),
+  messenger.find_change(text, timestamp, timestamp),
+  messenger.next_cron_run(messenger.cron_fields, text, timestamptz, text, text),
+  messenger.cron_next(text, text, timestamptz, text, text)
+from public, anon, authenticated;
+grant execute on function
+  messenger.run_near_change(messenger.cron_fields, timestamp, timestamp, interval, interval, text, text),
+  messenger.find_change(text, timestamp, timestamp),
+  messenger.next_cron_run(messenger.cron_fields, text, timestamptz, text, text),
+  messenger.cron_next(text, text, timestamptz, text, text)
+to service_role;
 
 -- ---- 60_schedules/50_cron.sql
--- Cron expressions: read once into masks, then the next matching wall-clock time by jumping from mask to mask.
+-- Parses cron expressions into masks and finds the next matching wall-clock time with them.
 
--- A mask is a text of 0 and 1, because strpos finds the next set place in one call; its first place is the field's lowest value.
--- A list of values, ranges and steps as a mask. 7 is Sunday as 0 is. A value named twice is rejected, as cron-parser does.
+-- A mask is a text of 0 and 1, because one strpos call finds the next 1. Its first character stands for the lowest
+-- value of the field. 7 is Sunday, as 0 is. A value that is listed twice is rejected, as in cron-parser.
 create or replace function messenger.read_cron_field(field text, value text, lowest int, highest int, names text[])
 returns text
 language plpgsql immutable parallel safe
@@ -9033,7 +9416,7 @@ declare
   v_from int;
   v_to int;
   v_step int;
-  v_seen text := repeat('0', v_width);
+  v_union text := repeat('0', v_width);
 begin
   if value = '*' or value = '?' then
     return repeat('1', v_width);
@@ -9047,8 +9430,10 @@ begin
       v_from := lowest;
       v_to := highest;
     else
-      v_from := case when v_parts[2] ~ '^[0-9]' then v_parts[2]::int else array_position(names, v_parts[2]) + lowest - 1 end;
-      v_to := case when v_parts[3] ~ '^[0-9]' then v_parts[3]::int when v_parts[3] is not null then array_position(names, v_parts[3]) + lowest - 1
+      v_from := case when v_parts[2] ~ '^[0-9]' then v_parts[2]::int
+        else array_position(names, v_parts[2]) + lowest - 1 end;
+      v_to := case when v_parts[3] ~ '^[0-9]' then v_parts[3]::int
+        when v_parts[3] is not null then array_position(names, v_parts[3]) + lowest - 1
         when v_parts[4] is not null then highest else v_from end;
     end if;
     v_step := least(coalesce(v_parts[4]::int, 1), 100);
@@ -9058,24 +9443,27 @@ begin
     if v_from = v_to then
       v_mask := overlay(repeat('0', v_width) placing '1' from (v_from - lowest) % v_width + 1 for 1);
     elsif v_step = 1 and v_to - lowest < v_width then
-      v_mask := repeat('0', v_from - lowest) || repeat('1', v_to - v_from + 1) || repeat('0', v_width - 1 - v_to + lowest);
+      v_mask := repeat('0', v_from - lowest) || repeat('1', v_to - v_from + 1)
+        || repeat('0', v_width - 1 - v_to + lowest);
     else
-      -- The pattern of the step from v_from on, cut behind v_to; the place of an eighth weekday falls on Sunday.
+      -- The pattern of the step from v_from on, cut after v_to. In weekdays the eighth character is Sunday again.
       v_mask := rpad(repeat('0', v_from - lowest)
-        || left(repeat('1' || repeat('0', v_step - 1), (v_to - v_from) / v_step + 1), v_to - v_from + 1), greatest(v_width, highest - lowest + 1), '0');
+        || left(repeat('1' || repeat('0', v_step - 1), (v_to - v_from) / v_step + 1), v_to - v_from + 1),
+          greatest(v_width, highest - lowest + 1), '0');
       if length(v_mask) > v_width then
-        v_mask := case when right(v_mask, 1) = '1' then '1' || substr(v_mask, 2, v_width - 1) else left(v_mask, v_width) end;
+        v_mask := case when right(v_mask, 1) = '1' then '1' || substr(v_mask, 2, v_width - 1)
+          else left(v_mask, v_width) end;
       end if;
     end if;
-    if v_seen = repeat('0', v_width) then
-      v_seen := v_mask;
-    elsif (v_seen::bit varying & v_mask::bit varying) <> repeat('0', v_width)::bit varying then
+    if v_union = repeat('0', v_width) then
+      v_union := v_mask;
+    elsif (v_union::bit varying & v_mask::bit varying) <> repeat('0', v_width)::bit varying then
       perform messenger.raise_error('SM_CRON', format('%s "%s" names a value twice', field, left(value, 40)));
     else
-      v_seen := (v_seen::bit varying | v_mask::bit varying)::text;
+      v_union := (v_union::bit varying | v_mask::bit varying)::text;
     end if;
   end loop;
-  return v_seen;
+  return v_union;
 end $$;
 
 create or replace function messenger.parse_cron(expression text)
@@ -9084,7 +9472,7 @@ language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  -- In a Turkish collation upper('i') is a dotted capital, which no weekday's name has.
+  -- In a Turkish collation upper('i') is a dotted capital, which no weekday name contains.
   v_expression text := upper(btrim(expression, E' \t\r\n') collate "C");
   v_parts text[];
   v_fields messenger.cron_fields;
@@ -9097,23 +9485,27 @@ begin
     perform messenger.raise_error('SM_CRON');
   end if;
   v_expression := case v_expression
-    when '@YEARLY' then '0 0 1 1 *' when '@ANNUALLY' then '0 0 1 1 *' when '@MONTHLY' then '0 0 1 * *' when '@WEEKLY' then '0 0 * * 0'
-    when '@DAILY' then '0 0 * * *' when '@MIDNIGHT' then '0 0 * * *' when '@HOURLY' then '0 * * * *' else v_expression end;
+    when '@YEARLY' then '0 0 1 1 *' when '@ANNUALLY' then '0 0 1 1 *' when '@MONTHLY' then '0 0 1 * *'
+    when '@WEEKLY' then '0 0 * * 0'
+    when '@DAILY' then '0 0 * * *' when '@MIDNIGHT' then '0 0 * * *' when '@HOURLY' then '0 * * * *'
+    else v_expression end;
   v_parts := regexp_split_to_array(v_expression, '[ \t\r\n]+');
   if cardinality(v_parts) = 5 then
     v_parts := array_prepend('0', v_parts);
   elsif cardinality(v_parts) <> 6 then
-    perform messenger.raise_error('SM_CRON', case when v_expression = '' then 'it is empty'
-      when left(v_expression, 1) = '@' then quote_ident(left(lower(v_expression), 40)) else cardinality(v_parts) || ' fields' end);
+    perform messenger.raise_error('SM_CRON', case when v_expression = '' then 'the expression is empty'
+      when left(v_expression, 1) = '@' then quote_ident(left(lower(v_expression), 40))
+      else cardinality(v_parts) || ' fields' end);
   end if;
 
   v_fields.seconds := messenger.read_cron_field('second', v_parts[1], 0, 59, null);
   v_fields.minutes := messenger.read_cron_field('minute', v_parts[2], 0, 59, null);
   v_fields.hours := messenger.read_cron_field('hour', v_parts[3], 0, 23, null);
-  v_fields.months := messenger.read_cron_field('month', v_parts[5], 1, 12, '{JAN,FEB,MAR,APR,MAY,JUN,JUL,AUG,SEP,OCT,NOV,DEC}');
+  v_fields.months := messenger.read_cron_field('month', v_parts[5], 1, 12,
+    '{JAN,FEB,MAR,APR,MAY,JUN,JUL,AUG,SEP,OCT,NOV,DEC}');
 
   if v_parts[4] || ' ' || v_parts[6] ~ '(^|[, ]),|,( |$)' then
-    perform messenger.raise_error('SM_CRON', format('"%s" has an empty place in a list', left(v_expression, 80)));
+    perform messenger.raise_error('SM_CRON', format('"%s" has an empty element in a list', left(v_expression, 80)));
   end if;
   v_day := v_parts[4];
   v_fields.last_day := false;
@@ -9123,7 +9515,8 @@ begin
       v_day := regexp_replace(v_day, '^L,|,L(?=,|$)', '');
     end if;
   end if;
-  v_fields.days := case when v_day = 'L' then repeat('0', 31) else messenger.read_cron_field('day', v_day, 1, 31, null) end;
+  v_fields.days := case when v_day = 'L' then repeat('0', 31)
+    else messenger.read_cron_field('day', v_day, 1, 31, null) end;
 
   v_weekday := v_parts[6];
   v_fields.nth := 0;
@@ -9137,16 +9530,18 @@ begin
   elsif strpos(v_weekday, 'L') > 0 then
     foreach v_item in array string_to_array(v_weekday, ',') loop
       continue when v_item !~ '^([0-9]|[A-Z]{3})L$';
-      v_last := strpos(messenger.read_cron_field('weekday', left(v_item, -1), 0, 7, '{SUN,MON,TUE,WED,THU,FRI,SAT}'), '1');
+      v_last := strpos(messenger.read_cron_field('weekday', left(v_item, -1), 0, 7, '{SUN,MON,TUE,WED,THU,FRI,SAT}'),
+        '1');
       v_fields.last_weekdays := overlay(v_fields.last_weekdays placing '1' from v_last for 1);
     end loop;
     v_weekday := array_to_string(array(
-      select i.item from unnest(string_to_array(v_weekday, ',')) with ordinality as i(item, ord) where i.item !~ '^([0-9]|[A-Z]{3})L$' order by i.ord), ',');
+      select i.item from unnest(string_to_array(v_weekday, ',')) with ordinality as i(item, ord)
+      where i.item !~ '^([0-9]|[A-Z]{3})L$' order by i.ord), ',');
   end if;
   v_fields.weekdays := case when v_weekday = '' and v_parts[6] <> '' then '0000000'
     else messenger.read_cron_field('weekday', v_weekday, 0, 7, '{SUN,MON,TUE,WED,THU,FRI,SAT}') end;
 
-  -- Both restricted: a day of either counts. One alone: the other says nothing.
+  -- If both day fields restrict, a day that matches either counts. If only one does, the other is ignored.
   if v_parts[6] in ('*', '?') then
     v_fields.weekdays := '0000000';
   elsif v_parts[4] in ('*', '?') then
@@ -9155,11 +9550,12 @@ begin
   v_fields.first_second := strpos(v_fields.seconds, '1') - 1;
   v_fields.first_minute := strpos(v_fields.minutes, '1') - 1;
   v_fields.first_hour := strpos(v_fields.hours, '1') - 1;
-  v_fields.elapsed := v_parts[3] ~ '^[*?]' and strpos(substr(v_fields.hours, 2), '1') > 0 or v_fields.hours = repeat('1', 24);
+  v_fields.elapsed := v_parts[3] ~ '^[*?]' and strpos(substr(v_fields.hours, 2), '1') > 0
+    or v_fields.hours = repeat('1', 24);
   return v_fields;
 end $$;
 
--- The first matching day of the calendar, from a day on. Gives up after 41 years: the 29th of February falls on a given weekday at least every 40.
+-- Ends after 41 years: the 29th of February falls on a given weekday at least once every 40.
 create or replace function messenger.next_cron_day(fields messenger.cron_fields, from_day date)
 returns date
 language plpgsql immutable parallel safe
@@ -9193,8 +9589,10 @@ begin
     end if;
     v_last_weekdays := repeat('0', v_length - 7) || substr(repeat(fields.last_weekdays, 6), v_offset + v_length - 6, 7);
     v_day := least(
-      nullif(strpos(substr(fields.days, v_from, v_length - v_from + 1), '1'), 0), nullif(strpos(substr(v_weekdays, v_from), '1'), 0),
-      nullif(strpos(substr(v_last_weekdays, v_from), '1'), 0), case when fields.last_day then v_length - v_from + 1 end);
+      nullif(strpos(substr(fields.days, v_from, v_length - v_from + 1), '1'), 0),
+      nullif(strpos(substr(v_weekdays, v_from), '1'), 0),
+      nullif(strpos(substr(v_last_weekdays, v_from), '1'), 0),
+      case when fields.last_day then v_length - v_from + 1 end);
     if v_day is not null then
       return v_first + (v_from + v_day - 2);
     end if;
@@ -9217,7 +9615,7 @@ declare
   v_time int;
   v_hour int;
   v_minute int;
-  v_place int;
+  v_position int;
 begin
   if v_day = v_today then
     v_time := extract(epoch from v_from - v_today::timestamp)::int;
@@ -9225,46 +9623,61 @@ begin
     v_minute := v_time / 60 % 60;
     if substr(fields.hours, v_hour + 1, 1) = '1' then
       if substr(fields.minutes, v_minute + 1, 1) = '1' then
-        v_place := strpos(substr(fields.seconds, v_time % 60 + 1), '1');
-        if v_place > 0 then
-          return v_from + (v_place - 1) * interval '1 second';
+        v_position := strpos(substr(fields.seconds, v_time % 60 + 1), '1');
+        if v_position > 0 then
+          return v_from + (v_position - 1) * interval '1 second';
         end if;
       end if;
-      v_place := strpos(substr(fields.minutes, v_minute + 2), '1');
-      if v_place > 0 then
-        return v_today + make_interval(hours => v_hour, mins => v_minute + v_place, secs => fields.first_second);
+      v_position := strpos(substr(fields.minutes, v_minute + 2), '1');
+      if v_position > 0 then
+        return v_today + make_interval(hours => v_hour, mins => v_minute + v_position, secs => fields.first_second);
       end if;
     end if;
-    v_place := strpos(substr(fields.hours, v_hour + 2), '1');
-    if v_place > 0 then
-      return v_today + make_interval(hours => v_hour + v_place, mins => fields.first_minute, secs => fields.first_second);
+    v_position := strpos(substr(fields.hours, v_hour + 2), '1');
+    if v_position > 0 then
+      return v_today + make_interval(hours => v_hour + v_position, mins => fields.first_minute,
+        secs => fields.first_second);
     end if;
     v_day := messenger.next_cron_day(fields, v_today + 1);
   end if;
   return v_day + make_interval(hours => fields.first_hour, mins => fields.first_minute, secs => fields.first_second);
 end $$;
 
-comment on function messenger.read_cron_field(text, text, int, int, text[]) is 'One field of a cron expression, in capitals, as a mask. SM_CRON names what it does not understand.';
+comment on function messenger.read_cron_field(text, text, int, int, text[]) is
+  'One field of a cron expression, in upper case, as a mask. Raises SM_CRON with the part that is not understood.';
 comment on function messenger.parse_cron(text) is
-  'A cron expression of 5 or 6 fields (seconds first), or @yearly @annually @monthly @weekly @daily @midnight @hourly, as masks. SM_CRON otherwise.';
-comment on function messenger.next_cron_day(messenger.cron_fields, date) is 'The first matching day from this one on; null when there is none within 41 years.';
-comment on function messenger.next_wall_time(messenger.cron_fields, timestamp) is 'The first matching wall-clock time later than this one, on a clock without changes; null when there is none within 41 years.';
-revoke all on function messenger.read_cron_field(text, text, int, int, text[]), messenger.parse_cron(text),
-  messenger.next_cron_day(messenger.cron_fields, date), messenger.next_wall_time(messenger.cron_fields, timestamp) from public, anon, authenticated;
-grant execute on function messenger.read_cron_field(text, text, int, int, text[]), messenger.parse_cron(text),
-  messenger.next_cron_day(messenger.cron_fields, date), messenger.next_wall_time(messenger.cron_fields, timestamp) to service_role;
+  'A cron expression of 5 or 6 fields (seconds first), or @yearly, @annually, @monthly, @weekly, @daily, '
+  '@midnight or @hourly, as masks. Raises SM_CRON.';
+comment on function messenger.next_cron_day(messenger.cron_fields, date) is
+  'The first matching day from from_day on; null if there is none within 41 years.';
+comment on function messenger.next_wall_time(messenger.cron_fields, timestamp) is
+  'The first matching wall-clock time later than after, ignoring changes of '
+  'offset; null if there is none within 41 years.';
+revoke all on function
+  messenger.read_cron_field(text, text, int, int, text[]),
+  messenger.parse_cron(text),
+  messenger.next_cron_day(messenger.cron_fields, date),
+  messenger.next_wall_time(messenger.cron_fields, timestamp)
+from public, anon, authenticated;
+grant execute on function
+  messenger.read_cron_field(text, text, int, int, text[]),
+  messenger.parse_cron(text),
+  messenger.next_cron_day(messenger.cron_fields, date),
+  messenger.next_wall_time(messenger.cron_fields, timestamp)
+to service_role;
 
 -- ---- 70_ticker/10_start.sql
--- Clock on, clock off.
+-- Starts and stops the ticker, the pg_cron job symphony-clock.
 
 create or replace function messenger.milliseconds(setting text)
 returns numeric
 language sql immutable
 set search_path = pg_catalog, pg_temp
-as $$ select case when setting ~ '^[0-9]+$' then setting::numeric else extract(epoch from setting::interval) * 1000 end $$;
+as $$ select case when setting ~ '^[0-9]+$' then setting::numeric
+  else extract(epoch from setting::interval) * 1000 end $$;
 
--- A statement_timeout that ends a statement before it has begun cannot be outlived. pg_cron's sessions have what is set for the role in this
--- database, else for the role, else for the database.
+-- A statement_timeout below 100 ms ends the job before its first tick. Sessions of pg_cron take the setting of the role
+-- in this database, else that of the role, else that of the database.
 create or replace function messenger.ticker_setting_fault(out cause text, out remedy text)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -9272,7 +9685,8 @@ as $$
 declare
   v_setting record;
 begin
-  select split_part(c.value, '=', 2) as value, s.setrole <> 0 as is_role, s.setdatabase <> 0 as is_database into v_setting
+  select split_part(c.value, '=', 2) as value, s.setrole <> 0 as is_role, s.setdatabase <> 0 as is_database
+  into v_setting
   from pg_catalog.pg_db_role_setting s cross join lateral unnest(s.setconfig) as c(value)
   where s.setrole in (0, (select r.oid from pg_catalog.pg_roles r where r.rolname = current_user))
     and s.setdatabase in (0, (select d.oid from pg_catalog.pg_database d where d.datname = current_database()))
@@ -9283,7 +9697,8 @@ begin
     cause := format('statement_timeout = %s of %s ends the job symphony-clock before its first tick', v_setting.value,
       case when v_setting.is_role then 'role ' || current_user else 'database ' || current_database() end);
     remedy := format('alter role %I%s set statement_timeout = %L', current_user,
-      case when v_setting.is_role and v_setting.is_database then format(' in database %I', current_database()) else '' end, '2min');
+      case when v_setting.is_role and v_setting.is_database
+        then format(' in database %I', current_database()) else '' end, '2min');
   end if;
 end $$;
 
@@ -9295,21 +9710,22 @@ as $$
 declare
   v_url text := rtrim(functions_url, '/');
   v_options jsonb := coalesce(options, '{}');
-  v_odd text;
+  v_unknown text;
   v_settings messenger.settings;
-  v_has_clock boolean := to_regclass('cron.job') is not null;
+  v_has_cron boolean := to_regclass('cron.job') is not null;
   v_secret record;
-  v_missing text;
+  v_wakeups_remedy text;
   v_clock_remedy text;
 begin
   perform messenger.require_writable();
   if jsonb_typeof(v_options) <> 'object' then
-    perform messenger.raise_error('SM_UNKNOWN_FIELD', 'options must be a JSON object');
+    perform messenger.raise_error('SM_UNKNOWN_FIELD', 'options must be a JSON object', 'pass {} to keep all settings');
   end if;
-  select o.key into v_odd from jsonb_object_keys(v_options) as o(key)
+  select o.key into v_unknown from jsonb_object_keys(v_options) as o(key)
   where o.key not in ('max_workers', 'messages_per_worker', 'poll_interval', 'max_unfinished_per_user') limit 1;
   if found then
-    perform messenger.raise_error('SM_UNKNOWN_FIELD', 'options.' || v_odd);
+    perform messenger.raise_error('SM_UNKNOWN_FIELD', 'options.' || v_unknown,
+      'the options are max_workers, messages_per_worker, poll_interval and max_unfinished_per_user');
   end if;
   perform messenger.check_start(v_url, v_options);
 
@@ -9324,23 +9740,27 @@ begin
       poll_interval = coalesce((v_options ->> 'poll_interval')::interval, s.poll_interval),
       max_unfinished_per_user = coalesce((v_options ->> 'max_unfinished_per_user')::numeric, s.max_unfinished_per_user)
   returning * into v_settings;
-  if v_has_clock then
+  if v_has_cron then
     perform cron.schedule('symphony-clock', messenger.job_schedule(), messenger.ticker_command());
     perform messenger.sync_handlers_job();
     v_clock_remedy := (select f.cause || ': ' || f.remedy from messenger.ticker_setting_fault() f);
   else
-    v_clock_remedy := 'no pg_cron: create extension pg_cron, or let an outside clock POST to the scheduler edge function each minute';
+    v_clock_remedy := 'no pg_cron: create extension pg_cron, or let an external scheduler POST to the scheduler edge '
+      'function once per '
+      'minute';
   end if;
 
-  v_missing := case
-    when v_settings.functions_url is null then 'no functions URL: select messenger_start(''https://<project>.supabase.co/functions/v1'')'
+  v_wakeups_remedy := case
+    when v_settings.functions_url is null
+      then 'no functions URL: select messenger_start(''https://<project>.supabase.co/functions/v1'')'
     when to_regclass('net.http_request_queue') is null then 'no pg_net: create extension pg_net'
     when not v_secret.is_readable then v_secret.fault
     else 'pg_net cannot be called: ' || messenger.wakeup_fault()
   end;
   return jsonb_build_object(
-    'clock', v_has_clock, 'wakeups', v_missing is null, 'functions_url', v_settings.functions_url, 'worker_secret', v_secret.is_readable)
-    || case when v_missing is null then '{}' else jsonb_build_object('wakeups_remedy', v_missing) end
+    'clock', v_has_cron, 'wakeups', v_wakeups_remedy is null, 'functions_url', v_settings.functions_url,
+    'worker_secret', v_secret.is_readable)
+    || case when v_wakeups_remedy is null then '{}' else jsonb_build_object('wakeups_remedy', v_wakeups_remedy) end
     || case when v_clock_remedy is null then '{}' else jsonb_build_object('clock_remedy', v_clock_remedy) end;
 end $$;
 
@@ -9354,7 +9774,8 @@ declare
 begin
   perform messenger.require_writable();
   perform messenger.ensure_singletons();
-  update messenger.settings s set clock_enabled = false, clock_changed_at = case when s.clock_enabled then messenger.now() else s.clock_changed_at end;
+  update messenger.settings s set clock_enabled = false,
+    clock_changed_at = case when s.clock_enabled then messenger.now() else s.clock_changed_at end;
   if to_regclass('cron.job') is not null then
     perform cron.unschedule(j.jobid) from cron.job j where j.jobname in ('symphony-clock', 'symphony-handlers');
     get diagnostics v_unscheduled = row_count;
@@ -9374,21 +9795,43 @@ language sql
 set search_path = pg_catalog, pg_temp
 as $$ select messenger.stop() $$;
 
-comment on function messenger.milliseconds(text) is 'A duration as Postgres writes it in settings, in ms.';
-comment on function messenger.ticker_setting_fault() is 'The setting that stops the ticker, with its remedy; nulls where there is none.';
+comment on function messenger.milliseconds(text) is
+  'The value of a duration setting, as Postgres stores it, in milliseconds.';
+comment on function messenger.ticker_setting_fault() is
+  'The setting that stops the ticker and its remedy; both null if there is none.';
 comment on function messenger.start(text, jsonb) is 'See public.messenger_start.';
 comment on function messenger.stop() is 'See public.messenger_stop.';
 comment on function public.messenger_start(text, jsonb) is
-  'Turns the clock on and makes rows of the bus that are missing: pg_cron job symphony-clock (and symphony-handlers while a type has an SQL handler), worker secret in Vault, base URL of the edge functions (null keeps the stored one; none stored: a clock without wake-ups). Options: max_workers, messages_per_worker, poll_interval, max_unfinished_per_user.';
-comment on function public.messenger_stop() is 'Turns the clock off; a running minute ends within a second. Messages stay, and workers that are called still handle them.';
-revoke all on function messenger.milliseconds(text), messenger.ticker_setting_fault(), messenger.start(text, jsonb), messenger.stop(), public.messenger_start(text, jsonb), public.messenger_stop()
-  from public, anon, authenticated, service_role;
-grant execute on function messenger.start(text, jsonb), messenger.stop(), public.messenger_start(text, jsonb), public.messenger_stop() to service_role;
+  'Starts the ticker and creates missing rows: the pg_cron job symphony-clock (and symphony-handlers while a type has '
+  'an SQL handler), the worker secret in Vault, transports, types and settings. functions_url is the base URL of the '
+  'edge functions; null keeps the stored URL, and without one no wake-ups are sent. options: max_workers, '
+  'messages_per_worker, poll_interval (an interval), max_unfinished_per_user; those left out keep their values. '
+  'Returns {"clock", "wakeups", "functions_url", "worker_secret", "wakeups_remedy"?, "clock_remedy"?}. Raises '
+  'SM_SETTING, SM_UNKNOWN_FIELD, SM_UNAVAILABLE. Example: select '
+  'messenger_start(''https://abcdefgh.supabase.co/functions/v1'', ''{"max_workers": 4}'');';
+comment on function public.messenger_stop() is
+  'Stops the ticker; a running job ends within a second. Messages stay, and workers that are '
+  'called by other means still handle them. Returns {"clock": false, "unscheduled": number of '
+  'pg_cron jobs}. Example: select messenger_stop();';
+revoke all on function
+  messenger.milliseconds(text),
+  messenger.ticker_setting_fault(),
+  messenger.start(text, jsonb),
+  messenger.stop(),
+  public.messenger_start(text, jsonb),
+  public.messenger_stop()
+from public, anon, authenticated, service_role;
+grant execute on function
+  messenger.start(text, jsonb),
+  messenger.stop(),
+  public.messenger_start(text, jsonb),
+  public.messenger_stop()
+to service_role;
 
 -- ---- 70_ticker/20_tick.sql
--- The tick: what the ticker does each second. Safe to call by anyone who may, at any time, at once.
+-- The tick: the work of the ticker, once per second. Several ticks may run at the same time.
 
--- Recorded where the row can be had at once: another tick may hold it in a transaction that stays open.
+-- Another tick may hold the row in a transaction that stays open; then the error is not recorded, instead of waiting.
 create or replace function messenger.note_step_error(step text, error text, sqlstate text, at timestamptz)
 returns void
 language plpgsql
@@ -9400,7 +9843,8 @@ begin
     update messenger.step_errors e set error = left(note_step_error.error, 1000), sqlstate = note_step_error.sqlstate,
       at = note_step_error.at, failures = e.failures + 1,
       repeats = case when e.at > note_step_error.at - interval '5 minutes' then e.repeats + 1 else 1 end
-    where e.step in (select x.step from messenger.step_errors x where x.step = note_step_error.step for update skip locked);
+    where e.step in (
+      select x.step from messenger.step_errors x where x.step = note_step_error.step for update skip locked);
   else
     insert into messenger.step_errors (step, error, sqlstate, at) values (step, left(error, 1000), sqlstate, at)
     on conflict on constraint step_errors_pkey do nothing;
@@ -9411,29 +9855,35 @@ exception when others then
   raise log 'symphony: the error of step % of the tick could not be recorded: %', step, error;
 end $$;
 
--- Ticks are counted by rows of their own, so that none waits for another's.
-create or replace function messenger.note_tick(at timestamptz, started_at timestamptz, slowest_step text, slowest interval)
+-- Each tick inserts a row of its own, so that no tick waits for the row of another.
+create or replace function messenger.note_tick(
+  at timestamptz, started_at timestamptz, slowest_step text, slowest interval
+)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
   insert into messenger.ticks (at, duration_ms, slowest_step, slowest_ms)
-  values (note_tick.at, extract(epoch from clock_timestamp() - started_at) * 1000, note_tick.slowest_step, extract(epoch from slowest) * 1000);
+  values (note_tick.at, extract(epoch from clock_timestamp() - started_at) * 1000, note_tick.slowest_step,
+    extract(epoch from slowest) * 1000);
   delete from messenger.ticks t
   where t.id in (
-    select x.id from messenger.ticks x where x.at not between note_tick.at - interval '5 minutes' and note_tick.at + interval '5 minutes' for update skip locked);
+    select x.id from messenger.ticks x
+    where x.at not between note_tick.at - interval '5 minutes' and note_tick.at + interval '5 minutes'
+    for update skip locked);
   update messenger.clock c set last_tick_at = note_tick.at, ticks = c.ticks + 1
   where c.singleton in (select x.singleton from messenger.clock x for update skip locked);
   if not found and not exists (select from messenger.clock) then
-    insert into messenger.clock (last_tick_at, ticks) values (note_tick.at, 1) on conflict on constraint clock_pkey do nothing;
+    insert into messenger.clock (last_tick_at, ticks) values (note_tick.at, 1)
+    on conflict on constraint clock_pkey do nothing;
   end if;
 end $$;
 
--- After 900 ms each step that is left does one chunk: with a backlog everywhere there are still 55 ticks per minute, and no step is left out.
--- Each step is undone alone when it fails, also by what would otherwise fail at the commit. It waits for no lock: what others hold it skips, and
--- lock_timeout is for what cannot be skipped, such as a table that the project is changing. Definer: it reads Vault, calls pg_net and prunes
--- pg_cron's rows, which service_role cannot.
+-- After 900 ms each remaining step does one chunk: with a backlog everywhere there are still 55 ticks per minute, and
+-- no step is left out. A failing step is undone alone; deferred constraints are checked within it. Steps skip locked
+-- rows; lock_timeout covers locks that cannot be skipped, such as a table that the project is altering. Definer: it
+-- reads Vault, calls pg_net and prunes pg_cron's rows, which service_role cannot.
 create or replace function messenger.run_steps(batch int, without text[])
 returns jsonb
 language plpgsql security definer
@@ -9444,7 +9894,8 @@ as $$
 declare
   v_now timestamptz := messenger.now();
   v_started_at timestamptz := clock_timestamp();
-  v_figures jsonb := '{"expanded": 0, "failed": 0, "rescued": 0, "dead": 0, "woken": 0, "relayed": 0, "pruned": 0}'::jsonb;
+  v_figures jsonb := jsonb_build_object(
+    'expanded', 0, 'failed', 0, 'rescued', 0, 'dead', 0, 'woken', 0, 'relayed', 0, 'pruned', 0);
   v_errors jsonb := '{}'::jsonb;
   v_step record;
   v_step_at timestamptz;
@@ -9457,7 +9908,8 @@ begin
   for v_step in select * from messenger.steps() s where s.name <> all (without) loop
     v_step_at := clock_timestamp();
     begin
-      v_result := messenger.run_step(v_step.name, v_now, batch, least(v_step_at + v_step.budget, v_started_at + interval '900 ms'));
+      v_result := messenger.run_step(v_step.name, v_now, batch,
+        least(v_step_at + v_step.budget, v_started_at + interval '900 ms'));
       set constraints all immediate;
       v_figures := messenger.add_figures(v_figures, v_result);
     exception when others or query_canceled or assert_failure then
@@ -9488,9 +9940,11 @@ declare
 begin
   perform messenger.require_writable();
   if v_batch not between 1 and 10000 then
-    perform messenger.raise_error('SM_BATCH');
+    raise exception using errcode = 'PT400', detail = 'SM_BATCH', message = 'batch must be a number from 1 to 10000',
+      hint = 'default: 100';
   end if;
-  return messenger.run_steps(v_batch, case when messenger.is_handlers_job_running() then '{sql_handlers}' else '{}' end::text[]);
+  return messenger.run_steps(
+    v_batch, case when messenger.is_handlers_job_running() then '{sql_handlers}' else '{}' end::text[]);
 end $$;
 
 create or replace function public.messenger_tick(batch int default 100)
@@ -9499,7 +9953,8 @@ language sql
 set search_path = pg_catalog, pg_temp
 as $$ select messenger.tick(batch) $$;
 
--- The table may be locked by the project, and its row may be missing: a job that runs was started.
+-- The project may have locked the table, and its row may be missing. Because the job
+-- is running, the ticker counts as enabled then.
 create or replace function messenger.is_ticker_enabled()
 returns boolean
 language plpgsql
@@ -9511,7 +9966,8 @@ exception when lock_not_available then
   return true;
 end $$;
 
--- For the ticker. A handler that hangs, or kills its backend, would stop it, so it leaves SQL handlers to their own job wherever there can be one.
+-- The command of the pg_cron job. A handler that hangs or ends its backend would stop the ticker, so SQL handlers run
+-- in a job of their own wherever there is pg_cron.
 create or replace function messenger.tick_or_note_error()
 returns boolean
 language plpgsql security definer
@@ -9520,41 +9976,59 @@ set lock_timeout = '25ms'
 as $$
 begin
   begin
-    perform messenger.run_steps(100, case when to_regclass('cron.job') is null then '{}' else '{sql_handlers}' end::text[]);
+    perform messenger.run_steps(
+      100, case when to_regclass('cron.job') is null then '{}' else '{sql_handlers}' end::text[]);
   exception when others then
     perform messenger.note_step_error('tick', sqlerrm, sqlstate, messenger.now());
   end;
   return messenger.is_ticker_enabled();
 end $$;
 
-comment on function messenger.note_step_error(text, text, text, timestamptz) is 'Records that a step of the tick failed.';
-comment on function messenger.note_tick(timestamptz, timestamptz, text, interval) is 'Records a tick with its duration and slowest step, and forgets those of more than five minutes ago.';
-comment on function messenger.run_steps(int, text[]) is 'Runs the steps of a tick, each in a subtransaction of its own, but for those named. Returns the figures, and the errors by step where there are any.';
+comment on function messenger.note_step_error(text, text, text, timestamptz) is
+  'Records the error of a step of the tick.';
+comment on function messenger.note_tick(timestamptz, timestamptz, text, interval) is
+  'Records a tick with its duration and slowest step, and deletes ticks that are more than five minutes old.';
+comment on function messenger.run_steps(int, text[]) is
+  'Runs the steps of a tick, each in its own subtransaction, except those in without. '
+  'Returns the figures of public.messenger_tick.';
 comment on function messenger.tick(int) is 'See public.messenger_tick.';
 comment on function public.messenger_tick(int) is
-  'One tick: rescues, expands schedules, wakes, prunes (batch: size of a chunk), and runs SQL handlers where their job is not running. Returns {"expanded" (messages of schedules), "failed" (messages that expired or whose cancelling was due), "rescued", "dead", "woken", "relayed", "pruned"}, and "errors" by step where a step failed; the other steps have run all the same.';
-comment on function messenger.is_ticker_enabled() is 'Whether messenger_start is in force.';
-comment on function messenger.tick_or_note_error() is 'A tick that never raises. Returns whether the ticker is still enabled.';
-revoke all on function messenger.note_step_error(text, text, text, timestamptz), messenger.note_tick(timestamptz, timestamptz, text, interval),
-  messenger.run_steps(int, text[]), messenger.tick(int), public.messenger_tick(int), messenger.is_ticker_enabled(),
+  'Runs one tick: requeues messages with expired leases, stores messages of due schedules, wakes workers, prunes, and '
+  'runs SQL handlers if the job symphony-handlers is not running. batch: messages per chunk, 1 to 10000. Returns '
+  'counts of messages: {"expanded" (stored by schedules), "failed" (expired or cancelled), "rescued" (requeued), '
+  '"dead" (moved to the dead letters), "woken" (wake-ups sent), "relayed", "pruned"}, and "errors" by step if a step '
+  'failed; the other steps still run. Raises SM_BATCH, SM_UNAVAILABLE. Example: select messenger_tick();';
+comment on function messenger.is_ticker_enabled() is
+  'True if messenger_start was called after the last messenger_stop.';
+comment on function messenger.tick_or_note_error() is
+  'Runs a tick and records its errors instead of raising them. Returns whether the ticker is still enabled.';
+revoke all on function
+  messenger.note_step_error(text, text, text, timestamptz),
+  messenger.note_tick(timestamptz, timestamptz, text, interval),
+  messenger.run_steps(int, text[]),
+  messenger.tick(int),
+  public.messenger_tick(int),
+  messenger.is_ticker_enabled(),
   messenger.tick_or_note_error()
-  from public, anon, authenticated, service_role;
+from public, anon, authenticated, service_role;
 grant execute on function messenger.tick(int), public.messenger_tick(int) to service_role;
 
 -- ---- 70_ticker/25_steps.sql
--- The steps of a tick: their order, how long each may take, and what each does.
+-- The steps of a tick: their order, their time budgets, and the function that each calls.
 
--- A step looks at its time between two chunks of its work and leaves the rest to the next tick. Messages become due before workers are woken. User
--- code comes last, and not in the ticker where pg_cron can run the job symphony-handlers.
+-- A step checks its time between two chunks and leaves the rest to the next tick. Messages become due before workers
+-- are woken. User code runs last, and not in the ticker if pg_cron can run the job symphony-handlers.
 create or replace function messenger.steps()
 returns table (name text, budget interval)
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-  values ('rescue', interval '300 ms'), ('unblock', '50 ms'), ('route', '50 ms'), ('replays', '50 ms'), ('schedules', '300 ms'),
-    ('overdue_handlers', '20 ms'),
-    ('handlers_job', '20 ms'), ('wake', '50 ms'), ('roll_up', '150 ms'), ('roll_up_steps', '50 ms'),
-    ('prune_messages', '150 ms'), ('prune_dead_letters', '150 ms'), ('prune_keys', '150 ms'), ('prune_occurrences', '150 ms'),
+  values ('rescue', interval '300 ms'), ('unblock', '50 ms'), ('route', '50 ms'), ('replays', '50 ms'),
+    ('schedules', '300 ms'),
+    ('overdue_handlers', '20 ms'), ('handlers_job', '20 ms'), ('wake', '50 ms'), ('roll_up', '150 ms'),
+    ('roll_up_steps', '50 ms'),
+    ('prune_messages', '150 ms'), ('prune_dead_letters', '150 ms'), ('prune_keys', '150 ms'),
+    ('prune_occurrences', '150 ms'),
     ('prune_schedules', '50 ms'), ('prune_replays', '20 ms'), ('prune_workers', '20 ms'), ('prune_counts', '20 ms'),
     ('prune_metrics', '20 ms'), ('prune_wakeups', '20 ms'), ('prune_ordering_keys', '40 ms'),
     ('prune_locks', '20 ms'), ('prune_job_history', '20 ms'), ('set_aside', '20 ms'), ('sql_handlers', '500 ms')
@@ -9568,11 +10042,13 @@ as $$
 begin
   case step
     when 'rescue' then
-      return (select jsonb_build_object('rescued', r.rescued, 'dead', r.dead, 'failed', r.given_up) from messenger.rescue(at, ends_at) r);
+      return (select jsonb_build_object('rescued', r.rescued, 'dead', r.dead, 'failed', r.finished)
+        from messenger.rescue(at, ends_at) r);
     when 'unblock' then perform messenger.unblock_stuck(at, 1000, ends_at);
     when 'route' then perform messenger.route_due(at, 200, ends_at);
     when 'replays' then perform messenger.watch_replays(at, ends_at);
-    when 'schedules' then return jsonb_build_object('expanded', messenger.expand_schedules(at, greatest(batch, 1000), ends_at));
+    when 'schedules' then return jsonb_build_object('expanded',
+      messenger.expand_schedules(at, greatest(batch, 1000), ends_at));
     when 'overdue_handlers' then perform messenger.cancel_overdue_handlers();
     when 'handlers_job' then perform messenger.sync_handlers_job();
     when 'wake' then return jsonb_build_object('woken', messenger.wake(at));
@@ -9581,9 +10057,12 @@ begin
     when 'prune_messages' then
       return messenger.prune(step, 'public.messenger_messages', 'find_finished_messages', at, 10 * batch, ends_at);
     when 'prune_dead_letters' then
-      return messenger.prune(step, 'public.messenger_failed_messages', 'find_resolved_dead_letters', at, 10 * batch, ends_at);
-    when 'prune_keys' then return messenger.prune(step, 'messenger.idempotency_keys', 'find_spent_keys', at, 10 * batch, ends_at);
-    when 'prune_occurrences' then return messenger.prune(step, 'messenger.occurrences', 'find_old_occurrences', at, 10 * batch, ends_at);
+      return messenger.prune(
+        step, 'public.messenger_failed_messages', 'find_resolved_dead_letters', at, 10 * batch, ends_at);
+    when 'prune_keys' then
+      return messenger.prune(step, 'messenger.idempotency_keys', 'find_spent_keys', at, 10 * batch, ends_at);
+    when 'prune_occurrences' then
+      return messenger.prune(step, 'messenger.occurrences', 'find_old_occurrences', at, 10 * batch, ends_at);
     when 'prune_schedules' then
       return messenger.prune(step, 'public.messenger_schedules', 'find_fired_schedules', at, 10 * batch, ends_at);
     when 'prune_replays' then perform messenger.prune_replays(at, batch);
@@ -9593,25 +10072,32 @@ begin
     when 'prune_wakeups' then perform messenger.prune_wakeups(10 * batch);
     when 'prune_ordering_keys' then perform messenger.prune_ordering_keys(at, 20 * batch);
     when 'prune_locks' then perform messenger.prune_wakeup_locks(at, batch), messenger.prune_senders(at, 20 * batch);
-    when 'prune_job_history' then perform messenger.prune_ticker_history() where (select c.ticks % 3600 = 0 from messenger.clock c);
+    when 'prune_job_history' then perform messenger.prune_ticker_history()
+      where (select c.ticks % 3600 = 0 from messenger.clock c);
     when 'set_aside' then perform messenger.forget_set_aside(at, batch);
     when 'sql_handlers' then perform messenger.run_sql_handlers(batch);
   end case;
   return null;
 end $$;
 
-comment on function messenger.steps() is 'The steps of a tick in their order, each with the time it may take.';
+comment on function messenger.steps() is 'The steps of a tick in their order, each with its time budget.';
 comment on function messenger.run_step(text, timestamptz, int, timestamptz) is
-  'Runs one step at this moment, with this size of a chunk, until about ends_at. Returns what it adds to the reply of the tick.';
-revoke all on function messenger.steps(), messenger.run_step(text, timestamptz, int, timestamptz) from public, anon, authenticated, service_role;
+  'Runs one step with this chunk size until about ends_at. Returns the figures '
+  'it adds to the reply of the tick, or null.';
+revoke all on function
+  messenger.steps(),
+  messenger.run_step(text, timestamptz, int, timestamptz)
+from public, anon, authenticated, service_role;
 
 -- ---- 70_ticker/27_jobs.sql
--- The jobs that pg_cron runs: the ticker, and the one for SQL handlers.
+-- The two pg_cron jobs: the ticker (symphony-clock) and the runner of SQL handlers (symphony-handlers).
 
--- Both are DO blocks, which may commit; a procedure with a pinned search_path may not (tried). A run lasts about a minute.
+-- Both commands are DO blocks, which may commit; a procedure with a pinned
+-- search_path may not (tried). A run lasts about a minute.
 
--- From 1.5 on pg_cron takes seconds: a run that is over, or whose backend was lost, has a successor within five seconds. Before that only the next
--- minute starts one; and a launcher before 1.5 waits for the end of one running job before it looks at any other (pg_cron issue 200).
+-- pg_cron 1.5 and later accept seconds: a run that has ended, or whose backend was lost, is followed by another within
+-- five seconds. Earlier versions start one per minute, and their launcher waits for the end of a running job before it
+-- checks any other (pg_cron issue 200).
 create or replace function messenger.job_schedule()
 returns text
 language sql stable
@@ -9619,7 +10105,8 @@ set search_path = pg_catalog, pg_temp
 as $$
   select case when exists (
       select from pg_catalog.pg_extension e
-      where e.extname = 'pg_cron' and array[split_part(e.extversion, '.', 1)::int, substring(split_part(e.extversion, '.', 2) from '^[0-9]+')::int] >= '{1,5}')
+      where e.extname = 'pg_cron' and array[split_part(e.extversion, '.', 1)::int,
+        substring(split_part(e.extversion, '.', 2) from '^[0-9]+')::int] >= '{1,5}')
     then '5 seconds' else '* * * * *' end
 $$;
 
@@ -9629,7 +10116,8 @@ language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$ select date_bin('1 minute', started_at + interval '10 seconds', '2000-01-01 00:00+00') + interval '59 seconds' $$;
 
--- While a handler runs the ticker stays: it cancels what hangs, and an old launcher would not start it again before the handler has ended.
+-- While an SQL handler runs, the ticker keeps running: it cancels a handler that hangs, and an old launcher would not
+-- start the ticker again before the handler has ended.
 create or replace function messenger.may_end(ends_at timestamptz)
 returns boolean
 language plpgsql
@@ -9637,45 +10125,48 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return clock_timestamp() >= ends_at and not exists (
-    select from messenger.sql_runners r where r.message_id is not null and messenger.is_backend_alive(r.pid, r.backend_start));
+    select from messenger.sql_runners r where r.message_id is not null
+      and messenger.is_backend_alive(r.pid, r.backend_start));
 exception when lock_not_available then
   return false;
 end $$;
 
--- What a role or database may have set for its sessions and a job cannot live with. It holds from the next transaction on: this one may be read only.
+-- Overrides settings of the role or database that a job cannot run with. They apply from the next transaction on,
+-- because the current one may be read only.
 create or replace function messenger.prepare_job()
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- A step that meets a row changed since its snapshot would fail, where "skip locked" must go on.
-  perform set_config('default_transaction_isolation', 'read committed', false), set_config('default_transaction_read_only', 'off', false);
+  -- In a stricter isolation level, a row changed since the snapshot raises an error where "skip locked" must continue.
+  perform set_config('default_transaction_isolation', 'read committed', false),
+    set_config('default_transaction_read_only', 'off', false);
   if current_setting('transaction_timeout', true) is not null then
     perform set_config('transaction_timeout', '0', false);
   end if;
 end $$;
 
--- A DO block is one statement, and statement_timeout strikes it once, so many milliseconds after its beginning: it cannot be set again inside. A
--- strike in a sleep can be caught, and nothing strikes again before the next statement. So two seconds before the strike comes the job sleeps
--- until it has come. Returns when it will come, or null once it has.
-create or replace function messenger.outlive_statement_timeout(strikes_at timestamptz)
+-- A DO block is one statement. statement_timeout fires once, counted from the start of the block, and cannot be set
+-- again inside. Within a sleep it can be caught, and it does not fire again before the next statement. So the job
+-- sleeps through it, from two seconds before. Returns the moment of the timeout, or null once it is over.
+create or replace function messenger.outlive_statement_timeout(timeout_at timestamptz)
 returns timestamptz
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if strikes_at > clock_timestamp() + interval '2 seconds' then
-    return strikes_at;
-  elsif strikes_at is not null then
-    perform pg_sleep(extract(epoch from strikes_at - clock_timestamp()) + 0.1);
+  if timeout_at > clock_timestamp() + interval '2 seconds' then
+    return timeout_at;
+  elsif timeout_at is not null then
+    perform pg_sleep(extract(epoch from timeout_at - clock_timestamp()) + 0.1);
   end if;
   return null;
 exception when query_canceled then
   return null;
 end $$;
 
--- A tick begins with each full second, or at once where the one before was longer.
+-- A tick begins at each full second, or immediately if the previous one took longer.
 create or replace function messenger.ticker_command()
 returns text
 language sql immutable
@@ -9683,14 +10174,14 @@ set search_path = pg_catalog, pg_temp
 as $command$
   select $job$do $$
 declare
-  v_strikes_at timestamptz := statement_timestamp() + nullif(current_setting('statement_timeout')::interval, '0');
+  v_timeout_at timestamptz := statement_timestamp() + nullif(current_setting('statement_timeout')::interval, '0');
   v_ends_at timestamptz := messenger.job_ends_at(clock_timestamp());
   v_next_at timestamptz;
 begin
   perform messenger.prepare_job();
   commit;
   loop
-    v_strikes_at := messenger.outlive_statement_timeout(v_strikes_at);
+    v_timeout_at := messenger.outlive_statement_timeout(v_timeout_at);
     commit;
     v_next_at := date_trunc('second', clock_timestamp()) + interval '1 second';
     exit when not messenger.tick_or_note_error();
@@ -9701,7 +10192,7 @@ begin
 end $$$job$
 $command$;
 
--- Claims are committed before their handlers run; while there is work it does not sleep.
+-- A claim is committed before its handler runs. The job sleeps only if there is no work.
 create or replace function messenger.handlers_command()
 returns text
 language sql immutable
@@ -9709,7 +10200,7 @@ set search_path = pg_catalog, pg_temp
 as $command$
   select $job$do $$
 declare
-  v_strikes_at timestamptz := statement_timestamp() + nullif(current_setting('statement_timeout')::interval, '0');
+  v_timeout_at timestamptz := statement_timestamp() + nullif(current_setting('statement_timeout')::interval, '0');
   v_ends_at timestamptz := messenger.job_ends_at(clock_timestamp());
   v_message messenger.claimed;
   v_goes_on boolean;
@@ -9717,10 +10208,10 @@ begin
   perform messenger.prepare_job();
   commit;
   loop
-    v_strikes_at := messenger.outlive_statement_timeout(v_strikes_at);
+    v_timeout_at := messenger.outlive_statement_timeout(v_timeout_at);
     commit;
     v_goes_on := clock_timestamp() < v_ends_at and messenger.is_ticker_enabled();
-    v_message := messenger.work_off(v_message, v_goes_on, v_strikes_at);
+    v_message := messenger.work_off(v_message, v_goes_on, v_timeout_at);
     commit;
     continue when v_message.id is not null;
     exit when not v_goes_on;
@@ -9729,7 +10220,8 @@ begin
 end $$$job$
 $command$;
 
--- While a type has an SQL handler or a function is subscribed to an event, and until the events on their way are worked off.
+-- The job is needed while a type has an SQL handler, while a function is subscribed to an
+-- event, and until all stored events are handled.
 create or replace function messenger.needs_handlers_job()
 returns boolean
 language plpgsql stable
@@ -9741,11 +10233,12 @@ as $$
 begin
   return exists (select from messenger.message_types k where k.sql_handler is not null and k.type <> 'symphony.event')
     or exists (select from messenger.subscriptions s where s.kind = 'function')
-    or exists (select from public.messenger_messages m where m.transport_name = 'supabase' and m.queue_name = 'events' and m.processed_at is null);
+    or exists (select from public.messenger_messages m where m.transport_name = 'supabase' and m.queue_name = 'events'
+      and m.processed_at is null);
 end $$;
 
--- Definer: pg_cron runs a job as the role that schedules it, and these must be the owner's. A job that is unscheduled is ended with its backend, so
--- that waits until no handler runs.
+-- Definer: pg_cron runs a job as the role that scheduled it, which must be the owner. Unscheduling a job ends its
+-- backend, so it waits until no handler runs.
 create or replace function messenger.sync_handlers_job()
 returns void
 language plpgsql security definer
@@ -9760,30 +10253,50 @@ begin
   end if;
   select j.jobid, j.schedule, j.command into v_job from cron.job j where j.jobname = 'symphony-handlers';
   v_is_wanted := coalesce((select s.clock_enabled from messenger.settings s), false) and messenger.needs_handlers_job();
-  if v_is_wanted and (v_job.command, v_job.schedule) is distinct from (messenger.handlers_command(), messenger.job_schedule()) then
+  if v_is_wanted and (v_job.command, v_job.schedule) is distinct from (messenger.handlers_command(),
+    messenger.job_schedule()) then
     perform cron.schedule('symphony-handlers', messenger.job_schedule(), messenger.handlers_command());
   elsif v_job.jobid is not null and not v_is_wanted and messenger.may_end('-infinity') then
     perform cron.unschedule(v_job.jobid);
   end if;
 end $$;
 
-comment on function messenger.job_schedule() is 'The schedule of our jobs: each five seconds where pg_cron takes seconds, else each minute.';
-comment on function messenger.job_ends_at(timestamptz) is 'When a run that began then ends: at second 59.';
-comment on function messenger.may_end(timestamptz) is 'Whether the ticker''s run may end: its time is over and no SQL handler is running.';
-comment on function messenger.prepare_job() is 'Makes the session of a job read committed and writable, whatever the role or database says.';
-comment on function messenger.outlive_statement_timeout(timestamptz) is 'Lets the statement_timeout of a job strike where it does no harm.';
-comment on function messenger.ticker_command() is 'The command of the pg_cron job symphony-clock: a tick per second, one transaction each. It holds no secret.';
-comment on function messenger.handlers_command() is 'The command of the pg_cron job symphony-handlers: runs SQL handlers, one transaction each. It holds no secret.';
-comment on function messenger.needs_handlers_job() is 'Whether anything is there that the job symphony-handlers runs.';
-comment on function messenger.sync_handlers_job() is 'Schedules the job symphony-handlers while the ticker is on and the job is needed, and unschedules it otherwise.';
-revoke all on function messenger.job_schedule(), messenger.job_ends_at(timestamptz), messenger.may_end(timestamptz), messenger.prepare_job(),
-  messenger.outlive_statement_timeout(timestamptz), messenger.ticker_command(), messenger.handlers_command(),
-  messenger.needs_handlers_job(), messenger.sync_handlers_job() from public, anon, authenticated, service_role;
+comment on function messenger.job_schedule() is
+  'The schedule of both jobs: every five seconds if pg_cron accepts seconds, else every minute.';
+comment on function messenger.job_ends_at(timestamptz) is 'When a run that started then ends: at second 59.';
+comment on function messenger.may_end(timestamptz) is 'True if ends_at has passed and no SQL handler is running.';
+comment on function messenger.prepare_job() is
+  'Makes the session of a job read committed and writable, overriding settings of the role or database.';
+comment on function messenger.outlive_statement_timeout(timestamptz) is
+  'Sleeps through the statement_timeout of a job shortly before it fires. Returns the '
+  'moment of the timeout, or null once it is over.';
+comment on function messenger.ticker_command() is
+  'The command of the pg_cron job symphony-clock: one tick per second, each in '
+  'its own transaction. It contains no secret.';
+comment on function messenger.handlers_command() is
+  'The command of the pg_cron job symphony-handlers: runs SQL handlers, each message in '
+  'its own transaction. It contains no secret.';
+comment on function messenger.needs_handlers_job() is 'True if the job symphony-handlers has or may get work.';
+comment on function messenger.sync_handlers_job() is
+  'Schedules the job symphony-handlers while the ticker is enabled and the '
+  'job is needed, and unschedules it otherwise.';
+revoke all on function
+  messenger.job_schedule(),
+  messenger.job_ends_at(timestamptz),
+  messenger.may_end(timestamptz),
+  messenger.prepare_job(),
+  messenger.outlive_statement_timeout(timestamptz),
+  messenger.ticker_command(),
+  messenger.handlers_command(),
+  messenger.needs_handlers_job(),
+  messenger.sync_handlers_job()
+from public, anon, authenticated, service_role;
 
 -- ---- 70_ticker/30_rescue.sql
--- Rescue: expired leases and expired messages on queues where nobody asks. Where workers ask, the claim does the same in its scan.
+-- Rescue: requeues messages with an expired lease and finishes expired messages in queues that no worker polls. In
+-- polled queues the claim does the same in its scan.
 
--- Rows that the caller has found and locked. What becomes of each is decided by the row as it is now.
+-- The caller has locked the rows. The disposition of each is decided by the row as it is now.
 create or replace function messenger.rescue_messages(ids uuid[], at timestamptz)
 returns jsonb
 language plpgsql
@@ -9796,8 +10309,12 @@ declare
 begin
   select array_agg(t.id), array_agg(t.disposition) into v_ids, v_dispositions
   from (
-    select m.id, case when m.expires_at <= rescue_messages.at then 'expired' when m.cancel_requested_at is not null then 'cancelled'
-        when m.retry_count >= m.max_retries then 'exhausted' else 'lost' end as disposition
+    select m.id, case
+        when m.expires_at <= rescue_messages.at then 'expired'
+        when m.cancel_requested_at is not null then 'cancelled'
+        when m.retry_count >= m.max_retries then 'exhausted'
+        else 'lost'
+      end as disposition
     from public.messenger_messages m where m.id = any (ids)
     order by m.id
   ) t;
@@ -9805,16 +10322,23 @@ begin
   v_lost := array(select x.id from unnest(v_ids, v_dispositions) as x(id, disposition) where x.disposition = 'lost');
   perform messenger.note_lost_leases(v_lost, 'retried', rescue_messages.at);
   update public.messenger_messages m
-  set status = 'pending', available_at = rescue_messages.at, updated_at = rescue_messages.at, locked_at = null, locked_by = null, lock_expires_at = null,
-      retry_count = m.retry_count + 1, lease_losses = m.lease_losses + 1, error_class = 'LeaseExpired', last_error = 'the lease ran out without a outcome'
+  set status = 'pending', available_at = rescue_messages.at, updated_at = rescue_messages.at, locked_at = null,
+      locked_by = null, lock_expires_at = null,
+      retry_count = m.retry_count + 1, lease_losses = m.lease_losses + 1, error_class = 'LeaseExpired',
+      last_error = 'the lease ran out without an outcome'
   where m.id = any (v_lost);
   perform messenger.emit('retried', v_lost, rescue_messages.at);
-  return jsonb_build_object('rescued', cardinality(v_lost), 'dead', cardinality(array_positions(v_dispositions, 'exhausted')),
-    'failed', cardinality(array_positions(v_dispositions, 'expired')) + cardinality(array_positions(v_dispositions, 'cancelled')));
+  return jsonb_build_object('rescued', cardinality(v_lost), 'dead',
+    cardinality(array_positions(v_dispositions, 'exhausted')),
+    'failed', cardinality(array_positions(v_dispositions, 'expired'))
+      + cardinality(array_positions(v_dispositions, 'cancelled')));
 end $$;
 
--- Another tick may hold the position in a transaction that stays open: then this one looks from the same place again.
-create or replace function messenger.move_rescue_cursor(transport text, queue text, priority int, available_at timestamptz, id uuid)
+-- Another tick may hold the cursor in a transaction that stays open; then the
+-- next tick scans from the same position again.
+create or replace function messenger.move_rescue_cursor(
+  transport text, queue text, priority int, available_at timestamptz, id uuid
+)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -9824,25 +10348,30 @@ declare
   v_is_held boolean;
 begin
   perform from messenger.rescue_cursors c
-  where c.transport_name = transport and c.queue_name = queue and c.priority = move_rescue_cursor.priority for update skip locked;
+  where c.transport_name = transport and c.queue_name = queue and c.priority = move_rescue_cursor.priority
+  for update skip locked;
   v_is_held := found;
   if id is null then
     delete from messenger.rescue_cursors c
-    where v_is_held and c.transport_name = transport and c.queue_name = queue and c.priority = move_rescue_cursor.priority;
+    where v_is_held and c.transport_name = transport and c.queue_name = queue
+      and c.priority = move_rescue_cursor.priority;
   elsif v_is_held then
     update messenger.rescue_cursors c set available_at = move_rescue_cursor.available_at, id = move_rescue_cursor.id
     where c.transport_name = transport and c.queue_name = queue and c.priority = move_rescue_cursor.priority;
   elsif not exists (
-    select from messenger.rescue_cursors c where c.transport_name = transport and c.queue_name = queue and c.priority = move_rescue_cursor.priority) then
-    insert into messenger.rescue_cursors values (transport, queue, move_rescue_cursor.priority, move_rescue_cursor.available_at, move_rescue_cursor.id)
+    select from messenger.rescue_cursors c where c.transport_name = transport and c.queue_name = queue
+      and c.priority = move_rescue_cursor.priority) then
+    insert into messenger.rescue_cursors
+    values (transport, queue, move_rescue_cursor.priority, move_rescue_cursor.available_at, move_rescue_cursor.id)
     on conflict on constraint rescue_cursors_pkey do nothing;
   end if;
 end $$;
 
--- Looks at the first thousand due entries of each queue and priority, from where the last look stopped, so a queue with more is walked in turns.
--- Queues in random order, so that none waits behind one whose messages use up the time of each tick.
+-- Scans the first thousand due entries of each queue and priority, from the position where the last scan stopped, so
+-- longer queues are scanned in turns. Queues are visited in random order: a queue whose messages use up the time of
+-- every tick would otherwise starve the others.
 create or replace function messenger.rescue(at timestamptz, ends_at timestamptz default 'infinity')
-returns table (rescued bigint, dead bigint, given_up bigint)
+returns table (rescued bigint, dead bigint, finished bigint)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
@@ -9866,55 +10395,69 @@ begin
       select * into v_from from messenger.rescue_cursors c
       where c.transport_name = v_pair.transport_name and c.queue_name = v_pair.queue_name and c.priority = v_priority;
 
-      with look as materialized (
-        select m.id, m.available_at, m.status = 'processing' and m.lock_expires_at < rescue.at as is_lost, m.expires_at <= rescue.at as is_expired
+      with scanned as materialized (
+        select m.id, m.available_at, m.status = 'processing' and m.lock_expires_at < rescue.at as is_lost,
+          m.expires_at <= rescue.at as is_expired
         from public.messenger_messages m
         where m.transport_name = v_pair.transport_name and m.queue_name = v_pair.queue_name and m.priority = v_priority
           and m.processed_at is null and m.available_at <= rescue.at
-          and (m.available_at, m.id) > (coalesce(v_from.available_at, '-infinity'), coalesce(v_from.id, '00000000-0000-0000-0000-000000000000'))
+          and (m.available_at, m.id) > (coalesce(v_from.available_at, '-infinity'),
+            coalesce(v_from.id, '00000000-0000-0000-0000-000000000000'))
         order by m.available_at, m.id
         limit 1000
       ),
       taken as (
         select m.id
         from public.messenger_messages m
-        where m.id = any (array(select l.id from look l where l.is_lost or l.is_expired))
-          and (m.status = 'processing' and m.lock_expires_at < rescue.at or m.status = 'pending' and m.expires_at <= rescue.at)
+        where m.id = any (array(select s.id from scanned s where s.is_lost or s.is_expired))
+          and (m.status = 'processing' and m.lock_expires_at < rescue.at
+            or m.status = 'pending' and m.expires_at <= rescue.at)
         order by m.id
         for no key update skip locked
       )
-      select (select count(*) from look), (select l.available_at from look l order by l.available_at desc, l.id desc limit 1),
-        (select l.id from look l order by l.available_at desc, l.id desc limit 1), array_agg(t.id)
+      select (select count(*) from scanned),
+        (select s.available_at from scanned s order by s.available_at desc, s.id desc limit 1),
+        (select s.id from scanned s order by s.available_at desc, s.id desc limit 1), array_agg(t.id)
       into v_seen, v_last_at, v_last_id, v_ids
       from taken t;
 
       if v_seen = 1000 then
-        perform messenger.move_rescue_cursor(v_pair.transport_name, v_pair.queue_name, v_priority, v_last_at, v_last_id);
+        perform messenger.move_rescue_cursor(
+          v_pair.transport_name, v_pair.queue_name, v_priority, v_last_at, v_last_id);
       elsif v_from.id is not null then
         perform messenger.move_rescue_cursor(v_pair.transport_name, v_pair.queue_name, v_priority, null, null);
       end if;
       continue when v_ids is null;
 
       v_rows := messenger.without_set_aside('rescue', 'public.messenger_messages', messenger.row_ids(v_ids), rescue.at);
-      v_figures := messenger.add_figures(v_figures, messenger.write_each('rescue', 'public.messenger_messages', v_rows, rescue.at, ends_at));
+      v_figures := messenger.add_figures(
+        v_figures, messenger.write_each('rescue', 'public.messenger_messages', v_rows, rescue.at, ends_at));
       exit queues when clock_timestamp() > ends_at;
     end loop;
   end loop queues;
   rescued := coalesce((v_figures ->> 'rescued')::bigint, 0);
   dead := coalesce((v_figures ->> 'dead')::bigint, 0);
-  given_up := coalesce((v_figures ->> 'failed')::bigint, 0);
+  finished := coalesce((v_figures ->> 'failed')::bigint, 0);
   return next;
 end $$;
 
 comment on function messenger.rescue_messages(uuid[], timestamptz) is
-  'Returns these messages to pending, each counted as a lost lease, or finishes those that are exhausted, expired or cancelled. Returns figures.';
-comment on function messenger.move_rescue_cursor(text, text, int, timestamptz, uuid) is 'Keeps where the look at a queue and priority stopped; a null id: it begins at the start.';
-comment on function messenger.rescue(timestamptz, timestamptz) is 'Returns messages with an expired lease to pending (from then on alone), buries the exhausted, gives up the expired and the cancelled. On paused and disabled queues too. Ends between two priorities once ends_at has passed.';
-revoke all on function messenger.rescue_messages(uuid[], timestamptz), messenger.move_rescue_cursor(text, text, int, timestamptz, uuid),
-  messenger.rescue(timestamptz, timestamptz) from public, anon, authenticated, service_role;
+  'Requeues messages, each with one more lost lease, or finishes those that are exhausted, expired or '
+  'cancelled. Returns {"rescued", "dead", "failed"}.';
+comment on function messenger.move_rescue_cursor(text, text, int, timestamptz, uuid) is
+  'Stores the position at which the scan of a queue and priority stopped. A null id resets it to the start.';
+comment on function messenger.rescue(timestamptz, timestamptz) is
+  'Requeues messages with an expired lease (to be handed out alone from then on), moves exhausted ones to the '
+  'dead letters and finishes expired and cancelled ones, in paused queues and disabled transports too. Stops '
+  'between two priorities once ends_at has passed.';
+revoke all on function
+  messenger.rescue_messages(uuid[], timestamptz),
+  messenger.move_rescue_cursor(text, text, int, timestamptz, uuid),
+  messenger.rescue(timestamptz, timestamptz)
+from public, anon, authenticated, service_role;
 
 -- ---- 70_ticker/35_unblock.sql
--- Unblocking ordering keys one by one where they cannot all be unblocked together.
+-- Unblocks ordering keys one by one if they cannot be unblocked together.
 
 create or replace function messenger.unblock_keys(row_ids text[], at timestamptz)
 returns jsonb
@@ -9923,7 +10466,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return jsonb_build_object('unblocked', messenger.unblock_next(
-    array(select jsonb_populate_record(null::messenger.order_key, x.row_id::jsonb) from unnest(row_ids) x(row_id)), at));
+    array(select jsonb_populate_record(null::messenger.order_key, x.row_id::jsonb) from unnest(row_ids) x(row_id)),
+    at));
 end $$;
 
 create or replace function messenger.unblock_each(keys messenger.order_key[], at timestamptz, ends_at timestamptz)
@@ -9935,21 +10479,28 @@ declare
   v_rows text[] := array(select to_jsonb(k)::text from unnest(keys) k);
 begin
   v_rows := messenger.without_set_aside('unblock', 'messenger.order_key', v_rows, at);
-  return coalesce((messenger.write_each('unblock', 'messenger.order_key', v_rows, at, ends_at) ->> 'unblocked')::bigint, 0);
+  return coalesce(
+    (messenger.write_each('unblock', 'messenger.order_key', v_rows, at, ends_at) ->> 'unblocked')::bigint, 0);
 end $$;
 
-comment on function messenger.unblock_keys(text[], timestamptz) is 'messenger.unblock_next for ordering keys as JSON objects.';
+comment on function messenger.unblock_keys(text[], timestamptz) is
+  'messenger.unblock_next for ordering keys as JSON objects. Returns {"unblocked": number of messages}.';
 comment on function messenger.unblock_each(messenger.order_key[], timestamptz, timestamptz) is
-  'messenger.unblock_next for ordering keys, one whose message cannot be written set aside. Returns how many were looked at and let go.';
-revoke all on function messenger.unblock_keys(text[], timestamptz), messenger.unblock_each(messenger.order_key[], timestamptz, timestamptz)
-  from public, anon, authenticated, service_role;
+  'messenger.unblock_next for ordering keys. A key whose message cannot be written is set aside. '
+  'Returns the number of messages unblocked.';
+revoke all on function
+  messenger.unblock_keys(text[], timestamptz),
+  messenger.unblock_each(messenger.order_key[], timestamptz, timestamptz)
+from public, anon, authenticated, service_role;
 
 -- ---- 70_ticker/45_roll_up.sql
--- Rolling up: what was appended since the last tick is added to the figures, and gone.
+-- Rolls up measurements: adds them to the metrics and deletes them.
 
--- From which block on, and how many of them, what is not rolled up yet is looked for. While some transaction holds a snapshot the rows that were rolled up
--- cannot be vacuumed, and to read them all each second would cost more and more.
-create or replace function messenger.roll_up_range(out tail bigint, out sweep bigint, out blocks bigint, out chunk bigint)
+-- While a transaction holds an old snapshot, rows that were rolled up cannot be vacuumed, and reading them all every
+-- second would cost more and more. So only a range of blocks is read per tick.
+create or replace function messenger.roll_up_range(
+  out tail bigint, out sweep bigint, out blocks bigint, out chunk bigint
+)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -9958,7 +10509,7 @@ begin
   blocks := pg_relation_size('messenger.measurements') / current_setting('block_size')::int;
   tail := coalesce((select c.roll_up_tail from messenger.clock c), 0);
   sweep := coalesce((select c.roll_up_sweep from messenger.clock c), 0);
-  -- Short enough to be read whole, or cut off by a crash or by vacuum.
+  -- The table is short enough to be read whole, or a crash or vacuum has truncated it.
   if blocks <= chunk or tail > blocks then
     tail := 0;
     sweep := 0;
@@ -9970,10 +10521,11 @@ returns bigint[]
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select coalesce(array_agg((s.row_id::jsonb ->> 'id')::bigint), '{}') from messenger.set_aside s where s.step = 'roll_up' and s.object = 'messenger.measurements'
+  select coalesce(array_agg((s.row_id::jsonb ->> 'id')::bigint), '{}') from messenger.set_aside s
+  where s.step = 'roll_up' and s.object = 'messenger.measurements'
 $$;
 
--- Those that the caller names by their ids, deleted and counted together or not at all.
+-- The measurements are deleted and counted together or not at all.
 create or replace function messenger.roll_up_rows(row_ids text[])
 returns jsonb
 language plpgsql
@@ -9993,11 +10545,13 @@ begin
     perform messenger.add_metrics(v_taken);
     perform messenger.add_metric_errors(v_taken);
   end if;
-  return jsonb_build_object('folded', coalesce(cardinality(v_taken), 0));
+  return jsonb_build_object('rolled_up', coalesce(cardinality(v_taken), 0));
 end $$;
 
--- What lies in two ranges of blocks, taken and counted in one transaction, so each row counts once, whatever dies when.
-create or replace function messenger.roll_up_ranges(tail_from tid, tail_to tid, sweep_from tid, sweep_to tid, aside bigint[])
+-- Deletes and counts in one transaction, so each measurement counts once even after a crash.
+create or replace function messenger.roll_up_ranges(
+  tail_from tid, tail_to tid, sweep_from tid, sweep_to tid, aside bigint[]
+)
 returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -10008,12 +10562,15 @@ declare
   v_taken messenger.measurements[];
 begin
   with newest as (
-    delete from messenger.measurements m where m.ctid >= tail_from and m.ctid < tail_to and m.id <> all (aside) returning m.*
+    delete from messenger.measurements m where m.ctid >= tail_from and m.ctid < tail_to and m.id <> all (aside)
+    returning m.*
   ),
   swept as (
-    delete from messenger.measurements m where m.ctid >= sweep_from and m.ctid < sweep_to and m.id <> all (aside) returning m.*
+    delete from messenger.measurements m where m.ctid >= sweep_from and m.ctid < sweep_to and m.id <> all (aside)
+    returning m.*
   )
-  select array_agg(row(t.*)::messenger.measurements) into v_taken from (select * from newest union all select * from swept) t;
+  select array_agg(row(t.*)::messenger.measurements) into v_taken
+  from (select * from newest union all select * from swept) t;
   if v_taken is null then
     return 0;
   end if;
@@ -10022,9 +10579,12 @@ begin
   return cardinality(v_taken);
 end $$;
 
--- One at a time. Of a table that has grown long, the end is read each second and the rest in turns: a session may still put a row there, or commit
--- one. A range that cannot be counted as a whole is counted row by row, and what cannot be counted at all is set aside.
-create or replace function messenger.roll_up(at timestamptz default messenger.now(), ends_at timestamptz default 'infinity')
+-- One roll-up runs at a time. Of a long table, the tail is read every second and the rest in turns, because a
+-- session may still insert or commit a row there. A range that cannot be counted as a whole is counted row by
+-- row; rows that cannot be counted are set aside.
+create or replace function messenger.roll_up(
+  at timestamptz default messenger.now(), ends_at timestamptz default 'infinity'
+)
 returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -10047,8 +10607,11 @@ begin
   end if;
   v_range := messenger.roll_up_range();
   v_tail_from := format('(%s,0)', v_range.tail)::tid;
-  -- The end of the table may have moved on since it was measured.
-  v_tail_to := case when v_range.tail + v_range.chunk >= v_range.blocks then '(4294967295,0)'::tid else format('(%s,0)', v_range.tail + v_range.chunk)::tid end;
+  -- The table may have grown since it was measured.
+  v_tail_to := case
+    when v_range.tail + v_range.chunk >= v_range.blocks then '(4294967295,0)'::tid
+    else format('(%s,0)', v_range.tail + v_range.chunk)::tid
+  end;
   v_sweep_from := format('(%s,0)', v_range.sweep)::tid;
   v_sweep_to := format('(%s,0)', least(v_range.sweep + v_range.chunk, v_range.tail))::tid;
   v_aside := messenger.measurements_set_aside();
@@ -10059,40 +10622,56 @@ begin
   exception when others or assert_failure then
     v_rows := array(
       select jsonb_build_object('id', m.id)::text from messenger.measurements m
-      where (m.ctid >= v_tail_from and m.ctid < v_tail_to or m.ctid >= v_sweep_from and m.ctid < v_sweep_to) and m.id <> all (v_aside)
+      where (m.ctid >= v_tail_from and m.ctid < v_tail_to or m.ctid >= v_sweep_from and m.ctid < v_sweep_to)
+        and m.id <> all (v_aside)
       order by m.id limit 10000);
-    v_rolled_up := coalesce((messenger.write_each('roll_up', v_object, v_rows, at, ends_at) ->> 'folded')::bigint, 0);
+    v_rolled_up := coalesce(
+      (messenger.write_each('roll_up', v_object, v_rows, at, ends_at) ->> 'rolled_up')::bigint, 0);
   end;
-  v_rows := array(select s.row_id from messenger.set_aside s where s.step = 'roll_up' and s.object = v_object and s.retry_at <= roll_up.at order by s.retry_at limit 100);
+  v_rows := array(select s.row_id from messenger.set_aside s where s.step = 'roll_up' and s.object = v_object
+    and s.retry_at <= roll_up.at order by s.retry_at limit 100);
   if v_rows <> '{}' then
-    v_rolled_up := v_rolled_up + coalesce((messenger.write_each('roll_up', v_object, v_rows, at, ends_at) ->> 'folded')::bigint, 0);
+    v_rolled_up := v_rolled_up
+      + coalesce((messenger.write_each('roll_up', v_object, v_rows, at, ends_at) ->> 'rolled_up')::bigint, 0);
   end if;
 
   if v_range.blocks > v_range.chunk or v_range.tail + v_range.sweep > 0 then
     update messenger.clock c
-    -- Sessions have half-filled pages, and extend the table by many at once.
+    -- Sessions keep half-filled pages, and extend the table by many pages at once.
     set roll_up_tail = greatest(0, least(v_range.blocks - least(128, v_range.chunk / 2), v_range.tail + v_range.chunk)),
-        roll_up_sweep = case when v_range.sweep + v_range.chunk < v_range.tail then v_range.sweep + v_range.chunk else 0 end
+        roll_up_sweep = case
+          when v_range.sweep + v_range.chunk < v_range.tail then v_range.sweep + v_range.chunk else 0 end
     where c.singleton in (select x.singleton from messenger.clock x for update skip locked);
   end if;
   return v_rolled_up;
 end $$;
 
-comment on function messenger.roll_up_range() is 'Where to look for what is not rolled up: from block tail on, and in turns from block sweep on; blocks of the table, and how many are read at once.';
-comment on function messenger.measurements_set_aside() is 'Ids of the measurements that could not be counted.';
-comment on function messenger.roll_up_rows(text[]) is 'Adds the measurements with these ids to the metrics.';
-comment on function messenger.roll_up_ranges(tid, tid, tid, tid, bigint[]) is 'Adds the measurements of two ranges of blocks to the metrics, but for those set aside. Returns how many.';
+comment on function messenger.roll_up_range() is
+  'The blocks to read: tail and sweep are the first blocks of two ranges, chunk the blocks '
+  'per range, and blocks the size of the table.';
+comment on function messenger.measurements_set_aside() is 'Ids of measurements that could not be counted.';
+comment on function messenger.roll_up_rows(text[]) is
+  'Adds the measurements with these keys to the metrics. Returns {"rolled_up": number}.';
+comment on function messenger.roll_up_ranges(tid, tid, tid, tid, bigint[]) is
+  'Adds the measurements of two ranges of blocks to the metrics, except those set aside. Returns their number.';
 comment on function messenger.roll_up(timestamptz, timestamptz) is
-  'Adds what was measured since the last roll-up to the metrics; a measurement that cannot be counted is set aside. Returns how many rows it took.';
-revoke all on function messenger.roll_up_range(), messenger.measurements_set_aside(), messenger.roll_up_rows(text[]),
-  messenger.roll_up_ranges(tid, tid, tid, tid, bigint[]), messenger.roll_up(timestamptz, timestamptz)
-  from public, anon, authenticated, service_role;
+  'Adds new measurements to the metrics; a measurement that cannot be counted is set '
+  'aside. Returns the number of measurements.';
+revoke all on function
+  messenger.roll_up_range(),
+  messenger.measurements_set_aside(),
+  messenger.roll_up_rows(text[]),
+  messenger.roll_up_ranges(tid, tid, tid, tid, bigint[]),
+  messenger.roll_up(timestamptz, timestamptz)
+from public, anon, authenticated, service_role;
 grant execute on function messenger.roll_up_range(), messenger.measurements_set_aside() to service_role;
 
 -- ---- 70_ticker/50_add_metrics.sql
--- Adding measurements to the figures of their minutes and hours, of the five minutes and days that are rolled up already, and to those of all time.
+-- Adds measurements to the metrics of their minutes and hours, of five minutes and days that
+-- are already rolled up, and to the all-time sums.
 
--- Limits of the durations' buckets: 1 ms, then 2^(1/4) = 1.19 times the one before, up to 13 hours. So a percentile read from them is at most 19 percent off.
+-- Upper limits of the duration buckets: 1 ms, then each 2^(1/4) = 1.19 times the previous one, up to 13 hours. A
+-- percentile read from them is at most 19 percent off.
 create or replace function messenger.bucket_limit(bucket int)
 returns double precision
 language plpgsql immutable parallel safe
@@ -10108,10 +10687,10 @@ language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return (select coalesce(array_agg(coalesce(x.a, 0) + coalesce(x.b, 0) order by x.n), '{}') from unnest(a, b) with ordinality as x(a, b, n));
+  return (select coalesce(array_agg(coalesce(x.a, 0) + coalesce(x.b, 0) order by x.n), '{}')
+    from unnest(a, b) with ordinality as x(a, b, n));
 end $$;
 
--- Measurements as rows of messenger.metrics, one a minute, transport and type.
 create or replace function messenger.summarize(measurements messenger.measurements[])
 returns setof messenger.metrics
 language plpgsql stable
@@ -10121,16 +10700,19 @@ as $$
 begin
   return query
   with part as materialized (
-    select date_bin('1 minute', p.at, '2000-01-01 00:00+00') as minute, p.transport_name, p.message_type, p.kind, p.message_count, p.durations, p.wait_count, p.waited
+    select date_bin('1 minute', p.at, '2000-01-01 00:00+00') as minute, p.transport_name, p.message_type, p.kind,
+    p.message_count, p.durations, p.wait_count, p.waited
     from unnest(measurements) p
   ),
-  -- The margin keeps a power of two in its own bucket. Nothing a outcome may claim leaves the range, NaN neither.
+  -- The margin of 1e-9 keeps a power of two in its own bucket. Reported durations are clamped, NaN included.
   bucket as materialized (
     select d.minute, d.transport_name, d.message_type, d.bucket, count(*) as hits, sum(d.ms) as ms
     from (
       select p.minute, p.transport_name, p.message_type, m.ms,
-        case when m.ms <= 1 then 0 else least(103, ceil(4 * ln(m.ms) / ln(2::double precision) - 1e-9))::int end as bucket
-      from part p cross join lateral unnest(p.durations) x(ms) cross join lateral (select least(greatest(x.ms::double precision, 0), 1e9) as ms) m
+        case when m.ms <= 1 then 0 else least(103,
+          ceil(4 * ln(m.ms) / ln(2::double precision) - 1e-9))::int end as bucket
+      from part p cross join lateral unnest(p.durations) x(ms)
+      cross join lateral (select least(greatest(x.ms::double precision, 0), 1e9) as ms) m
     ) d
     group by d.minute, d.transport_name, d.message_type, d.bucket
   ),
@@ -10141,7 +10723,8 @@ begin
       from (
         select * from bucket
         union all
-        select e.minute, e.transport_name, e.message_type, generate_series(0, max(e.bucket)), 0, 0 from bucket e group by e.minute, e.transport_name, e.message_type
+        select e.minute, e.transport_name, e.message_type, generate_series(0, max(e.bucket)), 0, 0 from bucket e
+        group by e.minute, e.transport_name, e.message_type
       ) b
       group by b.minute, b.transport_name, b.message_type, b.bucket
     ) h
@@ -10149,20 +10732,23 @@ begin
   ),
   figure as (
     select p.minute, p.transport_name, p.message_type,
-      coalesce(sum(p.message_count) filter (where p.kind = 'dispatched'), 0) as dispatched, coalesce(sum(p.message_count) filter (where p.kind = 'completed'), 0) as completed,
-      coalesce(sum(p.message_count) filter (where p.kind = 'retried'), 0) as retried, coalesce(sum(p.message_count) filter (where p.kind = 'dead'), 0) as dead,
+      coalesce(sum(p.message_count) filter (where p.kind = 'dispatched'), 0) as dispatched,
+      coalesce(sum(p.message_count) filter (where p.kind = 'completed'), 0) as completed,
+      coalesce(sum(p.message_count) filter (where p.kind = 'retried'), 0) as retried,
+      coalesce(sum(p.message_count) filter (where p.kind = 'dead'), 0) as dead,
       sum(p.wait_count) as wait_count, coalesce(date_part('epoch', sum(p.waited)) * 1000, 0) as waited_ms
     from part p
     group by p.minute, p.transport_name, p.message_type
   )
-  select 60, f.minute, f.transport_name, f.message_type, f.dispatched, f.completed, f.retried, f.dead, coalesce(h.ms, 0), coalesce(h.durations, '{}'), f.wait_count, f.waited_ms,
+  select 60, f.minute, f.transport_name, f.message_type, f.dispatched, f.completed, f.retried, f.dead,
+    coalesce(h.ms, 0), coalesce(h.durations, '{}'), f.wait_count, f.waited_ms,
     messenger.pack_histogram(h.durations)
   from figure f
-  left join histogram h on h.minute = f.minute and h.transport_name = f.transport_name and h.message_type = f.message_type;
+  left join histogram h on h.minute = f.minute and h.transport_name = f.transport_name
+    and h.message_type = f.message_type;
 end $$;
 
--- The rows in which a measurement of this minute counts, but for that of all time. One that commits late may belong to a
--- step that is rolled up already.
+-- A measurement that commits late may belong to a step that is already rolled up.
 create or replace function messenger.steps_of(minute timestamptz, five_minutes_end timestamptz, days_end timestamptz)
 returns table (step_seconds int, at timestamptz)
 language sql immutable parallel safe
@@ -10186,17 +10772,21 @@ declare
   v_days_end timestamptz := messenger.rolled_up_until(86400);
 begin
   with minute as materialized (select * from messenger.summarize(measurements)),
-  -- Each name is a row that stays, and a line of every scrape: callers that make up types must not fill the table.
+  -- Each type is a row that is never pruned and a line of every scrape:
+  -- callers that invent types must not fill the table.
   name as materialized (
     select n.transport_name, n.message_type,
       case when t.at is not null then n.message_type
-        when row_number() over (partition by t.at is null order by n.message_type) <= 500 - (select count(*) from messenger.metrics k where k.step_seconds = 0) then n.message_type
+        when row_number() over (partition by t.at is null order by n.message_type)
+          <= 500 - (select count(*) from messenger.metrics k where k.step_seconds = 0) then n.message_type
         else '(other)' end as name
     from (select distinct x.transport_name, x.message_type from minute x) n
-    left join messenger.metrics t on t.step_seconds = 0 and t.at = '-infinity' and t.transport_name = n.transport_name and t.message_type = n.message_type
+    left join messenger.metrics t on t.step_seconds = 0 and t.at = '-infinity' and t.transport_name = n.transport_name
+      and t.message_type = n.message_type
   ),
   stepped as (
-    select s.step_seconds, s.at, n.transport_name, n.name as message_type, x.dispatched, x.completed, x.retried, x.dead, x.duration_ms, x.histogram,
+    select s.step_seconds, s.at, n.transport_name, n.name as message_type, x.dispatched, x.completed, x.retried, x.dead,
+      x.duration_ms, x.histogram,
       x.wait_count, x.waited_ms
     from minute x
     join name n on n.transport_name = x.transport_name and n.message_type = x.message_type
@@ -10207,23 +10797,29 @@ begin
     ) s
   )
   insert into messenger.metrics as m (
-    step_seconds, at, transport_name, message_type, dispatched, completed, retried, dead, duration_ms, durations, wait_count, waited_ms, histogram)
-  select f.step_seconds, f.at, f.transport_name, f.message_type, f.dispatched, f.completed, f.retried, f.dead, f.duration_ms,
+    step_seconds, at, transport_name, message_type, dispatched, completed, retried, dead, duration_ms, durations,
+    wait_count, waited_ms, histogram)
+  select f.step_seconds, f.at, f.transport_name, f.message_type, f.dispatched, f.completed, f.retried, f.dead,
+    f.duration_ms,
     case when f.step_seconds = 0 then messenger.unpack_histogram(f.histogram) else '{}' end, f.wait_count, f.waited_ms,
     case when f.step_seconds > 0 then f.histogram end
   from (
-    select s.step_seconds, s.at, s.transport_name, s.message_type, sum(s.dispatched) as dispatched, sum(s.completed) as completed,
-      sum(s.retried) as retried, sum(s.dead) as dead, sum(s.duration_ms) as duration_ms, sum(s.wait_count) as wait_count,
+    select s.step_seconds, s.at, s.transport_name, s.message_type, sum(s.dispatched) as dispatched,
+      sum(s.completed) as completed,
+      sum(s.retried) as retried, sum(s.dead) as dead, sum(s.duration_ms) as duration_ms,
+      sum(s.wait_count) as wait_count,
       sum(s.waited_ms) as waited_ms, sum(s.histogram) as histogram
     from stepped s
     group by s.step_seconds, s.at, s.transport_name, s.message_type
   ) f
   on conflict on constraint metrics_pkey do update
-  set dispatched = m.dispatched + excluded.dispatched, completed = m.completed + excluded.completed, retried = m.retried + excluded.retried,
+  set dispatched = m.dispatched + excluded.dispatched, completed = m.completed + excluded.completed,
+      retried = m.retried + excluded.retried,
       dead = m.dead + excluded.dead, duration_ms = m.duration_ms + excluded.duration_ms,
       durations = case when m.step_seconds = 0 then messenger.add_counts(m.durations, excluded.durations) else '{}' end,
       wait_count = m.wait_count + excluded.wait_count, waited_ms = m.waited_ms + excluded.waited_ms,
-      histogram = case when m.step_seconds > 0 then coalesce(m.histogram, messenger.pack_histogram(m.durations)) + excluded.histogram end;
+      histogram = case when m.step_seconds > 0
+        then coalesce(m.histogram, messenger.pack_histogram(m.durations)) + excluded.histogram end;
 end $$;
 
 create or replace function messenger.add_metric_errors(measurements messenger.measurements[])
@@ -10237,44 +10833,61 @@ declare
   v_days_end timestamptz := messenger.rolled_up_until(86400);
 begin
   with failure as materialized (
-    select s.step_seconds, s.at, p.message_type, p.error_class, sum(p.message_count) as error_count, (array_agg(p.error order by p.at desc))[1] as error, max(p.at) as last_at
+    select s.step_seconds, s.at, p.message_type, p.error_class, sum(p.message_count) as error_count,
+    (array_agg(p.error order by p.at desc))[1] as error, max(p.at) as last_at
     from unnest(measurements) p
-    cross join lateral messenger.steps_of(date_bin('1 minute', p.at, '2000-01-01 00:00+00'), v_five_minutes_end, v_days_end) s
+    cross join lateral messenger.steps_of(date_bin('1 minute', p.at, '2000-01-01 00:00+00'), v_five_minutes_end,
+      v_days_end) s
     where p.error_class is not null
     group by s.step_seconds, s.at, p.message_type, p.error_class
   ),
-  -- A handler may put anything into its error class.
+  -- Error classes are chosen by handlers, so their number is limited.
   ranked as (
-    select f.*, case when e.at is not null then true else row_number() over (partition by f.step_seconds, f.at, e.at is null order by f.error_count desc)
-        <= 99 - (select count(*) from messenger.metric_errors k where k.step_seconds = f.step_seconds and k.at = f.at) end as is_named
+    select f.*, case when e.at is not null then true else row_number() over (partition by f.step_seconds, f.at,
+      e.at is null order by f.error_count desc)
+        <= 99 - (select count(*) from messenger.metric_errors k where k.step_seconds = f.step_seconds
+          and k.at = f.at) end as is_named
     from failure f
-    left join messenger.metric_errors e on e.step_seconds = f.step_seconds and e.at = f.at and e.message_type = f.message_type and e.error_class = f.error_class
+    left join messenger.metric_errors e on e.step_seconds = f.step_seconds and e.at = f.at
+      and e.message_type = f.message_type and e.error_class = f.error_class
   )
   insert into messenger.metric_errors as m (step_seconds, at, message_type, error_class, error_count, error, last_at)
-  select r.step_seconds, r.at, n.message_type, n.error_class, sum(r.error_count), (array_agg(r.error order by r.last_at desc))[1], max(r.last_at)
+  select r.step_seconds, r.at, n.message_type, n.error_class, sum(r.error_count),
+    (array_agg(r.error order by r.last_at desc))[1], max(r.last_at)
   from ranked r
-  cross join lateral (select case when r.is_named then r.message_type else '(other)' end as message_type, case when r.is_named then r.error_class else '(other)' end as error_class) n
+  cross join lateral (select case when r.is_named then r.message_type else '(other)' end as message_type,
+    case when r.is_named then r.error_class else '(other)' end as error_class) n
   group by r.step_seconds, r.at, n.message_type, n.error_class
   on conflict on constraint metric_errors_pkey do update
   set error_count = m.error_count + excluded.error_count, last_at = greatest(m.last_at, excluded.last_at),
       error = case when excluded.last_at >= m.last_at then excluded.error else m.error end;
 end $$;
 
-comment on function messenger.bucket_limit(int) is 'Milliseconds up to which durations fall into a bucket, the first being 0.';
-comment on function messenger.add_counts(bigint[], bigint[]) is 'Adds two histograms, of which one may be shorter.';
+comment on function messenger.bucket_limit(int) is 'The upper limit of a bucket in ms; the first bucket is 0.';
+comment on function messenger.add_counts(bigint[], bigint[]) is 'Adds two histograms; one may be shorter.';
 comment on function messenger.steps_of(timestamptz, timestamptz, timestamptz) is
-  'The steps to which a minute belongs: its own, its hour''s, and its five minutes'' and day''s where those are before what is rolled up.';
-comment on function messenger.summarize(messenger.measurements[]) is 'Measurements as metrics of their minutes.';
-comment on function messenger.add_metrics(messenger.measurements[]) is 'Adds measurements to the metrics of their minutes, hours, and steps rolled up already, and to those of all time.';
-comment on function messenger.add_metric_errors(messenger.measurements[]) is 'Adds failed deliveries to the errors of their minutes, hours, and steps rolled up already.';
-revoke all on function messenger.bucket_limit(int), messenger.add_counts(bigint[], bigint[]), messenger.steps_of(timestamptz, timestamptz, timestamptz), messenger.summarize(messenger.measurements[]), messenger.add_metrics(messenger.measurements[]), messenger.add_metric_errors(messenger.measurements[]) from public, anon, authenticated, service_role;
+  'The steps that contain a minute: its own, its hour, and its five minutes and day if these are already rolled up.';
+comment on function messenger.summarize(messenger.measurements[]) is
+  'Measurements as rows of messenger.metrics, one per minute, transport and type.';
+comment on function messenger.add_metrics(messenger.measurements[]) is
+  'Adds measurements to the metrics of their minutes, hours and steps already rolled up, and to the all-time sums.';
+comment on function messenger.add_metric_errors(messenger.measurements[]) is
+  'Adds failed deliveries to the errors of their minutes, hours and steps already rolled up.';
+revoke all on function
+  messenger.bucket_limit(int),
+  messenger.add_counts(bigint[], bigint[]),
+  messenger.steps_of(timestamptz, timestamptz, timestamptz),
+  messenger.summarize(messenger.measurements[]),
+  messenger.add_metrics(messenger.measurements[]),
+  messenger.add_metric_errors(messenger.measurements[])
+from public, anon, authenticated, service_role;
 grant execute on function messenger.bucket_limit(int), messenger.summarize(messenger.measurements[]) to service_role;
 
 -- ---- 70_ticker/55_roll_up_steps.sql
--- Rolling up further: minutes to five minutes and hours to days, once these are over: long windows are read from few rows.
+-- Rolls minutes up to five minutes and hours to days once these are over, so that long ranges are read from few rows.
 
--- From the oldest step on and without a gap, so the newest row shows how far it has come. Where nothing is rolled up,
--- readers take the finer rows.
+-- Steps are rolled up from the oldest on without a gap, so the newest row shows the progress. Where
+-- nothing is rolled up, readers use the finer rows.
 create or replace function messenger.rolled_up_until(step_seconds int)
 returns timestamptz
 language sql stable
@@ -10285,7 +10898,7 @@ as $$
   from messenger.metrics m where m.step_seconds = rolled_up_until.step_seconds
 $$;
 
--- No sum may leave the range of its column: one row that cannot be added up would keep all later ones from it.
+-- Sums are clamped to the range of their columns: one row that cannot be added up would block all later ones.
 create or replace function messenger.roll_up_step(step_seconds int, finer int, begins_at timestamptz)
 returns void
 language plpgsql
@@ -10299,37 +10912,39 @@ declare
   v_ends_at timestamptz := begins_at + make_interval(secs => step_seconds);
 begin
   insert into messenger.metrics (
-    step_seconds, at, transport_name, message_type, dispatched, completed, retried, dead, duration_ms, wait_count, waited_ms,
+    step_seconds, at, transport_name, message_type, dispatched, completed, retried, dead, duration_ms, wait_count,
+    waited_ms,
     histogram)
   select step_seconds, begins_at, m.transport_name, m.message_type,
-    least(sum(m.dispatched), v_most), least(sum(m.completed), v_most), least(sum(m.retried), v_most), least(sum(m.dead), v_most),
+    least(sum(m.dispatched), v_most), least(sum(m.completed), v_most), least(sum(m.retried), v_most),
+    least(sum(m.dead), v_most),
     sum(m.duration_ms), least(sum(m.wait_count), v_most), sum(m.waited_ms),
     sum(coalesce(m.histogram, messenger.pack_histogram(m.durations)))
   from messenger.metrics m
   where m.step_seconds = finer and m.at >= begins_at and m.at < v_ends_at
   group by m.transport_name, m.message_type;
 
-  -- An hour has at most 100 rows, and so has a day, with the least frequent ones together.
+  -- An hour has at most 100 rows of errors, and a day too: the least frequent ones are merged.
   insert into messenger.metric_errors (step_seconds, at, message_type, error_class, error_count, error, last_at)
   select step_seconds, begins_at, n.message_type, n.error_class, least(sum(e.error_count), v_most),
     (array_agg(e.error order by e.last_at desc))[1], max(e.last_at)
   from (
     select m.message_type, m.error_class, sum(m.error_count) as error_count,
       (array_agg(m.error order by m.last_at desc))[1] as error, max(m.last_at) as last_at,
-      row_number() over (order by sum(m.error_count) desc, m.message_type, m.error_class) as place
+      row_number() over (order by sum(m.error_count) desc, m.message_type, m.error_class) as rank
     from messenger.metric_errors m
     where m.step_seconds = finer and m.at >= begins_at and m.at < v_ends_at
     group by m.message_type, m.error_class
   ) e
   cross join lateral (
-    select case when e.place <= 99 then e.message_type else '(other)' end as message_type,
-      case when e.place <= 99 then e.error_class else '(other)' end as error_class
+    select case when e.rank <= 99 then e.message_type else '(other)' end as message_type,
+      case when e.rank <= 99 then e.error_class else '(other)' end as error_class
   ) n
   group by n.message_type, n.error_class;
 end $$;
 
--- An upgrade from 0.1.0 would hold its locks for a minute if it converted a million rows. The newest first, because short
--- windows are read from minutes.
+-- An upgrade from 0.1.0 that converted a million rows would hold its locks for a minute. The newest rows come first,
+-- because short ranges are read from minutes.
 create or replace function messenger.pack_old_metrics(chunk int)
 returns bigint
 language plpgsql
@@ -10347,7 +10962,7 @@ begin
   return v_packed;
 end $$;
 
--- Under the lock of the roll-up, which adds to the same rows.
+-- Runs under the lock of the roll-up, which adds to the same rows.
 create or replace function messenger.roll_up_steps(at timestamptz, ends_at timestamptz)
 returns void
 language plpgsql
@@ -10378,7 +10993,7 @@ begin
   end loop;
 end $$;
 
--- Hours stay until their day is rolled up, however far the ticker has fallen behind.
+-- Hours are kept until their day is rolled up, even if the ticker has fallen behind.
 create or replace function messenger.prune_metrics(at timestamptz, chunk int)
 returns void
 language plpgsql
@@ -10392,37 +11007,46 @@ begin
   delete from messenger.metrics m
   where m.ctid = any (array(
     select x.ctid
-    from (values (60, v_minutes_until), (300, v_minutes_until), (3600, v_hours_until), (86400, v_days_until)) k(step, until)
+    from (
+      values (60, v_minutes_until), (300, v_minutes_until), (3600, v_hours_until), (86400, v_days_until)
+    ) k(step, until)
     join messenger.metrics x on x.step_seconds = k.step and x.at < k.until limit chunk for update of x skip locked));
   delete from messenger.metric_errors m
   where m.ctid = any (array(
     select x.ctid
-    from (values (60, v_minutes_until), (300, v_minutes_until), (3600, v_hours_until), (86400, v_days_until)) k(step, until)
-    join messenger.metric_errors x on x.step_seconds = k.step and x.at < k.until limit chunk for update of x skip locked));
+    from (
+      values (60, v_minutes_until), (300, v_minutes_until), (3600, v_hours_until), (86400, v_days_until)
+    ) k(step, until)
+    join messenger.metric_errors x on x.step_seconds = k.step and x.at < k.until limit chunk
+    for update of x skip locked));
 end $$;
 
 comment on function messenger.rolled_up_until(int) is
-  'Until when five minutes (300) or days (86400) are rolled up; null: none is.';
+  'Until when steps of five minutes (300) or days (86400) are rolled up; null if none are.';
 comment on function messenger.roll_up_step(int, int, timestamptz) is
-  'Adds the rows of a finer step up to one five minutes or day.';
+  'Adds up the rows of a finer step into one row per type of five minutes or a day.';
 comment on function messenger.pack_old_metrics(int) is
-  'Gives rows of release 0.1.0 their histogram, the newest first. Returns how many.';
+  'Gives rows of release 0.1.0 their histogram, the newest first. Returns the number of rows.';
 comment on function messenger.roll_up_steps(timestamptz, timestamptz) is
-  'Adds up five minutes and days that are over, one after the other, until ends_at has passed.';
+  'Rolls up complete five minutes and days, one after the other, until ends_at has passed.';
 comment on function messenger.prune_metrics(timestamptz, int) is
-  'Deletes minutes and five minutes older than two days, hours older than 90 and days older than 400, in chunks; the figures of all time stay.';
-revoke all on function messenger.rolled_up_until(int), messenger.roll_up_step(int, int, timestamptz),
-  messenger.pack_old_metrics(int), messenger.roll_up_steps(timestamptz, timestamptz),
+  'Deletes minutes and five minutes older than 2 days, hours older than 90 days and days older than 400 days, at most '
+  'chunk rows per call. The all-time sums stay.';
+revoke all on function
+  messenger.rolled_up_until(int),
+  messenger.roll_up_step(int, int, timestamptz),
+  messenger.pack_old_metrics(int),
+  messenger.roll_up_steps(timestamptz, timestamptz),
   messenger.prune_metrics(timestamptz, int)
-  from public, anon, authenticated, service_role;
+from public, anon, authenticated, service_role;
 grant execute on function messenger.rolled_up_until(int) to service_role;
 
 -- ---- 70_ticker/57_histograms.sql
--- Histograms of durations, packed into one number each.
+-- Packs a histogram of durations into one number.
 
--- Nothing in Postgres adds arrays up, and unnesting them takes half a second for 40,000 histograms. As digits of one
--- decimal fraction, 16 per element, sum() adds the same in 30 ms. Shorter histograms need no padding, since the first
--- element is the most significant one.
+-- Postgres has no aggregate that adds arrays, and unnesting them takes half a second for 40,000 histograms. As digits
+-- of one decimal fraction, 16 per element, sum() adds the same in 30 ms. Shorter histograms need no padding, since the
+-- first element is the most significant one.
 create or replace function messenger.pack_histogram(durations bigint[])
 returns numeric
 language plpgsql immutable parallel safe
@@ -10430,7 +11054,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return coalesce((
-    select ('0.' || string_agg(lpad(least(d, 999999999999999)::text, 16, '0'), ''))::numeric from unnest(durations) d), 0);
+    select ('0.' || string_agg(lpad(least(d, 999999999999999)::text, 16, '0'), ''))::numeric
+    from unnest(durations) d), 0);
 end $$;
 
 create or replace function messenger.unpack_histogram(histogram numeric)
@@ -10442,17 +11067,24 @@ begin
   return array(select m[1]::bigint from regexp_matches(split_part(histogram::text, '.', 2), '.{16}', 'g') m);
 end $$;
 
-comment on function messenger.pack_histogram(bigint[]) is 'A histogram as a decimal fraction of 16 digits per element.';
-comment on function messenger.unpack_histogram(numeric) is 'Such a fraction, or a sum of them, as a histogram.';
-revoke all on function messenger.pack_histogram(bigint[]), messenger.unpack_histogram(numeric) from public, anon, authenticated, service_role;
+comment on function messenger.pack_histogram(bigint[]) is
+  'A histogram as a decimal fraction with 16 digits per element.';
+comment on function messenger.unpack_histogram(numeric) is 'The histogram of such a fraction, or of a sum of them.';
+revoke all on function
+  messenger.pack_histogram(bigint[]),
+  messenger.unpack_histogram(numeric)
+from public, anon, authenticated, service_role;
 grant execute on function messenger.pack_histogram(bigint[]), messenger.unpack_histogram(numeric) to service_role;
 
 -- ---- 70_ticker/60_prune.sql
--- Pruning in chunks, for as long as its step has time: finished messages past their retention, resolved dead letters, spent idempotency keys,
--- old occurrences, schedules that have fired for good.
+-- Prunes in chunks within the time of the step: finished messages past their retention, resolved dead letters, expired
+-- idempotency keys, old occurrences, and schedules that have run once.
 
--- One chunk after the other, from where the scan stopped. A chunk is left behind only once it was written as a whole.
-create or replace function messenger.prune(step text, object text, finder text, at timestamptz, batch int, ends_at timestamptz)
+-- Continues from the position where the last scan stopped. The position moves
+-- past a chunk only once it was written as a whole.
+create or replace function messenger.prune(
+  step text, object text, finder text, at timestamptz, batch int, ends_at timestamptz
+)
 returns jsonb
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -10496,7 +11128,7 @@ begin
   return v_figures;
 end $$;
 
--- Walks the primary key, which is ordered by time; turns back at the first row too young for any retention.
+-- Scans the primary key, which is ordered by time, up to the first row that is too new for any retention.
 create or replace function messenger.find_finished_messages(
   after_id uuid, at timestamptz, batch int, out row_ids text[], out next_id uuid
 )
@@ -10505,25 +11137,28 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_after uuid := coalesce(after_id, '00000000-0000-0000-0000-000000000000');
-  v_shortest interval := (select min(coalesce((t.config ->> 'retention')::interval, '7 days')) from public.messenger_transports t);
+  v_shortest interval := (select min(coalesce((t.config ->> 'retention')::interval, '7 days'))
+    from public.messenger_transports t);
   v_chunk record;
 begin
   with chunk as materialized (
     select m.id, m.created_at,
       m.processed_at < find_finished_messages.at - coalesce((t.config ->> 'retention')::interval, '7 days')
-      -- A failed message stays as long as its dead letter is open.
-      and not exists (select from public.messenger_failed_messages f where f.message_id = m.id and f.resolved_at is null) as is_done
+      -- A failed message stays while its dead letter is open.
+      and not exists (select from public.messenger_failed_messages f where f.message_id = m.id
+        and f.resolved_at is null) as is_done
     from (select * from public.messenger_messages x where x.id > v_after order by x.id limit batch) m
     left join public.messenger_transports t on t.name = m.transport_name
   ),
-  -- A foreign key of the project, or a message that is being retried: what is locked is left to the next walk.
+  -- Rows locked by a foreign key of the project or by a retry are left to the next scan.
   held as (
     select m.id from public.messenger_messages m
     where m.id = any (array(select c.id from chunk c where c.is_done)) and m.processed_at is not null
     order by m.id
     for update skip locked
   )
-  select count(*) as seen, (select c.id from chunk c order by c.id desc limit 1) as id, max(c.created_at) as created_at, array(select h.id from held h) as ids
+  select count(*) as seen, (select c.id from chunk c order by c.id desc limit 1) as id, max(c.created_at) as created_at,
+    array(select h.id from held h) as ids
   into v_chunk
   from chunk c;
   row_ids := messenger.row_ids(v_chunk.ids);
@@ -10563,11 +11198,13 @@ as $$
 declare
   v_after_at timestamptz := coalesce(after_at, '-infinity');
   v_after_id uuid := coalesce(after_id, '00000000-0000-0000-0000-000000000000');
-  v_shortest interval := (select min(coalesce((t.config ->> 'failed_retention')::interval, '30 days')) from public.messenger_transports t);
+  v_shortest interval := (select min(coalesce((t.config ->> 'failed_retention')::interval, '30 days'))
+    from public.messenger_transports t);
   v_chunk record;
 begin
   with chunk as materialized (
-    select f.id, f.resolved_at, f.resolved_at < find_resolved_dead_letters.at - coalesce((t.config ->> 'failed_retention')::interval, '30 days') as is_done
+    select f.id, f.resolved_at, f.resolved_at < find_resolved_dead_letters.at
+      - coalesce((t.config ->> 'failed_retention')::interval, '30 days') as is_done
     from (
       select x.id, x.resolved_at, x.transport_name from public.messenger_failed_messages x
       where x.resolved_at is not null and (x.resolved_at, x.id) > (v_after_at, v_after_id)
@@ -10594,8 +11231,9 @@ begin
   end if;
 end $$;
 
--- Expired keys of unfinished messages and open dead letters stay, however many there are. A message is looked for by its id alone: "where
--- processed_at is null" tempts the planner to read the whole backlog for each key (4 s for 5,000 beside 10,000 pending, now 30 ms).
+-- Expired keys of unfinished messages and open dead letters stay. The message is looked up by its id
+-- alone: with "where processed_at is null" the planner may read the whole backlog per key (4 s for 5,000
+-- keys beside 10,000 pending messages, now 30 ms).
 create or replace function messenger.find_spent_keys(
   after_at timestamptz, at timestamptz, batch int, out row_ids text[], out next_at timestamptz
 )
@@ -10606,14 +11244,15 @@ declare
   v_seen record;
   v_held tid[];
 begin
-  -- With ties, because the keys of a batch expire at one instant.
-  select count(*) as keys, max(k.expires_at) as last, array_agg(k.place) filter (where k.is_spent) as ctids into v_seen
+  -- With ties, because the keys of one batch expire at the same instant.
+  select count(*) as keys, max(k.expires_at) as last, array_agg(k.row_id) filter (where k.is_spent) as ctids into v_seen
   from (
-    select x.place, x.expires_at,
+    select x.row_id, x.expires_at,
       coalesce((select m.processed_at is not null from public.messenger_messages m where m.id = x.message_id), true)
-      and not exists (select from public.messenger_failed_messages f where f.message_id = x.message_id and f.resolved_at is null) as is_spent
+      and not exists (select from public.messenger_failed_messages f where f.message_id = x.message_id
+        and f.resolved_at is null) as is_spent
     from (
-      select e.ctid as place, e.message_id, e.expires_at from messenger.idempotency_keys e
+      select e.ctid as row_id, e.message_id, e.expires_at from messenger.idempotency_keys e
       where e.expires_at < find_spent_keys.at and e.expires_at > coalesce(after_at, '-infinity')
       order by e.expires_at fetch first (batch) rows with ties
     ) x
@@ -10621,17 +11260,21 @@ begin
   next_at := case when v_seen.keys >= batch then v_seen.last end;
   row_ids := '{}';
   if v_seen.ctids is not null then
-    -- Asked again once the keys are held: a dispatch may have taken one over since.
-    v_held := array(select x.ctid from messenger.idempotency_keys x where x.ctid = any (v_seen.ctids) and x.expires_at < find_spent_keys.at for update skip locked);
+    -- Checked again under the lock: a dispatch may have taken over a key since.
+    v_held := array(select x.ctid from messenger.idempotency_keys x where x.ctid = any (v_seen.ctids)
+      and x.expires_at < find_spent_keys.at for update skip locked);
     row_ids := array(
       select jsonb_build_object('scope', k.scope, 'key', k.key)::text from messenger.idempotency_keys k
       where k.ctid = any (v_held)
-        and coalesce((select m.processed_at is not null from public.messenger_messages m where m.id = k.message_id), true)
-        and not exists (select from public.messenger_failed_messages f where f.message_id = k.message_id and f.resolved_at is null));
+        and coalesce((select m.processed_at is not null from public.messenger_messages m where m.id = k.message_id),
+          true)
+        and not exists (select from public.messenger_failed_messages f where f.message_id = k.message_id
+          and f.resolved_at is null));
   end if;
 end $$;
 
--- Kept while its message is unfinished, which overlap asks for, and while its schedule has not gone past it.
+-- An occurrence stays while its message is unfinished, because the overlap policy reads
+-- it, and until its schedule has moved past it.
 create or replace function messenger.find_old_occurrences(
   after_at timestamptz, after_id uuid, at timestamptz, batch int,
   out row_ids text[], out next_at timestamptz, out next_id uuid
@@ -10646,16 +11289,18 @@ declare
   v_chunk record;
 begin
   with chunk as materialized (
-    select o.ctid as place, o.schedule_id, o.due_at,
+    select o.ctid as row_id, o.schedule_id, o.due_at,
       coalesce((select m.processed_at is not null from public.messenger_messages m where m.id = o.message_id), true)
-      and not exists (select from public.messenger_schedules s where s.id = o.schedule_id and s.next_run_at <= o.due_at) as is_done
+      and not exists (select from public.messenger_schedules s where s.id = o.schedule_id
+        and s.next_run_at <= o.due_at) as is_done
     from messenger.occurrences o
-    where o.due_at < find_old_occurrences.at - interval '7 days' and (o.due_at, o.schedule_id) > (v_after_at, v_after_id)
+    where o.due_at < find_old_occurrences.at - interval '7 days'
+      and (o.due_at, o.schedule_id) > (v_after_at, v_after_id)
     order by o.due_at, o.schedule_id limit batch
   ),
   held as (
     select o.schedule_id, o.due_at from messenger.occurrences o
-    where o.ctid = any (array(select c.place from chunk c where c.is_done))
+    where o.ctid = any (array(select c.row_id from chunk c where c.is_done))
     for update skip locked
   )
   select count(*) as seen, max(c.due_at) as last_at,
@@ -10670,8 +11315,8 @@ begin
   end if;
 end $$;
 
--- One that is paused has a next run and stays. Counted from updated_at, when it fired: last_run_at is the moment that
--- was due, which may lie far back.
+-- A paused schedule has a next run and stays. The retention counts from updated_at, when the schedule fired:
+-- last_run_at is the due moment, which may lie far back.
 create or replace function messenger.find_fired_schedules(
   after_at timestamptz, after_id uuid, at timestamptz, batch int,
   out row_ids text[], out next_at timestamptz, out next_id uuid
@@ -10711,28 +11356,33 @@ begin
 end $$;
 
 comment on function messenger.find_fired_schedules(timestamptz, uuid, timestamptz, int) is
-  'Locks schedules of kind once that have been over for longer than their transport''s retention among the next batch of '
-  'rows, by updated_at and id.';
+  'Locks schedules of type once that finished longer ago than their transport''s retention, among '
+  'the next batch of rows by updated_at and id.';
 comment on function messenger.prune(text, text, text, timestamptz, int, timestamptz) is
-  'Writes what the finder finds in a table, in chunks of batch, until it has come to the end or ends_at has passed. Returns figures.';
+  'Deletes the rows that the finder selects from a table, in chunks of batch, until the end of the '
+  'table or ends_at is reached. Returns figures.';
 comment on function messenger.find_finished_messages(uuid, timestamptz, int) is
-  'Locks finished messages past their transport''s retention among the next batch of rows, by id.';
-comment on function messenger.delete_messages(uuid[], timestamptz) is 'Deletes messages with their attempts, and counts them.';
+  'Locks finished messages past their transport''s retention among the next batch of rows by id.';
+comment on function messenger.delete_messages(uuid[], timestamptz) is
+  'Deletes messages with their attempts and adds them to messenger.pruned. Returns {"pruned": number}.';
 comment on function messenger.find_resolved_dead_letters(timestamptz, uuid, timestamptz, int) is
-  'Locks resolved dead letters past their transport''s retention among the next batch of rows, by resolved_at and id.';
+  'Locks resolved dead letters past their transport''s retention among the next batch of rows by resolved_at and id.';
 comment on function messenger.find_spent_keys(timestamptz, timestamptz, int) is
-  'Locks the spent ones among the next batch of expired idempotency keys.';
+  'Locks keys of finished or deleted messages among the next batch of expired idempotency keys.';
 comment on function messenger.find_old_occurrences(timestamptz, uuid, timestamptz, int) is
-  'Locks occurrences older than 7 days that nobody needs any more among the next batch of rows.';
-revoke all on function messenger.prune(text, text, text, timestamptz, int, timestamptz),
+  'Locks occurrences older than 7 days that are no longer needed among the next batch of rows.';
+revoke all on function
+  messenger.prune(text, text, text, timestamptz, int, timestamptz),
   messenger.find_finished_messages(uuid, timestamptz, int),
-  messenger.delete_messages(uuid[], timestamptz), messenger.find_resolved_dead_letters(timestamptz, uuid, timestamptz, int),
-  messenger.find_spent_keys(timestamptz, timestamptz, int), messenger.find_old_occurrences(timestamptz, uuid, timestamptz, int),
+  messenger.delete_messages(uuid[], timestamptz),
+  messenger.find_resolved_dead_letters(timestamptz, uuid, timestamptz, int),
+  messenger.find_spent_keys(timestamptz, timestamptz, int),
+  messenger.find_old_occurrences(timestamptz, uuid, timestamptz, int),
   messenger.find_fired_schedules(timestamptz, uuid, timestamptz, int)
-  from public, anon, authenticated, service_role;
+from public, anon, authenticated, service_role;
 
 -- ---- 70_ticker/65_prune_side_tables.sql
--- Pruning of what is small: ended replays, forgotten workers, counts of pruned messages, and our own rows of pg_net and pg_cron.
+-- Prunes small tables: workers, counts of pruned messages, and the rows of Symphony Messenger in pg_net and pg_cron.
 
 create or replace function messenger.prune_workers(at timestamptz)
 returns void
@@ -10741,10 +11391,11 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   delete from messenger.workers w
-  where w.worker in (select x.worker from messenger.workers x where x.polled_at < prune_workers.at - interval '1 hour' for update skip locked);
+  where w.worker in (select x.worker from messenger.workers x where x.polled_at < prune_workers.at - interval '1 hour'
+    for update skip locked);
 end $$;
 
--- Rows are appended by whoever deletes messages; a hundred become one for each transport.
+-- Each deletion of messages appends a row. More than a hundred are merged into one per transport.
 create or replace function messenger.prune_counts()
 returns void
 language plpgsql
@@ -10755,14 +11406,16 @@ begin
     return;
   end if;
   with taken as (
-    delete from messenger.pruned p where p.id in (select x.id from messenger.pruned x for update skip locked) returning *
+    delete from messenger.pruned p
+    where p.id in (select x.id from messenger.pruned x for update skip locked) returning *
   )
   insert into messenger.pruned (transport_name, message_count, at)
   select t.transport_name, sum(t.message_count), max(t.at) from taken t group by t.transport_name;
 end $$;
 
--- pg_net deletes answers after pg_net.ttl (6 hours, of everybody); ours go after one. Once an hour rather than each tick: its table has no index on
--- the id, so a look reads what all of the project received while these wake-ups rang.
+-- pg_net deletes responses after pg_net.ttl (default: 6 hours, for all callers); those of wake-ups go after
+-- one hour. Runs once per hour, not per tick: the table has no index on the id, so a scan reads all
+-- responses of the project in that range of time.
 create or replace function messenger.prune_wakeups(chunk int)
 returns void
 language plpgsql
@@ -10774,27 +11427,30 @@ declare
   v_from timestamptz;
   v_to timestamptz;
 begin
-  if not exists (select from (select b.at from messenger.wakeups b order by b.request_id limit 1) oldest where oldest.at < v_now - interval '2 hours') then
+  if not exists (select from (select b.at from messenger.wakeups b order by b.request_id limit 1) oldest
+    where oldest.at < v_now - interval '2 hours') then
     return;
   end if;
   with gone as (
     delete from messenger.wakeups b
     where b.request_id = any (array(
-      select x.request_id from messenger.wakeups x where x.at < v_now - interval '1 hour' order by x.request_id limit chunk for update skip locked))
+      select x.request_id from messenger.wakeups x where x.at < v_now - interval '1 hour'
+      order by x.request_id limit chunk for update skip locked))
     returning b.request_id, b.at
   )
   select array_agg(g.request_id), min(g.at), max(g.at) into v_ids, v_from, v_to from gone g;
   if v_ids is not null and to_regclass('net._http_response') is not null then
     if has_table_privilege('net._http_response', 'delete') then
-      -- An answer may come long after its wake-up when pg_net was held up; then pg_net's own time ends it.
+      -- A response may arrive long after its wake-up if pg_net was held up; pg_net's own pruning then deletes it.
       delete from net._http_response r
       where r.created between v_from and v_to + interval '10 minutes' and r.id in (select i from unnest(v_ids) i);
     end if;
   end if;
 end $$;
 
--- pg_cron never prunes its history. Only runs of our own commands are ours to delete: by command, because a job that was stopped and started
--- has another id, and with a run cut off in the middle, whose end is never written. Its table is indexed by run only, so once an hour.
+-- pg_cron never prunes its history. Only runs of our own commands are deleted: by command, because a job that was
+-- stopped and started has another id, and including runs that were cut off and have no end_time. The table is indexed
+-- by run only, so this runs once per hour.
 create or replace function messenger.prune_ticker_history()
 returns void
 language plpgsql
@@ -10803,21 +11459,28 @@ as $$
 begin
   if to_regclass('cron.job_run_details') is not null then
     delete from cron.job_run_details d
-    where d.command ~ '^\s*do \$\$.*messenger\.(tick_or_note_error|work_off)\(' and coalesce(d.end_time, d.start_time) < pg_catalog.now() - interval '1 day';
+    where d.command ~ '^\s*do \$\$.*messenger\.(tick_or_note_error|work_off)\('
+      and coalesce(d.end_time, d.start_time) < pg_catalog.now() - interval '1 day';
   end if;
 end $$;
 
-comment on function messenger.prune_workers(timestamptz) is 'Forgets workers that have not polled for an hour.';
-comment on function messenger.prune_counts() is 'Adds up the counts of pruned messages once there are more than a hundred.';
-comment on function messenger.prune_wakeups(int) is 'Deletes pg_net''s answers to our own wake-ups once they are an hour old.';
-comment on function messenger.prune_ticker_history() is 'Deletes rows of cron.job_run_details of our own jobs that are older than a day.';
-revoke all on function messenger.prune_workers(timestamptz), messenger.prune_counts(), messenger.prune_wakeups(int), messenger.prune_ticker_history()
-  from public, anon, authenticated, service_role;
+comment on function messenger.prune_workers(timestamptz) is 'Deletes workers that have not polled for an hour.';
+comment on function messenger.prune_counts() is
+  'Merges the counts of pruned messages once there are more than a hundred rows.';
+comment on function messenger.prune_wakeups(int) is
+  'Deletes wake-ups that are more than an hour old, with pg_net''s responses to them.';
+comment on function messenger.prune_ticker_history() is
+  'Deletes rows of cron.job_run_details of Symphony Messenger''s jobs that are older than a day.';
+revoke all on function
+  messenger.prune_workers(timestamptz),
+  messenger.prune_counts(),
+  messenger.prune_wakeups(int),
+  messenger.prune_ticker_history()
+from public, anon, authenticated, service_role;
 
 -- ---- 70_ticker/70_wake.sql
--- Waking workers for what is due, from the tick.
+-- Wakes workers for due messages, from the tick.
 
--- Rings as many workers as the backlog earns, less those awake; none when nothing is due.
 create or replace function messenger.wake(at timestamptz)
 returns int
 language plpgsql
@@ -10831,9 +11494,9 @@ declare
   v_settings messenger.settings;
   v_pair record;
   v_due record;
-  v_unasked boolean := false;
+  v_has_unpolled boolean := false;
   v_backlog bigint := 0;
-  v_blind boolean := false;
+  v_has_unregistered boolean := false;
   v_active int := 0;
   v_wanted int;
   v_woken int := 0;
@@ -10846,18 +11509,22 @@ begin
     return 0;
   end if;
   for v_pair in select * from messenger.due_queues(at) loop
-    -- A type nobody has registered may have no handler: for those alone, ring once a minute, or an idle project would pay for it each second.
+    -- An unregistered type may have no handler: for such types alone a worker is woken once per minute only, or an idle
+    -- project would pay for a call per second.
     for v_due in
       select due.message_type, count(*) as backlog,
-        exists (select from messenger.message_types k where k.type = due.message_type) as is_known,
-        messenger.active_workers(v_pair.transport_name, v_pair.queue_name, due.message_type, '1 second') as awake
+        exists (select from messenger.message_types k where k.type = due.message_type) as is_registered,
+        messenger.active_workers(v_pair.transport_name, v_pair.queue_name, due.message_type,
+          '1 second') as active_workers
       from (
         select head.message_type
         from generate_series(10, 1, -1) as level(priority)
         cross join lateral (
           select m.message_type from public.messenger_messages m
-          where m.transport_name = v_pair.transport_name and m.queue_name = v_pair.queue_name and m.priority = level.priority
-            and m.processed_at is null and m.available_at <= wake.at and (m.status = 'pending' or m.lock_expires_at < wake.at)
+          where m.transport_name = v_pair.transport_name and m.queue_name = v_pair.queue_name
+            and m.priority = level.priority
+            and m.processed_at is null and m.available_at <= wake.at
+            and (m.status = 'pending' or m.lock_expires_at < wake.at)
             and m.message_type <> all (v_sql_types)
           order by m.available_at, m.id
           limit v_settings.max_workers * v_settings.messages_per_worker
@@ -10868,25 +11535,26 @@ begin
     loop
       v_transports := v_transports || v_pair.transport_name;
       v_queues := v_queues || v_pair.queue_name;
-      if v_due.is_known then
+      if v_due.is_registered then
         v_backlog := v_backlog + v_due.backlog;
-        v_active := greatest(v_active, v_due.awake);
-        v_unasked := v_unasked or v_due.awake = 0;
+        v_active := greatest(v_active, v_due.active_workers);
+        v_has_unpolled := v_has_unpolled or v_due.active_workers = 0;
       else
-        v_blind := v_blind or v_due.awake = 0;
+        v_has_unregistered := v_has_unregistered or v_due.active_workers = 0;
       end if;
     end loop;
   end loop;
 
   perform messenger.make_wakeup_locks(v_transports, v_queues, at);
   v_wanted := least(v_settings.max_workers, ceil(v_backlog::numeric / v_settings.messages_per_worker)) - v_active;
-  -- Workers for other types may be awake in plenty.
-  if v_unasked then
+  -- The active workers may all be for other types.
+  if v_has_unpolled then
     v_wanted := greatest(v_wanted, 1);
-  elsif v_backlog = 0 and v_blind then
+  elsif v_backlog = 0 and v_has_unregistered then
     update messenger.clock c set unregistered_wakeup_at = wake.at
     where c.singleton in (select x.singleton from messenger.clock x for update skip locked)
-      and (c.unregistered_wakeup_at is null or c.unregistered_wakeup_at not between wake.at - interval '1 minute' and wake.at);
+      and (c.unregistered_wakeup_at is null
+        or c.unregistered_wakeup_at not between wake.at - interval '1 minute' and wake.at);
     v_wanted := found::int;
   end if;
   while v_woken < v_wanted loop
@@ -10896,14 +11564,17 @@ begin
   return v_woken;
 end $$;
 
-comment on function messenger.wake(timestamptz) is 'Rings for due messages: workers wanted by the backlog less those awake. Returns how many wake-ups were posted.';
+comment on function messenger.wake(timestamptz) is
+  'Sends wake-ups for due messages: as many workers as the backlog needs, less the active ones, and none if nothing is '
+  'due. Returns the number of wake-ups sent.';
 revoke all on function messenger.wake(timestamptz) from public, anon, authenticated, service_role;
 
 -- ---- 70_ticker/75_wakeups.sql
--- Wakeups: they wake workers and carry nothing. A lost one costs up to a second, until the clock wakes again.
+-- Wake-ups: calls through pg_net that wake workers. They carry no data. A lost wake-up delays a
+-- message by up to a second, until the next tick.
 
--- Posts the call that wakes one worker. Definer: the Vault secret and pg_net are nobody else's business. pg_net's queue can be locked by any role of the
--- project, for as long as it likes: then the wake-up is given up, not waited for.
+-- Definer: only the owner may read the secret and call pg_net. Any role of the project can lock pg_net's queue for any
+-- time, so lock_timeout gives the wake-up up instead of waiting.
 create or replace function messenger.send_wakeup()
 returns boolean
 language plpgsql security definer
@@ -10928,7 +11599,7 @@ begin
   return true;
 end $$;
 
--- For dispatches: a wake-up that cannot be sent must not cost the caller the message. Health tries pg_net by itself
+-- Used by dispatches: a failing wake-up must not fail the dispatch. Health tests pg_net itself
 -- (messenger.wakeup_fault).
 create or replace function messenger.try_send_wakeup()
 returns boolean
@@ -10942,8 +11613,7 @@ exception when others then
   return false;
 end $$;
 
--- Tries what send_wakeup does and takes it back before it can leave. Some other transaction's lock is no fault of
--- pg_net.
+-- Queues a request as send_wakeup does and rolls it back. A lock held by another transaction is not a fault of pg_net.
 create or replace function messenger.wakeup_fault()
 returns text
 language plpgsql
@@ -10963,14 +11633,15 @@ begin
     raise exception using errcode = 'SM000';
   exception
     when sqlstate 'SM000' then
-      return case when not v_is_queued then 'its queue drops what is put into it' end;
+      return case when not v_is_queued then 'its queue drops requests' end;
     when others then
       return case when not messenger.is_lock_error(sqlstate) then sqlerrm end;
   end;
 end $$;
 
--- Rings unless a worker of this type is awake on this queue or another transaction is ringing for it: an ordinary dispatch updates no shared row and never waits.
--- The setting ends with the transaction, or savepoint, as the wake-up does: a transaction of a thousand dispatches wakes once.
+-- Sends nothing if a worker of this type is active on the queue or another transaction is sending a wake-up for it. An
+-- ordinary dispatch updates no shared row and never waits. The setting messenger.woken ends with the transaction or
+-- savepoint, as the wake-up does, so a transaction with a thousand dispatches sends one.
 create or replace function messenger.wake_worker(transport text, queue text, type text)
 returns boolean
 language plpgsql security definer
@@ -10983,15 +11654,19 @@ begin
   if v_pair = any (string_to_array(v_woken, ' ')) or messenger.active_workers(transport, queue, type, '0') > 0 then
     return false;
   end if;
-  -- Asked apart: an IF with a query in it costs every dispatch, this one only those that would ring. Types with an SQL handler are the clock's own.
-  if exists (select from messenger.queues q where q.transport_name = wake_worker.transport and q.queue_name = wake_worker.queue and q.paused_at is not null)
+  -- A separate IF: a query in the first one would cost every dispatch, here only those that would
+  -- send. Types with an SQL handler need no worker.
+  if exists (select from messenger.queues q where q.transport_name = wake_worker.transport
+    and q.queue_name = wake_worker.queue and q.paused_at is not null)
     or exists (select from messenger.sql_handlers() h where h.type = wake_worker.type) then
     return false;
   end if;
-  -- No row yet: the wake-up is sent, as a dispatch must not wait for another one that makes the row.
-  perform from messenger.wakeup_locks l where l.transport_name = wake_worker.transport and l.queue_name = wake_worker.queue for update skip locked;
+  -- Without a row the wake-up is sent, because a dispatch must not wait for another one that inserts the row.
+  perform from messenger.wakeup_locks l where l.transport_name = wake_worker.transport
+    and l.queue_name = wake_worker.queue for update skip locked;
   if not found then
-    if exists (select from messenger.wakeup_locks l where l.transport_name = wake_worker.transport and l.queue_name = wake_worker.queue) then
+    if exists (select from messenger.wakeup_locks l where l.transport_name = wake_worker.transport
+      and l.queue_name = wake_worker.queue) then
       return false;
     end if;
   end if;
@@ -11009,8 +11684,9 @@ begin
   return (
     select count(*)::int
     from messenger.workers w left join messenger.settings s on true
-    -- A poll in the future was made before the clock was set back: by whom, nobody knows any more.
-    where w.polled_at > messenger.now() - greatest(2 * coalesce(s.poll_interval, '50 ms'), grace) and w.polled_at <= messenger.now()
+    -- A poll in the future was recorded before the database clock was set back; the worker may no longer exist.
+    where w.polled_at > messenger.now() - greatest(2 * coalesce(s.poll_interval, '50 ms'), grace)
+      and w.polled_at <= messenger.now()
       and (w.transport_name is null or w.transport_name = transport)
       and (w.queues is null or queue = any (w.queues))
       and (w.types is null or type = any (w.types))
@@ -11024,7 +11700,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   insert into messenger.wakeup_locks (transport_name, queue_name, made_at)
-  select distinct q.transport, q.queue, make_wakeup_locks.at from unnest(transports, queues) as q(transport, queue) order by 1, 2
+  select distinct q.transport, q.queue, make_wakeup_locks.at from unnest(transports, queues) as q(transport, queue)
+  order by 1, 2
   on conflict on constraint wakeup_locks_pkey do nothing;
 end $$;
 
@@ -11038,30 +11715,47 @@ declare
 begin
   delete from messenger.wakeup_locks l
   where l.ctid = any (array(
-    select x.ctid from messenger.wakeup_locks x where x.made_at < prune_wakeup_locks.at - interval '1 day' limit chunk for update skip locked));
+    select x.ctid from messenger.wakeup_locks x where x.made_at < prune_wakeup_locks.at - interval '1 day' limit chunk
+    for update skip locked));
   get diagnostics v_pruned = row_count;
   return v_pruned;
 end $$;
 
-comment on function messenger.make_wakeup_locks(text[], text[], timestamptz) is 'Makes the rows by which dispatches to these queues share a wake-up.';
-comment on function messenger.prune_wakeup_locks(timestamptz, int) is 'Deletes rows that are a day old. Returns how many.';
-revoke all on function messenger.make_wakeup_locks(text[], text[], timestamptz), messenger.prune_wakeup_locks(timestamptz, int) from public, anon, authenticated, service_role;
+comment on function messenger.make_wakeup_locks(text[], text[], timestamptz) is
+  'Inserts the rows through which dispatches to these queues share a wake-up.';
+comment on function messenger.prune_wakeup_locks(timestamptz, int) is
+  'Deletes at most chunk rows that are a day old. Returns their number.';
+revoke all on function
+  messenger.make_wakeup_locks(text[], text[], timestamptz),
+  messenger.prune_wakeup_locks(timestamptz, int)
+from public, anon, authenticated, service_role;
 comment on function messenger.send_wakeup() is
-  'Queues one POST to the worker edge function with pg_net; it leaves at commit. False without a URL, pg_net or a secret that can be read.';
-comment on function messenger.try_send_wakeup() is 'messenger.send_wakeup, and false where that raises.';
+  'Queues one POST to the worker edge function with pg_net, sent at commit. Returns false without a '
+  'functions URL, pg_net or a readable secret.';
+comment on function messenger.try_send_wakeup() is 'messenger.send_wakeup, but false if that raises.';
 comment on function messenger.wakeup_fault() is
-  'Why pg_net cannot be called; null where it can, or where there is none.';
-comment on function messenger.wake_worker(text, text, text) is 'Wakes a worker for a message type of a queue if none is awake, by pg_net and NOTIFY messenger.';
-comment on function messenger.active_workers(text, text, text, interval) is 'Workers that asked for this type from this queue within two poll intervals, or within the grace when that is longer.';
-revoke all on function messenger.send_wakeup(), messenger.wakeup_fault(), messenger.try_send_wakeup(), messenger.wake_worker(text,
-  text, text), messenger.active_workers(text, text, text, interval) from public, anon, authenticated, service_role;
+  'Why pg_net cannot be called; null if it can, or if it is not installed.';
+comment on function messenger.wake_worker(text, text, text) is
+  'Wakes a worker for a message type of a queue by pg_net and NOTIFY messenger, if none is '
+  'active. Returns whether a wake-up was sent.';
+comment on function messenger.active_workers(text, text, text, interval) is
+  'The number of workers that polled this queue for this type within two poll intervals, or '
+  'within the grace period if that is longer.';
+revoke all on function
+  messenger.send_wakeup(),
+  messenger.wakeup_fault(),
+  messenger.try_send_wakeup(),
+  messenger.wake_worker(text, text, text),
+  messenger.active_workers(text, text, text, interval)
+from public, anon, authenticated, service_role;
 grant execute on function messenger.wake_worker(text, text, text) to service_role;
 
 -- ---- 70_ticker/80_worker_secret.sql
--- The secret that edge functions of the clock ask for. It lives in Vault and opens nothing else, because any SQL role may read pg_net's queue.
+-- The secret with which the ticker authenticates to the edge functions worker and scheduler. It is stored in Vault and
+-- grants nothing else, because any SQL role may read pg_net's queue.
 
--- A secret is there and cannot be read where Vault's key is another than the one it was encrypted with, as in a
--- database restored into another project: then Vault raises, or decrypts to null.
+-- A secret cannot be read if it was encrypted with another key of Vault, as in a database restored into another
+-- project: Vault then raises, or decrypts to null.
 create or replace function messenger.read_secret(name text, out is_there boolean, out secret text, out fault text)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -11080,8 +11774,8 @@ exception when others then
   fault := sqlerrm;
 end $$;
 
--- Definer, so that service_role needs no rights on Vault. Read one by one: a secret that cannot be decrypted must not
--- hide the other.
+-- Definer, so that service_role needs no rights on Vault. Each secret is read separately: one
+-- that cannot be decrypted must not hide the other.
 create or replace function messenger.worker_secret_digests()
 returns text[]
 language plpgsql stable security definer
@@ -11110,11 +11804,12 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select coalesce(
-    encode(sha256(convert_to(messenger_check_worker_secret.secret, 'UTF8')), 'hex') = any (messenger.worker_secret_digests()), false)
+    encode(sha256(convert_to(messenger_check_worker_secret.secret, 'UTF8')),
+      'hex') = any (messenger.worker_secret_digests()), false)
 $$;
 
--- Made here and never shown: 244 random bits from the server's strong source. One that cannot be read is of no use to
--- anybody and is replaced, but only by one that can be read.
+-- Generated here and never shown: 244 random bits from the server's strong random source. A secret that cannot be read
+-- is replaced, but only by one that can.
 create or replace function messenger.ensure_worker_secret(out is_readable boolean, out fault text)
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -11131,34 +11826,45 @@ begin
   begin
     delete from vault.secrets s where s.name = v_name;
     perform vault.create_secret(replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''), v_name,
-      'Symphony Messenger: the ticker shows it to the edge functions worker and scheduler');
+      'Symphony Messenger: authenticates the ticker to the edge functions worker and scheduler');
     v_secret := messenger.read_secret(v_name);
     is_readable := v_secret.secret is not null;
     if not is_readable then
       raise exception '%', v_secret.fault;
     end if;
   exception when others then
-    fault := 'Vault cannot keep the worker secret: ' || sqlerrm;
+    fault := 'Vault cannot store the worker secret: ' || sqlerrm;
   end;
 end $$;
 
 comment on function messenger.worker_secret_digests() is 'See public.messenger_worker_secret_digests.';
 comment on function public.messenger_worker_secret_digests() is
-  'SHA-256 in lower-case hex of the worker secrets in Vault, symphony_worker_secret and, during a rotation, symphony_worker_secret_next: edge functions compare with them.';
+  'SHA-256 digests, in lower-case hex, of the worker secrets in Vault: symphony_worker_secret and, during a '
+  'rotation, symphony_worker_secret_next. Edge functions compare a caller''s secret with them. Example: '
+  'select messenger_worker_secret_digests();';
 comment on function public.messenger_check_worker_secret(text) is
-  'True for the secret in Vault under symphony_worker_secret, or symphony_worker_secret_next during a rotation; otherwise false.';
+  'True if the secret is stored in Vault as symphony_worker_secret or, during a rotation, as '
+  'symphony_worker_secret_next; otherwise false. Example: select messenger_check_worker_secret(''...'');';
 comment on function messenger.read_secret(text) is
-  'A secret of Vault by name: whether it is there, its value, or why it cannot be read (fault).';
+  'A secret of Vault by name: is_there, secret (its value, or null) and fault (why it cannot be read, or null).';
 comment on function messenger.ensure_worker_secret() is
-  'Creates the worker secret where there is none that can be read. Returns whether one can be read now, else why not.';
-revoke all on function messenger.read_secret(text), messenger.worker_secret_digests(),
-  public.messenger_worker_secret_digests(), public.messenger_check_worker_secret(text),
-  messenger.ensure_worker_secret() from public, anon, authenticated, service_role;
-grant execute on function messenger.worker_secret_digests(), public.messenger_worker_secret_digests(),
-  public.messenger_check_worker_secret(text) to service_role;
+  'Creates the worker secret if there is none that can be read. Returns is_readable and, if it is false, fault.';
+revoke all on function
+  messenger.read_secret(text),
+  messenger.worker_secret_digests(),
+  public.messenger_worker_secret_digests(),
+  public.messenger_check_worker_secret(text),
+  messenger.ensure_worker_secret()
+from public, anon, authenticated, service_role;
+grant execute on function
+  messenger.worker_secret_digests(),
+  public.messenger_worker_secret_digests(),
+  public.messenger_check_worker_secret(text)
+to service_role;
 
 -- ---- 70_ticker/85_set_aside.sql
--- Writing rows so that one that cannot be written does not stop the others: it is found by halving, set aside, and tried again later.
+-- Writes rows so that one that cannot be written does not block the others: it is found
+-- by bisection, set aside and tried again later.
 
 create or replace function messenger.row_ids(ids uuid[])
 returns text[]
@@ -11176,10 +11882,11 @@ language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return array(select (x.row_id::jsonb ->> 'id')::uuid from unnest(row_ids) with ordinality as x(row_id, n) order by x.n);
+  return array(select (x.row_id::jsonb ->> 'id')::uuid from unnest(row_ids) with ordinality as x(row_id, n)
+    order by x.n);
 end $$;
 
--- Null counts as no figures.
+-- A null argument counts as no figures.
 create or replace function messenger.add_figures(a jsonb, b jsonb)
 returns jsonb
 language plpgsql immutable parallel safe
@@ -11189,10 +11896,11 @@ begin
   if a is null or b is null or b = '{}' then
     return coalesce(a, b);
   end if;
-  return a || (select coalesce(jsonb_object_agg(x.key, x.value::bigint + coalesce((a ->> x.key)::bigint, 0)), '{}') from jsonb_each_text(b) x);
+  return a || (select coalesce(jsonb_object_agg(x.key, x.value::bigint + coalesce((a ->> x.key)::bigint, 0)), '{}')
+    from jsonb_each_text(b) x);
 end $$;
 
--- A row that was set aside is left out until its time has come. Callers test with it what they are about to write, not what they look at.
+-- Callers test the rows they are about to write, not every row they scan.
 create or replace function messenger.is_set_aside(step text, object text, row_id text, at timestamptz)
 returns boolean
 language sql stable
@@ -11200,7 +11908,8 @@ set search_path = pg_catalog, pg_temp
 as $$
   select exists (
     select from messenger.set_aside s
-    where s.step = is_set_aside.step and s.object = is_set_aside.object and s.row_id = is_set_aside.row_id and s.retry_at > is_set_aside.at)
+    where s.step = is_set_aside.step and s.object = is_set_aside.object and s.row_id = is_set_aside.row_id
+      and s.retry_at > is_set_aside.at)
 $$;
 
 create or replace function messenger.without_set_aside(step text, object text, row_ids text[], at timestamptz)
@@ -11218,19 +11927,19 @@ begin
     order by x.n);
 end $$;
 
--- The keys of these rows as a table k, and what joins them to the table t itself.
 create or replace function messenger.key_join(object regclass)
 returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select format('(select r.* from unnest($1) as x(row_id) cross join lateral jsonb_populate_record(null::%s, x.row_id::jsonb) r) k where %s',
+  select format('(select r.* from unnest($1) as x(row_id) cross join lateral jsonb_populate_record(null::%s, '
+    'x.row_id::jsonb) r) k where %s',
     object, string_agg(format('t.%1$I = k.%1$I', a.attname), ' and '))
   from pg_catalog.pg_index i join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = any (i.indkey)
   where i.indrelid = object and i.indisprimary
 $$;
 
--- By its primary key, with conditions checked and rows locked by the caller.
+-- The caller has checked the conditions and locked the rows.
 create or replace function messenger.delete_rows(object text, row_ids text[])
 returns void
 language plpgsql
@@ -11243,7 +11952,7 @@ begin
   execute format('delete from %s t using %s', object::regclass, messenger.key_join(object::regclass)) using row_ids;
 end $$;
 
--- Which function writes the rows of a step; a step without one of its own deletes them.
+-- A step without a function of its own deletes the rows.
 create or replace function messenger.write_rows(step text, object text, row_ids text[], at timestamptz)
 returns jsonb
 language plpgsql
@@ -11254,7 +11963,7 @@ begin
     when 'rescue' then return messenger.rescue_messages(messenger.uuids_of(row_ids), at);
     when 'unblock' then return messenger.unblock_keys(row_ids, at);
     when 'replays' then return messenger.watch_replay(row_ids, at);
-    when 'schedules' then return messenger.expand_these(messenger.uuids_of(row_ids), at);
+    when 'schedules' then return messenger.expand_locked_schedules(messenger.uuids_of(row_ids), at);
     when 'prune_messages' then return messenger.delete_messages(messenger.uuids_of(row_ids), at);
     when 'roll_up' then return messenger.roll_up_rows(row_ids);
     else
@@ -11263,7 +11972,9 @@ begin
   end case;
 end $$;
 
-create or replace function messenger.set_row_aside(step text, object text, row_id text, error text, sqlstate text, at timestamptz)
+create or replace function messenger.set_row_aside(
+  step text, object text, row_id text, error text, sqlstate text, at timestamptz
+)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -11277,9 +11988,12 @@ begin
       retry_at = excluded.at + least(interval '1 hour', interval '1 minute' * power(2, least(s.attempts, 10)));
 end $$;
 
--- Together first. What fails is undone and halved, until the row at fault stands alone: at most ten failures for a thousand rows. Halves that
--- succeed stay written, so a tick whose time runs out has still made progress.
-create or replace function messenger.write_each(step text, object text, row_ids text[], at timestamptz, ends_at timestamptz)
+-- All rows are written together first. A failing range is undone and halved until the faulty row
+-- is alone: at most ten failures per thousand rows. Halves that succeed stay written, so a tick
+-- that runs out of time has still made progress.
+create or replace function messenger.write_each(
+  step text, object text, row_ids text[], at timestamptz, ends_at timestamptz
+)
 returns jsonb
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -11310,12 +12024,13 @@ begin
       v_written := messenger.write_rows(step, object, row_ids[v_first:v_last], at);
       set constraints all immediate;
       if v_has_set_aside then
-        delete from messenger.set_aside s where s.step = write_each.step and s.object = write_each.object and s.row_id = any (row_ids[v_first:v_last]);
+        delete from messenger.set_aside s where s.step = write_each.step and s.object = write_each.object
+          and s.row_id = any (row_ids[v_first:v_last]);
       end if;
       v_figures := messenger.add_figures(v_figures, v_written);
     exception when others or assert_failure then
       get stacked diagnostics v_error = message_text, v_state = returned_sqlstate;
-      -- Memory, disk and shutdown are no fault of a row.
+      -- Errors of memory, disk or shutdown are not caused by a row.
       if left(v_state, 2) in ('53', '57', '58') then
         raise;
       elsif v_first < v_last then
@@ -11327,7 +12042,7 @@ begin
         v_depth := v_depth + 2;
       else
         perform messenger.set_row_aside(step, object, row_ids[v_first], v_error, v_state, at);
-        -- Each wait for a lock costs lock_timeout, and what is locked may be a table that all the rows need.
+        -- Each wait for a lock costs lock_timeout, and the lock may be on a table that all rows need.
         exit when messenger.is_lock_error(v_state);
       end if;
     end;
@@ -11342,7 +12057,8 @@ language sql immutable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$ select sqlstate in ('55P03', '40P01', '40001') $$;
 
--- A row that is gone, or that its step no longer wants to write after an hour, is of no concern. Keys that no table has are of types, not of tables.
+-- Records of deleted rows go, and those whose step has not tried the row for an hour. The keys of a type without a
+-- table, such as messenger.order_key, cannot be looked up.
 create or replace function messenger.forget_set_aside(at timestamptz, batch int)
 returns bigint
 language plpgsql
@@ -11361,35 +12077,53 @@ begin
     v_exists := v_row.retry_at > at - interval '1 hour';
     v_join := messenger.key_join(to_regclass(v_row.object));
     if v_exists and v_join is not null then
-      execute format('select exists (select from %s t, %s)', v_row.object::regclass, v_join) into v_exists using array[v_row.row_id];
+      execute format('select exists (select from %s t, %s)', v_row.object::regclass, v_join) into v_exists
+        using array[v_row.row_id];
     end if;
     if not v_exists then
-      delete from messenger.set_aside s where s.step = v_row.step and s.object = v_row.object and s.row_id = v_row.row_id;
+      delete from messenger.set_aside s where s.step = v_row.step and s.object = v_row.object
+        and s.row_id = v_row.row_id;
       v_forgotten := v_forgotten + 1;
     end if;
   end loop;
   return v_forgotten;
 end $$;
 
-comment on function messenger.row_ids(uuid[]) is 'Keys of rows as messenger.set_aside writes them: {"id": ...}.';
+comment on function messenger.row_ids(uuid[]) is 'Ids as keys in the form of messenger.set_aside: {"id": ...}.';
 comment on function messenger.uuids_of(text[]) is 'The ids of such keys.';
-comment on function messenger.add_figures(jsonb, jsonb) is 'Adds two objects of whole numbers key by key.';
-comment on function messenger.is_set_aside(text, text, text, timestamptz) is 'Whether the row is set aside for this step and not to be tried again yet.';
-comment on function messenger.without_set_aside(text, text, text[], timestamptz) is 'These keys less those of rows that are set aside for this step.';
-comment on function messenger.key_join(regclass) is 'SQL that joins a table t with the rows whose keys are in $1, by the primary key; null where the table has none.';
-comment on function messenger.delete_rows(text, text[]) is 'Deletes the rows of a table that have these keys.';
-comment on function messenger.write_rows(text, text, text[], timestamptz) is 'Does what a step does to these rows of a table, and returns figures for the reply of the tick.';
+comment on function messenger.add_figures(jsonb, jsonb) is 'Adds two JSON objects of whole numbers key by key.';
+comment on function messenger.is_set_aside(text, text, text, timestamptz) is
+  'True if the row is set aside for this step and its retry is not due yet.';
+comment on function messenger.without_set_aside(text, text, text[], timestamptz) is
+  'The given keys without those that are set aside for this step.';
+comment on function messenger.key_join(regclass) is
+  'SQL that joins a table t with the rows whose keys are in $1, by the primary key; null if there is no primary key.';
+comment on function messenger.delete_rows(text, text[]) is 'Deletes the rows of a table with these keys.';
+comment on function messenger.write_rows(text, text, text[], timestamptz) is
+  'Does the work of a step on these rows of a table. Returns figures for the reply of the tick.';
 comment on function messenger.set_row_aside(text, text, text, text, text, timestamptz) is
-  'Sets a row aside, to be tried again after a minute, then twice as long each time, an hour at most.';
+  'Sets a row aside: the retry is due after a minute, then after twice the previous delay, at most an hour.';
 comment on function messenger.write_each(text, text, text[], timestamptz, timestamptz) is
-  'messenger.write_rows for rows of which some cannot be written: those are set aside, the others are written. Ends between two attempts once ends_at has passed.';
-comment on function messenger.is_lock_error(text) is 'Whether this SQLSTATE says that another transaction was in the way.';
-comment on function messenger.forget_set_aside(timestamptz, int) is 'Deletes records of rows set aside that are gone or no longer wanted. Returns how many.';
-revoke all on function messenger.row_ids(uuid[]), messenger.uuids_of(text[]), messenger.add_figures(jsonb, jsonb),
-  messenger.is_set_aside(text, text, text, timestamptz), messenger.without_set_aside(text, text, text[], timestamptz), messenger.key_join(regclass),
-  messenger.delete_rows(text, text[]), messenger.write_rows(text, text, text[], timestamptz),
-  messenger.set_row_aside(text, text, text, text, text, timestamptz), messenger.write_each(text, text, text[], timestamptz, timestamptz),
-  messenger.is_lock_error(text), messenger.forget_set_aside(timestamptz, int) from public, anon, authenticated, service_role;
+  'messenger.write_rows for rows of which some cannot be written: those are set aside, the others are written. Stops '
+  'between two attempts once ends_at has passed.';
+comment on function messenger.is_lock_error(text) is
+  'True if this SQLSTATE means that another transaction was in the way.';
+comment on function messenger.forget_set_aside(timestamptz, int) is
+  'Deletes at most batch records of rows that are gone or no longer wanted. Returns their number.';
+revoke all on function
+  messenger.row_ids(uuid[]),
+  messenger.uuids_of(text[]),
+  messenger.add_figures(jsonb, jsonb),
+  messenger.is_set_aside(text, text, text, timestamptz),
+  messenger.without_set_aside(text, text, text[], timestamptz),
+  messenger.key_join(regclass),
+  messenger.delete_rows(text, text[]),
+  messenger.write_rows(text, text, text[], timestamptz),
+  messenger.set_row_aside(text, text, text, text, text, timestamptz),
+  messenger.write_each(text, text, text[], timestamptz, timestamptz),
+  messenger.is_lock_error(text),
+  messenger.forget_set_aside(timestamptz, int)
+from public, anon, authenticated, service_role;
 
 -- ---- 80_monitoring/05_types.sql
 -- Composite types of monitoring.
@@ -11401,7 +12135,8 @@ begin
   end if;
 end $$;
 comment on type messenger.check_result is
-  'What a check found: status (healthy, degraded, unhealthy), detail, remedy (what fixes it when it is not healthy), figures (the numbers behind it, a JSON object).';
+  'The result of a health check: status (healthy, degraded or unhealthy), detail, remedy (how to fix it; shown unless '
+  'healthy) and figures (the numbers behind it, a JSON object).';
 
 do $$
 begin
@@ -11410,31 +12145,36 @@ begin
   end if;
 end $$;
 comment on type messenger.reason is
-  'A cause: rank (below 90 it holds the message up, the lowest first; 90: nothing does; from 100 on only worth knowing), reason (the name of its function), detail, remedy (SQL or a command to paste; null where there is nothing to fix).';
+  'A reason of messenger_explain: rank (below 90: it delays the message, the lowest first; 90: nothing delays '
+  'it; from 100 on: additional information), reason (the name of its function), detail, remedy (SQL or a '
+  'command to run; null if nothing needs fixing).';
 
 do $$
 begin
   if to_regtype('messenger.figures') is null then
     create type messenger.figures as (
-      dispatched bigint, completed bigint, retried bigint, dead bigint, duration_ms double precision, durations bigint[], wait_count bigint, waited_ms double precision
+      dispatched bigint, completed bigint, retried bigint, dead bigint, duration_ms double precision,
+      durations bigint[], wait_count bigint, waited_ms double precision
     );
   end if;
 end $$;
 comment on type messenger.figures is 'Sums of rows of messenger.metrics.';
 
 -- ---- 80_monitoring/10_views.sql
--- The windows: three views, exact and for people. Programs that poll ask messenger_status.
+-- The three summary views: exact, and read by people. Programs that poll call messenger_status.
 create or replace view public.messenger_queue_depth
 with (security_invoker = true)
 as
-select transport_name, queue_name, status, count(*) as message_count, min(created_at) as oldest_message, max(created_at) as newest_message
+select transport_name, queue_name, status, count(*) as message_count, min(created_at) as oldest_message,
+  max(created_at) as newest_message
 from public.messenger_messages
 group by transport_name, queue_name, status;
 
 create or replace view public.messenger_failed_summary
 with (security_invoker = true)
 as
-select transport_name, queue_name, count(*) as failed_count, min(failed_at) as first_failure, max(failed_at) as last_failure
+select transport_name, queue_name, count(*) as failed_count, min(failed_at) as first_failure,
+  max(failed_at) as last_failure
 from public.messenger_failed_messages
 where resolved_at is null
 group by transport_name, queue_name;
@@ -11442,20 +12182,31 @@ group by transport_name, queue_name;
 create or replace view public.messenger_schedules_summary
 with (security_invoker = true)
 as
-select transport_name, message_type, schedule_type, count(*) as schedule_count, count(*) filter (where enabled) as enabled_count,
+select transport_name, message_type, schedule_type, count(*) as schedule_count, count(*)
+  filter (where enabled) as enabled_count,
   min(next_run_at) filter (where enabled) as next_run
 from public.messenger_schedules
 group by transport_name, message_type, schedule_type;
 
-comment on view public.messenger_queue_depth is 'Messages by transport, queue and status. Counts every row: for people, not for polling.';
+comment on view public.messenger_queue_depth is
+  'Messages by transport, queue and status. Counts every row, so it is not for polling.';
 comment on view public.messenger_failed_summary is 'Open dead letters by transport and queue.';
-comment on view public.messenger_schedules_summary is 'Schedules by transport, type and kind, with the next run of the enabled ones.';
-revoke all on public.messenger_queue_depth, public.messenger_failed_summary, public.messenger_schedules_summary from public, anon, authenticated, service_role;
-grant select on public.messenger_queue_depth, public.messenger_failed_summary, public.messenger_schedules_summary to service_role;
+comment on view public.messenger_schedules_summary is
+  'Schedules by transport, message type and schedule type, with the next run of the enabled ones.';
+revoke all on
+  public.messenger_queue_depth,
+  public.messenger_failed_summary,
+  public.messenger_schedules_summary
+from public, anon, authenticated, service_role;
+grant select on
+  public.messenger_queue_depth,
+  public.messenger_failed_summary,
+  public.messenger_schedules_summary
+to service_role;
 
 -- ---- 80_monitoring/20_health.sql
--- Health: whether it moves. One function a check, found by its name: messenger.health_<name>(at timestamptz) returns setof messenger.check_result.
--- What keeps one check from looking must not hide the others, and without any check nothing is known to be sound.
+-- Health: one function per check, found by its name: messenger.health_<name>(at timestamptz) returns setof
+-- messenger.check_result. A check that raises must not hide the others, and an empty list of checks is unhealthy.
 create or replace function messenger.health_checks()
 returns table (name text, status text, detail text, remedy text, figures jsonb)
 language plpgsql security definer
@@ -11467,18 +12218,21 @@ declare
   v_now timestamptz := messenger.now();
   v_check record;
 begin
-  for v_check in select * from messenger.own_functions('health', 'timestamp with time zone', 'messenger.check_result') loop
+  for v_check in select * from messenger.own_functions('health', 'timestamp with time zone',
+    'messenger.check_result') loop
     begin
-      return query execute format('select $1, c.status, c.detail, case when c.status <> ''healthy'' then c.remedy end, c.figures from %s($2) c', v_check.function)
+      return query execute format('select $1, c.status, c.detail, case when c.status <> ''healthy'' then c.remedy '
+        'end, c.figures from %s($2) c', v_check.function)
         using v_check.name, v_now;
     exception when others then
-      return query select v_check.name, 'unhealthy', 'the check itself failed: ' || sqlerrm, 'select * from messenger_verify() where state <> ''ok''', '{}'::jsonb;
+      return query select v_check.name, 'unhealthy', 'the check itself failed: ' || sqlerrm,
+        'select * from messenger_verify() where state <> ''ok''', '{}'::jsonb;
     end;
   end loop;
   if not found then
     return query select 'checks', 'unhealthy',
-      'there is no check of health that belongs to the owner of messenger.settings',
-      'give all objects of the bus to one role, or run the migration again as their owner', '{}'::jsonb;
+      'no health check function belongs to the owner of messenger.settings',
+      'give all objects of schema messenger to one role, or run the migration again as their owner', '{}'::jsonb;
   end if;
 end $$;
 
@@ -11488,7 +12242,11 @@ language sql security definer
 set search_path = pg_catalog, pg_temp
 as $$
   select jsonb_build_object(
-    'status', case when bool_or(c.status = 'unhealthy') then 'unhealthy' when bool_or(c.status = 'degraded') then 'degraded' else 'healthy' end,
+    'status', case
+      when bool_or(c.status = 'unhealthy') then 'unhealthy'
+      when bool_or(c.status = 'degraded') then 'degraded'
+      else 'healthy'
+    end,
     'checks', jsonb_agg(jsonb_strip_nulls(to_jsonb(c)) order by c.name),
     'timestamp', messenger.now(),
     'metrics', messenger.queue_figures()
@@ -11502,17 +12260,23 @@ language sql
 set search_path = pg_catalog, pg_temp
 as $$ select messenger.health() where messenger.require_primary() $$;
 
-comment on function messenger.health_checks() is 'One row a check: name, status, detail, remedy, figures.';
+comment on function messenger.health_checks() is 'One row per check: name, status, detail, remedy, figures.';
 comment on function messenger.health() is 'See public.messenger_health.';
 comment on function public.messenger_health() is
-  'Health: {"status", "checks": [{name, status (healthy, degraded, unhealthy), detail, remedy?, figures}], "timestamp", "metrics" (the queue of messenger_status)}. The worst check decides.';
-revoke all on function messenger.health_checks(), messenger.health(), public.messenger_health() from public, anon, authenticated, service_role;
+  'Runs all health checks: {"status", "checks": [{name, status, detail, remedy?, figures}], "timestamp", "metrics" '
+  '(the queue of messenger_status)}. status is healthy, degraded or unhealthy; the overall status is the worst of all '
+  'checks. Raises SM_UNAVAILABLE on a read replica. Example: select messenger_health() ->> ''status'';';
+revoke all on function
+  messenger.health_checks(),
+  messenger.health(),
+  public.messenger_health()
+from public, anon, authenticated, service_role;
 grant execute on function messenger.health(), public.messenger_health() to service_role;
 
 -- ---- 80_monitoring/22_health_clock.sql
--- Health of the ticker with its steps and jobs.
+-- Health checks of the ticker: its ticks, their steps, and the pg_cron jobs.
 
--- Ticks of the last three full minutes, of those in which the ticker was on from beginning to end and ticks were counted.
+-- Only full minutes during which the ticker was enabled throughout and ticks were recorded.
 create or replace function messenger.ticks_per_minute(at timestamptz, out minutes int, out per_minute numeric)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -11520,15 +12284,18 @@ as $$
 declare
   v_to timestamptz := date_bin('1 minute', at, '2000-01-01 00:00+00');
   v_from timestamptz := date_bin('1 minute', interval '59.999999 seconds' + greatest(
-    (select min(t.at) from messenger.ticks t), (select s.clock_changed_at from messenger.settings s), v_to - interval '3 minutes'), '2000-01-01 00:00+00');
+    (select min(t.at) from messenger.ticks t), (select s.clock_changed_at from messenger.settings s),
+    v_to - interval '3 minutes'), '2000-01-01 00:00+00');
 begin
   minutes := greatest(0, extract(epoch from v_to - v_from) / 60);
   if minutes > 0 then
-    per_minute := trim_scale(round((select count(*) from messenger.ticks t where t.at >= v_from and t.at < v_to)::numeric / minutes, 1));
+    per_minute := trim_scale(round((select count(*) from messenger.ticks t where t.at >= v_from
+      and t.at < v_to)::numeric / minutes, 1));
   end if;
 end $$;
 
--- Compared with now, so a ticker that stopped without a word is seen too. The pace is judged where pg_cron's job makes it; an outside clock has its own.
+-- Compares the last tick with the current time, so a ticker that stopped without an error is found too. The number of
+-- ticks is checked only if pg_cron runs the ticker; an external scheduler has its own interval.
 create or replace function messenger.health_clock(at timestamptz)
 returns setof messenger.check_result
 language plpgsql
@@ -11543,33 +12310,38 @@ declare
   v_slowest record;
   v_result messenger.check_result;
 begin
-  v_result.figures := jsonb_build_object('seconds', v_seconds, 'ticks', (select c.ticks from messenger.clock c), 'ticks_per_minute', v_pace.per_minute);
+  v_result.figures := jsonb_build_object('seconds', v_seconds, 'ticks', (select c.ticks from messenger.clock c),
+    'ticks_per_minute', v_pace.per_minute);
   v_result.detail := coalesce('last tick ' || v_seconds || ' s ago', 'no tick yet');
   v_result.status := 'healthy';
   if messenger.is_ticker_stopped(at) then
     select * into v_fault from messenger.ticker_fault();
     v_result.detail := v_result.detail || ': ' || v_fault.cause;
     v_result.remedy := v_fault.remedy;
-    -- pg_cron begins at a full minute.
+    -- pg_cron starts a job at a full minute.
     v_result.status := case
       when v_settings.clock_enabled and v_settings.clock_changed_at > at - interval '70 seconds' then 'degraded'
       when (v_settings.clock_enabled or v_settings.clock_changed_at is null) and v_seconds < 100 then 'degraded'
       else 'unhealthy' end;
   elsif v_pace.per_minute is not null then
-    v_result.detail := v_result.detail || format(', %s ticks per minute in the last %s full minutes', v_pace.per_minute, v_pace.minutes);
+    v_result.detail := v_result.detail || format(
+      ', %s ticks per minute in the last %s full minutes', v_pace.per_minute, v_pace.minutes);
     if v_pace.per_minute < 55 and messenger.is_ticker_scheduled() then
-      select t.slowest_step, t.slowest_ms into v_slowest from messenger.ticks t where t.at > health_clock.at - interval '4 minutes' order by t.slowest_ms desc nulls last limit 1;
+      select t.slowest_step, t.slowest_ms into v_slowest from messenger.ticks t
+      where t.at > health_clock.at - interval '4 minutes' order by t.slowest_ms desc nulls last limit 1;
       select * into v_fault from messenger.ticker_setting_fault();
       v_result.status := 'degraded';
       v_result.detail := v_result.detail || ', at least 55 are expected: ' || coalesce(v_fault.cause,
         format('the slowest step was %s with %s ms', v_slowest.slowest_step, v_slowest.slowest_ms));
-      v_result.remedy := coalesce(v_fault.remedy, 'select * from messenger.ticks order by duration_ms desc limit 5; select * from cron.job_run_details order by runid desc limit 5');
+      v_result.remedy := coalesce(v_fault.remedy,
+        'select * from messenger.ticks order by duration_ms desc limit 5; select * from cron.job_run_details order by '
+        'runid desc limit 5');
     end if;
   end if;
   return next v_result;
 end $$;
 
--- A lock that was in the way once or twice is what a busy machine does: the next tick makes up for it.
+-- A lock conflict or two are normal on a busy database: the next tick does the work.
 create or replace function messenger.health_clock_errors(at timestamptz)
 returns setof messenger.check_result
 language plpgsql
@@ -11589,12 +12361,14 @@ begin
   ) e;
   v_result.status := case when v_last is null then 'healthy' else 'degraded' end;
   v_result.detail := coalesce(v_result.detail, 'none in 5 minutes');
-  v_result.remedy := 'correct what the error names; the step is tried again each second, and the other steps go on: select * from messenger.step_errors';
-  v_result.figures := jsonb_build_object('seconds', round(extract(epoch from at - coalesce(v_last, (select max(e.at) from messenger.step_errors e)))));
+  v_result.remedy := 'fix the cause that the error names; the step is retried every second, and the other steps run: '
+    'select * from messenger.step_errors';
+  v_result.figures := jsonb_build_object('seconds',
+    round(extract(epoch from at - coalesce(v_last, (select max(e.at) from messenger.step_errors e)))));
   return next v_result;
 end $$;
 
--- A lock that was in the way is no fault of the row until it has been in the way three times.
+-- A lock conflict is attributed to the row only after three attempts.
 create or replace function messenger.health_set_aside(at timestamptz)
 returns setof messenger.check_result
 language plpgsql
@@ -11605,19 +12379,25 @@ declare
   v_result messenger.check_result;
   v_rows record;
 begin
-  select * into v_rows from messenger.count_rows('select from messenger.set_aside s where s.attempts >= 3 or not messenger.is_lock_error(s.sqlstate)');
-  select * into v_newest from messenger.set_aside s where s.attempts >= 3 or not messenger.is_lock_error(s.sqlstate) order by s.at desc, s.row_id limit 1;
+  select * into v_rows
+  from messenger.count_rows('select from messenger.set_aside s where s.attempts >= 3 or not '
+    'messenger.is_lock_error(s.sqlstate)');
+  select * into v_newest from messenger.set_aside s where s.attempts >= 3 or not messenger.is_lock_error(s.sqlstate)
+  order by s.at desc, s.row_id limit 1;
   v_result.status := case when v_newest.step is null then 'healthy' else 'degraded' end;
   v_result.detail := case when v_newest.step is null then 'none'
-    else format('%s%s rows could not be written and were set aside, the newest %s of %s in step %s: %s', case when v_rows.estimated then 'about ' else '' end, v_rows.n,
+    else format('%s%s rows could not be written and were set aside, the newest %s of %s in step %s: %s',
+      case when v_rows.estimated then 'about ' else '' end, v_rows.n,
       v_newest.row_id, v_newest.object, v_newest.step, v_newest.error) end;
-  v_result.remedy := 'change the trigger, constraint or value that the error names; the rows are tried again by themselves, at once after: '
+  v_result.remedy := 'change the trigger, constraint or value that the error names; the rows are retried '
+    'automatically, or immediately after: '
     || 'update messenger.set_aside set retry_at = messenger.now()';
-  v_result.figures := jsonb_build_object('rows', v_rows.n, 'seconds', round(extract(epoch from health_set_aside.at - v_newest.at)));
+  v_result.figures := jsonb_build_object('rows', v_rows.n, 'seconds',
+    round(extract(epoch from health_set_aside.at - v_newest.at)));
   return next v_result;
 end $$;
 
--- A run that is over has a successor within two seconds; pg_cron begins the first at a full minute.
+-- A run that has ended is followed by another within two seconds; pg_cron starts the first one at a full minute.
 create or replace function messenger.health_sql_handlers(at timestamptz)
 returns setof messenger.check_result
 language plpgsql
@@ -11629,28 +12409,33 @@ declare
   v_run record;
   v_result messenger.check_result;
 begin
-  if to_regclass('cron.job') is null or not coalesce(v_settings.clock_enabled, false) or not messenger.needs_handlers_job() then
+  if to_regclass('cron.job') is null or not coalesce(v_settings.clock_enabled, false)
+    or not messenger.needs_handlers_job() then
     return;
   end if;
   select j.jobid, j.active into v_job from cron.job j where j.jobname = 'symphony-handlers';
   select d.status, d.return_message, d.start_time into v_run
-  from (select * from cron.job_run_details x order by x.runid desc limit 1000) d where d.jobid = v_job.jobid order by d.runid desc limit 1;
+  from (select * from cron.job_run_details x order by x.runid desc limit 1000) d where d.jobid = v_job.jobid
+  order by d.runid desc limit 1;
   v_result.status := 'degraded';
   v_result.figures := jsonb_build_object(
     'runners', (select count(*) from messenger.sql_runners r where messenger.is_backend_alive(r.pid, r.backend_start)),
     'seconds', round(extract(epoch from health_sql_handlers.at - v_run.start_time)));
   if v_job.jobid is null then
-    v_result.detail := 'types have SQL handlers, and pg_cron has no job symphony-handlers';
+    v_result.detail := 'types have SQL handlers, but pg_cron has no job symphony-handlers';
     v_result.remedy := 'select messenger_start()';
   elsif not v_job.active then
-    v_result.detail := 'the job symphony-handlers is not active';
+    v_result.detail := 'the job symphony-handlers is inactive';
     v_result.remedy := format('select cron.alter_job(%s, active => true)', v_job.jobid);
   elsif v_run.status = 'failed' and not messenger.is_handlers_job_running() then
-    v_result.detail := 'the last run of the job symphony-handlers failed: ' || left(coalesce(v_run.return_message, 'without a message'), 500);
-    v_result.remedy := format('select start_time, status, return_message from cron.job_run_details where jobid = %s order by runid desc limit 5', v_job.jobid);
+    v_result.detail := 'the last run of the job symphony-handlers failed: '
+      || left(coalesce(v_run.return_message, 'without a message'), 500);
+    v_result.remedy := format('select start_time, status, return_message from cron.job_run_details where jobid = %s '
+      'order by runid desc limit 5', v_job.jobid);
   else
     v_result.status := 'healthy';
-    v_result.detail := case when messenger.is_handlers_job_running() then 'the job symphony-handlers is running' else 'the job symphony-handlers is scheduled' end;
+    v_result.detail := case when messenger.is_handlers_job_running() then 'the job symphony-handlers is running'
+      else 'the job symphony-handlers is scheduled' end;
   end if;
   return next v_result;
 end $$;
@@ -11660,24 +12445,34 @@ returns setof messenger.check_result
 language sql
 set search_path = pg_catalog, pg_temp
 as $$
-  select 'degraded', 'messenger.now() can be moved', 'this is a test database; on any other run the migration again', '{}'::jsonb
+  select 'degraded', 'a test clock is installed, so messenger.now() can differ from the real time',
+    'in a test database this is intended; in any other, run the migration again', '{}'::jsonb
   where to_regclass('messenger.test_clock') is not null
 $$;
 
-comment on function messenger.ticks_per_minute(timestamptz) is 'Ticks per minute in the last full minutes, at most three; null before there was one.';
+comment on function messenger.ticks_per_minute(timestamptz) is
+  'Ticks per minute in the last full minutes (at most three); per_minute is null if there was no full minute.';
 comment on function messenger.health_clock(timestamptz) is
-  'Seconds since the last tick: degraded from 70, unhealthy from 100, or when it was stopped; degraded while it starts, and below 55 ticks per minute of pg_cron''s job.';
+  'Seconds since the last tick: degraded from 70, unhealthy from 100 or after messenger_stop; degraded while the '
+  'ticker starts, and below 55 ticks per minute if pg_cron runs it.';
 comment on function messenger.health_clock_errors(timestamptz) is
-  'A step of a tick that failed within 5 minutes: degraded; with a lock in its way only the third time.';
-comment on function messenger.health_set_aside(timestamptz) is 'Any row that a step could not write: degraded.';
-comment on function messenger.health_sql_handlers(timestamptz) is 'The job symphony-handlers is missing, inactive or fails while it is needed: degraded. No row where it is not needed.';
-comment on function messenger.health_test_clock(timestamptz) is 'Degraded where the time of the bus can be moved.';
-revoke all on function messenger.ticks_per_minute(timestamptz), messenger.health_clock(timestamptz), messenger.health_clock_errors(timestamptz),
-  messenger.health_set_aside(timestamptz), messenger.health_sql_handlers(timestamptz),
-  messenger.health_test_clock(timestamptz) from public, anon, authenticated, service_role;
+  'A step of the tick failed within 5 minutes: degraded. Lock conflicts count from the third in a row on.';
+comment on function messenger.health_set_aside(timestamptz) is 'A row that a step could not write: degraded.';
+comment on function messenger.health_sql_handlers(timestamptz) is
+  'The job symphony-handlers is needed but missing, inactive or failing: '
+  'degraded. Returns no row if the job is not needed.';
+comment on function messenger.health_test_clock(timestamptz) is 'Degraded if a test clock is installed.';
+revoke all on function
+  messenger.ticks_per_minute(timestamptz),
+  messenger.health_clock(timestamptz),
+  messenger.health_clock_errors(timestamptz),
+  messenger.health_set_aside(timestamptz),
+  messenger.health_sql_handlers(timestamptz),
+  messenger.health_test_clock(timestamptz)
+from public, anon, authenticated, service_role;
 
 -- ---- 80_monitoring/23_health_messages.sql
--- Health of the messages: whether what is due is taken, by whom, and how it ends.
+-- Health checks of messages: whether due messages are claimed, by which workers, and how many become dead letters.
 create or replace function messenger.health_oldest_due(at timestamptz)
 returns setof messenger.check_result
 language plpgsql
@@ -11690,12 +12485,14 @@ declare
   v_oldest record;
   v_seconds numeric;
 begin
-  select head.id, greatest(head.available_at, messenger.runs_since(q.transport_name, q.queue_name, health_oldest_due.at)) as since into v_oldest
+  select head.id, greatest(head.available_at,
+    messenger.runs_since(q.transport_name, q.queue_name, health_oldest_due.at)) as since into v_oldest
   from messenger.due_queues(health_oldest_due.at) q
   cross join generate_series(1, 10) as level(priority)
   cross join lateral (
     select m.id, m.available_at from public.messenger_messages m
-    where m.transport_name = q.transport_name and m.queue_name = q.queue_name and m.priority = level.priority and m.processed_at is null
+    where m.transport_name = q.transport_name and m.queue_name = q.queue_name and m.priority = level.priority
+      and m.processed_at is null
       and m.available_at <= health_oldest_due.at and (m.status = 'pending' or m.lock_expires_at < health_oldest_due.at)
     order by m.available_at, m.id limit 1
   ) head
@@ -11708,8 +12505,9 @@ begin
     jsonb_build_object('seconds', v_seconds);
 end $$;
 
--- The oldest of each queue and priority: a type nobody handles stays while others go, and so comes to stand there. A thousand, fewer where there are
--- many queues, so that at most some ten thousand rows are read.
+-- Scans the oldest messages of each queue and priority: a type without a handler stays while others are
+-- completed, so its messages move to the front. At most 1000 per queue and priority, fewer if there are many
+-- queues, so that at most about ten thousand rows are read.
 create or replace function messenger.due_types(at timestamptz, age interval)
 returns table (transport_name text, queue_name text, message_type text, oldest_at timestamptz)
 language plpgsql stable
@@ -11722,15 +12520,18 @@ as $$
 #variable_conflict use_column
 declare
   v_sql_types text[] := array(select h.type from messenger.sql_handlers() h where h.handler is not null);
-  v_depth int := (select least(1000, greatest(5, 10000 / 10 / greatest(count(*), 1))) from messenger.due_queues(due_types.at));
+  v_depth int := (select least(1000, greatest(5, 10000 / 10 / greatest(count(*), 1)))
+    from messenger.due_queues(due_types.at));
 begin
   return query
   select q.transport_name, q.queue_name, head.message_type, greatest(min(head.available_at), q.since)
-  from (select a.*, messenger.runs_since(a.transport_name, a.queue_name, due_types.at) as since from messenger.due_queues(due_types.at) a) q
+  from (select a.*, messenger.runs_since(a.transport_name, a.queue_name, due_types.at) as since
+    from messenger.due_queues(due_types.at) a) q
   cross join generate_series(1, 10) as level(priority)
   cross join lateral (
     select m.message_type, m.available_at from public.messenger_messages m
-    where m.transport_name = q.transport_name and m.queue_name = q.queue_name and m.priority = level.priority and m.processed_at is null
+    where m.transport_name = q.transport_name and m.queue_name = q.queue_name and m.priority = level.priority
+      and m.processed_at is null
       and m.available_at < due_types.at - age and (m.status = 'pending' or m.lock_expires_at < due_types.at)
     order by m.available_at, m.id limit v_depth
   ) head
@@ -11744,18 +12545,22 @@ language sql
 set search_path = pg_catalog, pg_temp
 as $$
   select case when count(*) = 0 then 'healthy' else 'degraded' end,
-    coalesce('no worker of the last minute handles ' || left(string_agg(lost.name, ', ' order by lost.name), 1000), 'every type that is due has a handler'),
-    'deploy a worker whose packs define these types, or name an SQL handler: the messages wait', jsonb_build_object('types', count(*))
+    coalesce('no worker of the last minute handles ' || left(string_agg(lost.name, ', ' order by lost.name), 1000),
+      'all due types have a handler'),
+    'deploy a worker whose packs define these types, or set an SQL handler; the messages wait until then',
+      jsonb_build_object('types', count(*))
   from (
     select distinct quote_ident(d.message_type) as name from messenger.due_types(health_no_handler.at, '10 seconds') d
     where messenger.active_workers(d.transport_name, d.queue_name, d.message_type, '1 minute') = 0
-      -- Where nobody is awake at all, that is what is wrong with the types that code has registered.
-      and (exists (select from messenger.workers w where w.polled_at > health_no_handler.at - interval '1 minute' and w.polled_at <= health_no_handler.at and w.worker !~ '^sql-[0-9]+$')
-        or not exists (select from messenger.message_types k where k.sql_handler is null and d.message_type = any (k.type || k.aliases)))
+      -- Without any active worker, types that code has registered are the concern of the check workers.
+      and (exists (select from messenger.workers w where w.polled_at > health_no_handler.at - interval '1 minute'
+        and w.polled_at <= health_no_handler.at and w.worker !~ '^sql-[0-9]+$')
+        or not exists (select from messenger.message_types k where k.sql_handler is null
+          and d.message_type = any (k.type || k.aliases)))
   ) lost
 $$;
 
--- What runs SQL handlers claims as messenger.sql_worker(); it is no worker of the project.
+-- The runner of SQL handlers claims as messenger.sql_worker() and is not counted as a worker.
 create or replace function messenger.health_workers(at timestamptz)
 returns setof messenger.check_result
 language plpgsql
@@ -11767,14 +12572,18 @@ declare
   v_result messenger.check_result;
 begin
   select count(*) into v_active from messenger.workers w
-  where w.polled_at > health_workers.at - interval '1 minute' and w.polled_at <= health_workers.at and w.worker !~ '^sql-[0-9]+$';
+  where w.polled_at > health_workers.at - interval '1 minute' and w.polled_at <= health_workers.at
+    and w.worker !~ '^sql-[0-9]+$';
   if v_active = 0 then
-    v_seconds := (select round(extract(epoch from health_workers.at - min(d.oldest_at))) from messenger.due_types(health_workers.at, '30 seconds') d);
+    v_seconds := (select round(extract(epoch from health_workers.at - min(d.oldest_at)))
+      from messenger.due_types(health_workers.at, '30 seconds') d);
   end if;
   v_result.status := case when v_seconds is null then 'healthy' else 'unhealthy' end;
-  v_result.detail := v_active || ' awake within the last minute'
-    || case when v_seconds is not null then ', and a message has been due for ' || v_seconds || ' s' when v_active = 0 then ', and nothing waits for one' else '' end;
-  v_result.remedy := coalesce(messenger.call_worker(), 'select messenger_start(''https://<project>.supabase.co/functions/v1'')');
+  v_result.detail := v_active || ' active within the last minute'
+    || case when v_seconds is not null then ', and a message has been due for ' || v_seconds || ' s'
+      when v_active = 0 then ', and no message is waiting' else '' end;
+  v_result.remedy := coalesce(messenger.call_worker(),
+    'select messenger_start(''https://<project>.supabase.co/functions/v1'')');
   v_result.figures := jsonb_build_object('awake', v_active, 'seconds', v_seconds);
   return next v_result;
 end $$;
@@ -11785,10 +12594,12 @@ language sql
 set search_path = pg_catalog, pg_temp
 as $$
   select case when count(*) = 0 then 'healthy' else 'degraded' end,
-    coalesce('disabled, so that dispatches to it are rejected and its messages wait: ' || string_agg(t.name, ', ' order by t.name), 'none that is needed is disabled'),
+    coalesce('disabled, so dispatches are rejected and messages wait: ' || string_agg(t.name, ', ' order by t.name),
+      'no transport in use is disabled'),
     format('select messenger_put_transport(%L, enabled => true)', min(t.name)), jsonb_build_object('disabled', count(*))
   from public.messenger_transports t
-  where not t.enabled and (t.name = 'supabase' or exists (select from messenger.message_types k where k.transport_name = t.name))
+  where not t.enabled and (t.name = 'supabase' or exists (select from messenger.message_types k
+    where k.transport_name = t.name))
 $$;
 
 create or replace function messenger.health_dead_letters(at timestamptz)
@@ -11796,36 +12607,50 @@ returns setof messenger.check_result
 language sql
 set search_path = pg_catalog, pg_temp
 as $$
-  select case when c.n = 0 then 'healthy' else 'degraded' end, case when c.estimated then 'about ' else '' end || c.n || ' open',
-    'select message_type, error, attempts from messenger_failed_messages where resolved_at is null', jsonb_build_object('open', c.n)
+  select case when c.n = 0 then 'healthy' else 'degraded' end,
+    case when c.estimated then 'about ' else '' end || c.n || ' open',
+    'select message_type, error, attempts from messenger_failed_messages where resolved_at is null',
+    jsonb_build_object('open', c.n)
   from messenger.count_rows('select from public.messenger_failed_messages f where f.resolved_at is null') c
 $$;
 
-comment on function messenger.due_types(timestamptz, interval) is 'Message types without an SQL handler that stand at the head of a running queue and are due for longer than the age, each with its oldest.';
-comment on function messenger.health_oldest_due(timestamptz) is 'Seconds the oldest due message waits: degraded from 60, unhealthy from 600.';
-comment on function messenger.health_no_handler(timestamptz) is 'Types due for 10 s that no SQL handler and none of the workers of the last minute takes, those that code has registered only if one was awake: degraded.';
-comment on function messenger.health_workers(timestamptz) is 'A message due for 30 s and no worker that asked within a minute: unhealthy.';
-comment on function messenger.health_transports(timestamptz) is 'A disabled transport that is the default one or that of a registered type: degraded.';
+comment on function messenger.due_types(timestamptz, interval) is
+  'Message types without an SQL handler at the front of running queues that have been due for longer '
+  'than age, each with its oldest due moment.';
+comment on function messenger.health_oldest_due(timestamptz) is
+  'Seconds that the oldest due message has waited: degraded from 60, unhealthy from 600.';
+comment on function messenger.health_no_handler(timestamptz) is
+  'A type that has been due for 10 s and that no SQL handler and no worker of the last minute takes: degraded. Types '
+  'registered by code count only if another worker was active.';
+comment on function messenger.health_workers(timestamptz) is
+  'A message has been due for 30 s and no worker has polled within a minute: unhealthy.';
+comment on function messenger.health_transports(timestamptz) is
+  'A disabled transport that is the default or the route of a registered type: degraded.';
 comment on function messenger.health_dead_letters(timestamptz) is 'Any open dead letter: degraded.';
-revoke all on function messenger.due_types(timestamptz, interval), messenger.health_oldest_due(timestamptz), messenger.health_no_handler(timestamptz),
-  messenger.health_workers(timestamptz), messenger.health_transports(timestamptz), messenger.health_dead_letters(timestamptz) from public, anon, authenticated, service_role;
+revoke all on function
+  messenger.due_types(timestamptz, interval),
+  messenger.health_oldest_due(timestamptz),
+  messenger.health_no_handler(timestamptz),
+  messenger.health_workers(timestamptz),
+  messenger.health_transports(timestamptz),
+  messenger.health_dead_letters(timestamptz)
+from public, anon, authenticated, service_role;
 
 -- ---- 80_monitoring/24_health_tables.sql
--- Health of what the bus keeps: rows and rights it needs, types, schedules, tables that grow.
+-- Health checks of tables: required rows and rights, registered types, failing schedules, and growth.
 
--- A restore without data, or a TRUNCATE, takes rows that the bus cannot do without. The tick makes messenger.clock
--- again.
+-- A restore without data or a TRUNCATE removes required rows. The tick inserts the row of messenger.clock again.
 create or replace function messenger.health_own_rows(at timestamptz)
 returns setof messenger.check_result
 language sql
 set search_path = pg_catalog, pg_temp
 as $$
   select case when count(*) = 0 then 'healthy' else 'unhealthy' end,
-    coalesce('missing: ' || string_agg(m.what, ', ' order by m.what), 'all are there'),
-    'select messenger_start(); -- makes them again; a functions URL that is lost must be given',
+    coalesce('missing: ' || string_agg(m.name, ', ' order by m.name), 'all required rows exist'),
+    'select messenger_start(); -- creates them again; pass the functions URL if it was lost',
     jsonb_build_object('missing', count(*))
   from (
-    select 'transport ' || d.name as what from unnest(array['supabase', 'sync']) as d(name)
+    select 'transport ' || d.name as name from unnest(array['supabase', 'sync']) as d(name)
     where not exists (select from public.messenger_transports t where t.name = d.name)
     union all
     select 'message type ' || d.type from unnest(array['symphony.event', 'symphony.webhook']) as d(type)
@@ -11835,18 +12660,18 @@ as $$
   ) m
 $$;
 
--- Default privileges of the project give anon and authenticated all on the tables that a dump makes; only the migration
--- takes it away.
+-- Default privileges of the project grant anon and authenticated all rights on tables restored
+-- from a dump; only the migration revokes them.
 create or replace function messenger.health_rights(at timestamptz)
 returns setof messenger.check_result
 language sql
 set search_path = pg_catalog, pg_temp
 as $$
   select case when count(*) = 0 then 'healthy' else 'unhealthy' end,
-    coalesce('PUBLIC, anon or authenticated have rights that this release does not give, on '
+    coalesce('PUBLIC, anon or authenticated have rights that this release does not grant, on '
       || left(string_agg(x.name, ', ' order by x.name), 500),
-      'PUBLIC, anon and authenticated have those of this release'),
-    'run the migration of this release again: it takes away what was granted besides',
+      'PUBLIC, anon and authenticated have only the rights of this release'),
+    'run the migration of this release again: it revokes all other rights',
     jsonb_build_object('relations', count(*))
   from (
     select distinct c.relname as name
@@ -11859,18 +12684,18 @@ as $$
   ) x
 $$;
 
--- A worker names the types it takes; their routes, retries and the users' allow-list are in force only once they are
--- registered.
+-- Each worker reports the types it takes. Their routes, retries and allowed
+-- dispatchers apply only once they are registered.
 create or replace function messenger.health_registration(at timestamptz)
 returns setof messenger.check_result
 language sql
 set search_path = pg_catalog, pg_temp
 as $$
   select case when count(*) = 0 then 'healthy' else 'degraded' end,
-    coalesce('workers take types that are not registered, so their routes, retries and permissions are not in force: '
+    coalesce('workers take types that are not registered, so their routes, retries and permissions do not apply: '
       || left(string_agg(u.type, ', ' order by u.type), 1000),
-      'every type that a worker of the last minute takes is registered'),
-    'see the worker''s log for the definition that was rejected; a worker registers its types when it starts',
+      'all types taken by workers of the last minute are registered'),
+    'look for the rejected definition in the worker''s log; a worker registers its types when it starts',
     jsonb_build_object('types', count(*))
   from (
     select distinct t.type
@@ -11886,8 +12711,8 @@ language sql
 set search_path = pg_catalog, pg_temp
 as $$
   select case when f.n = 0 then 'healthy' else 'degraded' end,
-    case when f.n = 0 then 'none fails'
-      else format('%s fail and are tried again every 5 minutes, the latest %s: %s', f.n, f.names[1],
+    case when f.n = 0 then 'no schedule fails'
+      else format('%s fail and are retried every 5 minutes, the latest %s: %s', f.n, f.names[1],
         left(f.errors[1], 300)) end,
     'select name, last_error, next_run_at from messenger_schedules where enabled and last_error is not null',
     jsonb_build_object('failing', f.n)
@@ -11898,7 +12723,7 @@ as $$
   ) f
 $$;
 
--- Tables that only an operator or a worker can make smaller.
+-- Tables that only an operator or a worker can shrink.
 create or replace function messenger.growth_limits()
 returns table (name text, rows_query text, most bigint, remedy text)
 language sql immutable
@@ -11909,11 +12734,12 @@ as $$
       'select * from messenger_failed_summary; then retry them with messenger_retry_failed, '
       'or discard them with messenger_discard_failed'),
     ('unfinished messages', 'select from public.messenger_messages m where m.processed_at is null', 100000,
-      'select * from messenger_queue_depth; raise max_workers, or find out what produces more than is handled'),
+      'select * from messenger_queue_depth; raise max_workers, or reduce the rate of dispatches'),
     ('schedules that run once', 'select from public.messenger_schedules s where s.schedule_type = ''once''', 10000,
-      'dispatch with a delay instead of a schedule; those that have fired go after their transport''s retention'),
+      'dispatch with a delay instead of a schedule; schedules that have run are deleted after their transport''s '
+      'retention'),
     ('wake-ups', 'select from messenger.wakeups b', 50000,
-      'select * from messenger.step_errors where step = ''prune_wakeups''; see why workers are woken so often')
+      'select * from messenger.step_errors where step = ''prune_wakeups''; find out why workers are woken so often')
 $$;
 
 create or replace function messenger.check_growth()
@@ -11936,7 +12762,7 @@ begin
       v_result.remedy := concat_ws('; ', v_result.remedy, v_limit.remedy);
     end if;
   end loop;
-  v_result.detail := coalesce(v_result.detail, 'no table holds more rows than is usual');
+  v_result.detail := coalesce(v_result.detail, 'no table has more rows than expected');
   return next v_result;
 end $$;
 
@@ -11947,28 +12773,34 @@ set search_path = pg_catalog, pg_temp
 as $$ select * from messenger.check_growth() $$;
 
 comment on function messenger.health_own_rows(timestamptz) is
-  'A transport, a type or settings of the bus that are missing: unhealthy.';
+  'A required transport, type or row of settings is missing: unhealthy.';
 comment on function messenger.health_rights(timestamptz) is
-  'A right of anon, authenticated or PUBLIC on a whole table of the bus: unhealthy.';
+  'anon, authenticated or PUBLIC have a right on a whole table of Symphony Messenger: unhealthy.';
 comment on function messenger.health_registration(timestamptz) is
-  'A type that a worker of the last minute takes and that is not registered: degraded.';
-comment on function messenger.health_schedules(timestamptz) is 'A schedule that fails: degraded.';
+  'A worker of the last minute takes a type that is not registered: degraded.';
+comment on function messenger.health_schedules(timestamptz) is 'A schedule fails: degraded.';
 comment on function messenger.growth_limits() is
-  'Tables that nothing but use keeps small: how many rows are more than usual, and what to do then.';
+  'The tables of messenger.health_growth: the query for their rows, the highest expected number, and the remedy.';
 comment on function messenger.check_growth() is 'See messenger.health_growth.';
 comment on function messenger.health_growth(timestamptz) is
-  'A table with more rows than messenger.growth_limits says: degraded.';
-revoke all on function messenger.check_growth(), messenger.health_own_rows(timestamptz), messenger.health_rights(timestamptz),
-  messenger.health_registration(timestamptz), messenger.health_schedules(timestamptz), messenger.growth_limits(),
-  messenger.health_growth(timestamptz) from public, anon, authenticated, service_role;
+  'A table has more rows than messenger.growth_limits allows: degraded.';
+revoke all on function
+  messenger.check_growth(),
+  messenger.health_own_rows(timestamptz),
+  messenger.health_rights(timestamptz),
+  messenger.health_registration(timestamptz),
+  messenger.health_schedules(timestamptz),
+  messenger.growth_limits(),
+  messenger.health_growth(timestamptz)
+from public, anon, authenticated, service_role;
 
 -- ---- 80_monitoring/25_health_wakeups.sql
--- Health of the wake-ups: the address they go to, pg_net that sends them, the secrets they carry.
+-- Health checks of wake-ups: the functions URL, pg_net, and the secrets in Vault.
 
--- Our own wake-ups: pg_net does not tell whose the other requests are. Those of five minutes are counted; the newest
--- reply counts however old it is, or an address that leads nowhere would look sound while nothing is due. A wake-up
--- that is neither queued nor answered after a minute was dropped: pg_net removes it from the queue when it sends, and
--- stores a reply or an error within seconds.
+-- Counts the wake-ups of five minutes; pg_net does not record which caller made a request. The newest
+-- response counts whatever its age, or a wrong URL would look healthy while nothing is due. A wake-up that is
+-- neither queued nor answered after a minute was dropped: pg_net removes it from the queue when it sends, and
+-- stores a response or an error within seconds.
 create or replace function messenger.wakeup_figures()
 returns table (sent bigint, answered bigint, failed bigint, failed_share numeric, stuck bigint, dropped bigint,
   has_newest_failed boolean, newest_at timestamptz, last_failure text, is_unreachable boolean)
@@ -11990,7 +12822,7 @@ as $$
     round(count(*) filter (where w.has_failed and w.is_recent)::numeric
       / nullif(count(w.answered_at) filter (where w.is_recent), 0), 3),
     count(*) filter (where w.is_queued and w.sent_at < pg_catalog.now() - interval '30 seconds'),
-    -- Where pg_net keeps replies for less than five minutes, nothing can be concluded from a missing one.
+    -- If pg_net keeps responses for less than five minutes, a missing response proves nothing.
     count(*) filter (where w.is_recent and w.answered_at is null and not w.is_queued
       and w.sent_at < pg_catalog.now() - interval '1 minute'
       and coalesce(current_setting('pg_net.ttl', true), '6 hours')::interval >= interval '5 minutes'),
@@ -12024,15 +12856,17 @@ begin
     v_result.detail := 'no pg_net';
     v_result.remedy := 'create extension pg_net';
   elsif v_fault is not null then
-    v_result.detail := 'pg_net cannot be called, so that no worker is woken: ' || left(v_fault, 300);
-    v_result.remedy := 'correct what the error names: a right of the owner of the bus on schema net, '
+    v_result.detail := 'pg_net cannot be called, so no worker is woken: ' || left(v_fault, 300);
+    v_result.remedy := 'fix the cause that the error names: a right of the owner of schema messenger on schema net, '
       'a trigger on net.http_request_queue, or pg_net itself';
   elsif v_wakeups.stuck > 0 then
     v_result.detail := v_wakeups.stuck || ' wake-ups have not been sent for 30 s';
     v_result.remedy := 'select net.worker_restart()';
   elsif v_wakeups.failed_share > 0.2 then
-    v_result.detail := format('%s of %s wake-ups of the last 5 minutes failed%s: %s', v_wakeups.failed, v_wakeups.answered,
-      case when v_wakeups.has_newest_failed then ', the last with' else ', the newest did not; the last failure' end,
+    v_result.detail := format(
+      '%s of %s wake-ups of the last 5 minutes failed%s: %s', v_wakeups.failed, v_wakeups.answered,
+      case when v_wakeups.has_newest_failed then ', the last with'
+        else ', but the newest succeeded; the last failure' end,
       v_wakeups.last_failure);
     v_result.status := case when v_wakeups.has_newest_failed and v_wakeups.failed_share > 0.5 then 'unhealthy'
       else 'degraded' end;
@@ -12043,16 +12877,17 @@ begin
   elsif v_wakeups.dropped > 0.2 * v_wakeups.sent then
     v_result.detail := format('%s of %s wake-ups of the last 5 minutes were neither sent nor answered: '
       'something removes them from pg_net''s queue', v_wakeups.dropped, v_wakeups.sent);
-    v_result.remedy := 'look for triggers on net.http_request_queue, and for jobs that empty the tables of schema net; '
+    v_result.remedy := 'look for triggers on net.http_request_queue and for jobs that empty the tables of schema net, '
       'then select net.worker_restart()';
   else
     v_result.status := 'healthy';
     v_result.detail := v_url;
   end if;
   v_result.remedy := coalesce(v_result.remedy, case
-    when v_wakeups.is_unreachable then format('the functions URL %s leads nowhere: %s', v_url, v_start)
-    else '401: the worker has another secret than Vault; 404: deploy the worker, or correct the functions URL; '
-      'else see the worker''s log' end);
+    when v_wakeups.is_unreachable then format('the functions URL %s is not reachable; set another: %s', v_url, v_start)
+    else '401: the worker''s secret differs from the one in Vault; 404: deploy the worker, or correct the functions '
+      'URL; '
+      'otherwise look into the worker''s log' end);
   return next v_result;
 end $$;
 
@@ -12075,7 +12910,7 @@ as $$
         then 'symphony_worker_secret_next is in Vault, but it cannot be decrypted: ' || left(n.fault, 300)
       else 'in Vault' end,
     case when w.secret is null then 'select messenger_start()'
-      else 'delete from vault.secrets where name = ''symphony_worker_secret_next''; then begin the rotation again' end,
+      else 'delete from vault.secrets where name = ''symphony_worker_secret_next''; then start the rotation again' end,
     jsonb_build_object('secrets', (w.secret is not null)::int + (n.secret is not null)::int)
   from messenger.read_secret('symphony_worker_secret') w, messenger.read_secret('symphony_worker_secret_next') n
 $$;
@@ -12086,9 +12921,10 @@ language sql
 set search_path = pg_catalog, pg_temp
 as $$
   select case when count(u.name) = 0 then 'healthy' else 'degraded' end,
-    coalesce('webhooks are not sent, as Vault has no secret that can be decrypted under '
-      || string_agg(distinct u.name, ', '), 'all can be decrypted'),
-    'delete what Vault has under that name, and store it again with vault.create_secret: the receiver has the value',
+    coalesce('webhooks are not sent, because Vault has no readable secret named '
+      || string_agg(distinct u.name, ', '), 'all secrets can be decrypted'),
+    'delete the secret of that name from Vault and store it again with vault.create_secret; the receiver of the '
+    'webhook has its value',
     jsonb_build_object('unreadable', count(distinct u.name))
   from messenger.subscriptions s
   left join lateral (
@@ -12099,21 +12935,26 @@ as $$
 $$;
 
 comment on function messenger.wakeup_figures() is
-  'Our wake-ups of five minutes, and how the newest one of two hours ended.';
+  'Counts of the wake-ups of five minutes, and the result of the newest one of two hours.';
 comment on function messenger.check_pg_net() is 'See messenger.health_pg_net.';
 comment on function messenger.health_pg_net(timestamptz) is
-  'Our wake-ups of 5 minutes: degraded without a URL or pg_net, where pg_net cannot be called or drops them, when one '
-  'waits unsent for 30 s, or more than 20 percent failed; unhealthy above 50 percent while the newest failed too, or when '
-  'the newest of 2 hours failed.';
+  'The wake-ups of 5 minutes: degraded without a functions URL or pg_net, if pg_net cannot be called or drops '
+  'wake-ups, if one has not been sent for 30 s, or if more than 20 percent failed; unhealthy if more than 50 percent '
+  'failed and the newest did too, or if the newest of 2 hours failed.';
 comment on function messenger.health_worker_secret(timestamptz) is
-  'Unhealthy without a worker secret in Vault that can be decrypted.';
+  'Unhealthy if Vault has no worker secret that can be decrypted.';
 comment on function messenger.health_webhook_secrets(timestamptz) is
-  'A webhook whose secret is missing or cannot be decrypted: degraded. No row without webhooks.';
-revoke all on function messenger.check_pg_net(), messenger.wakeup_figures(), messenger.health_pg_net(timestamptz),
-  messenger.health_worker_secret(timestamptz), messenger.health_webhook_secrets(timestamptz) from public, anon, authenticated, service_role;
+  'A webhook whose secret is missing or cannot be decrypted: degraded. Returns no row without webhooks.';
+revoke all on function
+  messenger.check_pg_net(),
+  messenger.wakeup_figures(),
+  messenger.health_pg_net(timestamptz),
+  messenger.health_worker_secret(timestamptz),
+  messenger.health_webhook_secrets(timestamptz)
+from public, anon, authenticated, service_role;
 
 -- ---- 80_monitoring/26_health_error_rate.sql
--- Health of the deliveries: how many of them fail.
+-- Health check of deliveries: the share that fails.
 create or replace function messenger.error_rate(at timestamptz)
 returns table (ended bigint, failed bigint)
 language plpgsql stable
@@ -12126,7 +12967,8 @@ begin
   return query
   select coalesce(sum(m.completed + m.retried + m.dead), 0)::bigint, coalesce(sum(m.retried + m.dead), 0)::bigint
   from (
-    select * from messenger.metrics r where r.step_seconds = 60 and r.at >= v_from and r.at < v_from + interval '6 minutes'
+    select * from messenger.metrics r
+    where r.step_seconds = 60 and r.at >= v_from and r.at < v_from + interval '6 minutes'
     union all
     select * from messenger.not_rolled_up(v_from, v_from + interval '6 minutes')
   ) m;
@@ -12138,20 +12980,32 @@ language sql
 set search_path = pg_catalog, pg_temp
 as $$
   select
-    case when r.ended < 20 or r.failed <= 0.2 * r.ended then 'healthy' when r.failed <= 0.5 * r.ended then 'degraded' else 'unhealthy' end,
+    case
+      when r.ended < 20 or r.failed <= 0.2 * r.ended then 'healthy'
+      when r.failed <= 0.5 * r.ended then 'degraded'
+      else 'unhealthy'
+    end,
     r.failed || ' of ' || r.ended || ' deliveries within 5 minutes failed',
     'select jsonb_pretty(messenger_metrics(5) -> ''errors'')',
     jsonb_build_object('ended', r.ended, 'failed', r.failed, 'share', round(r.failed / nullif(r.ended, 0)::numeric, 3))
   from messenger.error_rate(health_error_rate.at) r
 $$;
-comment on function messenger.error_rate(timestamptz) is 'Deliveries that ended within the last five minutes, and those of them that ended badly.';
-comment on function messenger.health_error_rate(timestamptz) is 'Of at least 20 deliveries within 5 minutes, the share that failed: degraded above a fifth, unhealthy above a half.';
-revoke all on function messenger.error_rate(timestamptz), messenger.health_error_rate(timestamptz) from public, anon, authenticated, service_role;
+comment on function messenger.error_rate(timestamptz) is
+  'Deliveries that ended within the last five minutes, and how many of them failed.';
+comment on function messenger.health_error_rate(timestamptz) is
+  'The share of deliveries within 5 minutes that failed, if there were at least 20: degraded '
+  'above 20 percent, unhealthy above 50 percent.';
+revoke all on function
+  messenger.error_rate(timestamptz),
+  messenger.health_error_rate(timestamptz)
+from public, anon, authenticated, service_role;
 
 -- ---- 80_monitoring/28_status.sql
--- Status: how much there is. Exact to ten thousand, estimated above, so that it may be asked each second.
+-- Status: the numbers of messages, dead letters, workers. Exact up to ten thousand and estimated
+-- above, so that it may be polled every second.
 
--- Unfinished messages are met in the hot index and no others; finished ones are counted where that is cheap.
+-- Unfinished messages are counted in the hot index, which has no others;
+-- finished ones are counted only if that is cheap.
 create or replace function messenger.queue_figures()
 returns jsonb
 language plpgsql
@@ -12174,23 +13028,28 @@ begin
   from (select m.status from public.messenger_messages m where m.processed_at is null limit 10001) x;
   v_estimated := v_depth > 10000;
   if v_estimated then
-    v_depth := greatest(v_depth, messenger.estimate_rows('select from public.messenger_messages m where m.processed_at is null'));
-    -- What runs was taken from the head of its queue, and stays there.
+    v_depth := greatest(
+      v_depth, messenger.estimate_rows('select from public.messenger_messages m where m.processed_at is null'));
+    -- A processing message was claimed from the front of its queue and stays there in the index.
     v_pairs := (select count(*) from messenger.active_queues(null, null, true));
     select count(*) filter (where head.status = 'processing') into v_processing
     from messenger.active_queues(null, null, true) q
     cross join generate_series(1, 10) as level(priority)
     cross join lateral (
       select m.status from public.messenger_messages m
-      where m.transport_name = q.transport_name and m.queue_name = q.queue_name and m.priority = level.priority and m.processed_at is null
+      where m.transport_name = q.transport_name and m.queue_name = q.queue_name and m.priority = level.priority
+        and m.processed_at is null
         and m.available_at <= v_now
       order by m.available_at, m.id
       limit greatest(10, 1000 / greatest(v_pairs, 1))
     ) head;
   end if;
-  select * into v_completed from messenger.count_rows('select from public.messenger_messages m where m.status = ''completed''');
-  select * into v_failed from messenger.count_rows('select from public.messenger_messages m where m.status = ''failed''');
-  return jsonb_build_object('depth', v_depth, 'pending', v_depth - v_processing, 'processing', v_processing, 'completed', v_completed.n,
+  select * into v_completed
+  from messenger.count_rows('select from public.messenger_messages m where m.status = ''completed''');
+  select * into v_failed
+  from messenger.count_rows('select from public.messenger_messages m where m.status = ''failed''');
+  return jsonb_build_object('depth', v_depth, 'pending', v_depth - v_processing, 'processing', v_processing,
+    'completed', v_completed.n,
     'failed', v_failed.n, 'estimated', v_estimated or v_completed.estimated or v_failed.estimated);
 end $$;
 
@@ -12201,16 +13060,23 @@ set search_path = pg_catalog, pg_temp
 as $$
   select jsonb_build_object(
     'queue', messenger.queue_figures(),
-    'dead_letters', (select c.n from messenger.count_rows('select from public.messenger_failed_messages f where f.resolved_at is null') c),
-    'transports', (select jsonb_agg(jsonb_build_object('name', t.name, 'type', t.type, 'enabled', t.enabled) order by t.name) from public.messenger_transports t),
+    'dead_letters',
+    (select c.n
+      from messenger.count_rows('select from public.messenger_failed_messages f where f.resolved_at is null') c),
+    'transports',
+    (select jsonb_agg(jsonb_build_object('name', t.name, 'type', t.type, 'enabled', t.enabled) order by t.name)
+      from public.messenger_transports t),
     'workers', (
-      select coalesce(jsonb_agg(jsonb_build_object('worker', w.worker, 'started_at', w.started_at, 'polled_at', w.polled_at) order by w.polled_at desc), '[]')
+      select coalesce(jsonb_agg(jsonb_build_object('worker', w.worker, 'started_at', w.started_at, 'polled_at',
+        w.polled_at) order by w.polled_at desc), '[]')
       from messenger.workers w where w.polled_at > messenger.now() - interval '1 minute'
     ),
-    'clock', (select jsonb_build_object('enabled', coalesce(s.clock_enabled, false), 'last_tick_at', c.last_tick_at, 'ticks', c.ticks, 'last_error', c.last_error, 'last_error_at', c.last_error_at)
+    'clock', (select jsonb_build_object('enabled', coalesce(s.clock_enabled, false), 'last_tick_at', c.last_tick_at,
+      'ticks', c.ticks, 'last_error', c.last_error, 'last_error_at', c.last_error_at)
               from (select) one left join messenger.settings s on true left join messenger.clock c on true),
     'replays', (
-      select coalesce(jsonb_agg(to_jsonb(r)), '[]') from messenger.replay_report() r where coalesce(r.finished_at, messenger.now()) > messenger.now() - interval '1 day'
+      select coalesce(jsonb_agg(to_jsonb(r)), '[]') from messenger.replay_report() r
+      where coalesce(r.finished_at, messenger.now()) > messenger.now() - interval '1 day'
     ),
     'functions_url', (select s.functions_url from messenger.settings s),
     'pruned', (select coalesce(sum(p.message_count), 0) from messenger.pruned p),
@@ -12224,16 +13090,25 @@ language sql
 set search_path = pg_catalog, pg_temp
 as $$ select messenger.status() where messenger.require_primary() $$;
 
-comment on function messenger.queue_figures() is 'Messages by state: {"depth" (unfinished), "pending", "processing", "completed", "failed", "estimated"}; exact where none of them is above 10,000.';
+comment on function messenger.queue_figures() is
+  'Messages by state: {"depth" (unfinished), "pending", "processing", "completed", "failed", '
+  '"estimated"}; exact if none of them is above 10,000.';
 comment on function messenger.status() is 'See public.messenger_status.';
 comment on function public.messenger_status() is
-  'Figures of the whole installation: queue (depth, pending, processing, completed, failed; estimated: some are above 10,000 and what the planner believes), dead_letters (open; above 10,000 estimated), transports, workers of the last minute, clock, slow retries of the last day.';
-revoke all on function messenger.queue_figures(), messenger.status(), public.messenger_status() from public, anon, authenticated, service_role;
+  'The state of the installation: queue (depth, pending, processing, completed, failed; estimated: some numbers are '
+  'above 10,000 and estimates of the planner), dead_letters (open; an estimate above 10,000), transports, workers (of '
+  'the last minute), clock (the ticker), replays (of the last day), functions_url, pruned, timestamp. Raises '
+  'SM_UNAVAILABLE on a read replica. Example: select messenger_status() -> ''queue'';';
+revoke all on function
+  messenger.queue_figures(),
+  messenger.status(),
+  public.messenger_status()
+from public, anon, authenticated, service_role;
 grant execute on function messenger.status(), public.messenger_status() to service_role;
 
 -- ---- 80_monitoring/30_explain.sql
--- Explain: why a message is not running. Each cause is one function, found by its name:
--- messenger.reason_<name>(message public.messenger_messages, at timestamptz) returns setof messenger.reason.
+-- Explain: why a message is not running. One function per reason, found by its name: messenger.reason_<name>(message
+-- public.messenger_messages, at timestamptz) returns setof messenger.reason.
 
 create or replace function messenger.unknown_message(id uuid)
 returns setof messenger.reason
@@ -12241,16 +13116,20 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select 0, 'unknown', 'there is no message with this id'
-      || case when f.id is null then ': it was never dispatched here, its transaction was rolled back, or it finished and was pruned'
-              else format(' any more; its dead letter of %s is there', messenger.moment(f.failed_at, messenger.now())) end,
-    case when f.resolved_at is null and f.id is not null then format('select * from messenger_retry_failed(array[%L::uuid])', f.id) end
+      || case when f.id is null then ': it was never dispatched to this database, its transaction was rolled back, or '
+        'it finished and was pruned'
+              else format(' any more; its dead letter of %s still exists',
+                messenger.moment(f.failed_at, messenger.now())) end,
+    case when f.resolved_at is null and f.id is not null
+      then format('select * from messenger_retry_failed(array[%L::uuid])', f.id) end
   from (select) one
   left join lateral (
-    select x.id, x.failed_at, x.resolved_at from public.messenger_failed_messages x where x.message_id = unknown_message.id order by x.resolved_at nulls first limit 1
+    select x.id, x.failed_at, x.resolved_at from public.messenger_failed_messages x
+    where x.message_id = unknown_message.id order by x.resolved_at nulls first limit 1
   ) f on true
 $$;
 
--- Definer: the causes lie in Vault, pg_net and pg_cron as well. What keeps one of them from being looked at must not hide the others.
+-- Definer: reasons read Vault, pg_net and pg_cron. A reason that raises must not hide the others.
 create or replace function messenger.explain(id uuid)
 returns table (reason text, detail text, remedy text)
 language plpgsql security definer
@@ -12262,7 +13141,7 @@ declare
   v_id uuid := id;
   v_now timestamptz := messenger.now();
   v_message public.messenger_messages;
-  v_cause record;
+  v_function record;
   v_found messenger.reason[];
   v_reasons messenger.reason[] := array[]::messenger.reason[];
 begin
@@ -12271,15 +13150,18 @@ begin
     return query select r.reason, r.detail, r.remedy from messenger.unknown_message(v_id) r;
     return;
   end if;
-  for v_cause in select * from messenger.own_functions('reason', 'public.messenger_messages, timestamp with time zone', 'messenger.reason') loop
+  for v_function in select * from messenger.own_functions('reason',
+    'public.messenger_messages, timestamp with time zone', 'messenger.reason') loop
     begin
-      execute format('select array_agg(r) from %s($1, $2) r', v_cause.function) into v_found using v_message, v_now;
+      execute format('select array_agg(r) from %s($1, $2) r', v_function.function) into v_found using v_message, v_now;
     exception when others then
-      v_found := array[row(95, 'unexplained', v_cause.function || ' raised: ' || sqlerrm, 'select * from messenger_verify() where state <> ''ok''')::messenger.reason];
+      v_found := array[row(95, 'unexplained', v_function.function || ' raised: ' || sqlerrm,
+        'select * from messenger_verify() where state <> ''ok''')::messenger.reason];
     end;
     v_reasons := v_reasons || v_found;
   end loop;
-  return query select r.reason, r.detail, r.remedy from unnest(v_reasons) with ordinality as r(rank, reason, detail, remedy, n) order by r.rank, r.n;
+  return query select r.reason, r.detail, r.remedy
+    from unnest(v_reasons) with ordinality as r(rank, reason, detail, remedy, n) order by r.rank, r.n;
 end $$;
 
 create or replace function public.messenger_explain(id uuid)
@@ -12290,20 +13172,30 @@ as $$ select e.* from messenger.require_primary(), messenger.explain(id) e $$;
 
 comment on function messenger.explain(uuid) is 'See public.messenger_explain.';
 comment on function public.messenger_explain(uuid) is
-  'Why a message is not running, or what became of it: reason (a name, see docs/troubleshooting.md), detail, remedy (SQL or a command to paste). What holds it up comes first. An id nobody knows answers unknown.';
-comment on function messenger.unknown_message(uuid) is 'What there is to say of an id without a message.';
-revoke all on function messenger.explain(uuid), public.messenger_explain(uuid), messenger.unknown_message(uuid) from public, anon, authenticated, service_role;
+  'Why a message is not running, or how it ended: one row per reason with reason (a name, see '
+  'docs/troubleshooting.md), detail and remedy (SQL or a command to run; null if nothing needs fixing). The reason '
+  'that delays the message comes first. Returns the reason unknown if there is no such message. Raises SM_UNAVAILABLE '
+  'on a read replica. Example: select * from messenger_explain(''01890a5d-ac96-774b-bcce-b302099a8057'');';
+comment on function messenger.unknown_message(uuid) is
+  'The reason for an id without a message, with its dead letter if there is one.';
+revoke all on function
+  messenger.explain(uuid),
+  public.messenger_explain(uuid),
+  messenger.unknown_message(uuid)
+from public, anon, authenticated, service_role;
 grant execute on function messenger.explain(uuid), public.messenger_explain(uuid) to service_role;
 
 -- ---- 80_monitoring/31_reasons_end.sql
--- Causes: it has ended.
+-- Reasons of messages that have finished.
 create or replace function messenger.dispatch_again(id uuid)
 returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
-  select format('select d.* from messenger_messages m, messenger_dispatch(m.message_type, m.body, queue => m.queue_name, priority => m.priority, '
-    'ordering_key => m.ordering_key, transport => m.transport_name, max_retries => m.max_retries, metadata => m.metadata) d where m.id = %L', dispatch_again.id)
+  select format('select d.* from messenger_messages m, messenger_dispatch(m.message_type, m.body, queue => '
+    'm.queue_name, priority => m.priority, '
+    'ordering_key => m.ordering_key, transport => m.transport_name, max_retries => m.max_retries, metadata => '
+    'm.metadata) d where m.id = %L', dispatch_again.id)
 $$;
 
 create or replace function messenger.reason_completed(message public.messenger_messages, at timestamptz)
@@ -12311,7 +13203,8 @@ returns setof messenger.reason
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select 10, 'completed', format('completed at %s, with delivery %s', messenger.moment(message.processed_at, at), message.retry_count + 1), null
+  select 10, 'completed', format('completed at %s with delivery %s', messenger.moment(message.processed_at, at),
+    message.retry_count + 1), null
   where message.status = 'completed'
 $$;
 
@@ -12321,10 +13214,12 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select 10, 'failed',
-    format('failed for good at %s after %s deliveries: %s: %s', messenger.moment(message.processed_at, at), message.retry_count, coalesce(message.error_class, 'Error'),
+    format('failed permanently at %s after %s deliveries: %s: %s', messenger.moment(message.processed_at, at),
+      message.retry_count, coalesce(message.error_class, 'Error'),
       left(coalesce(message.last_error, 'no text'), 300))
       || case when f.id is null then '; it has no open dead letter' else '; dead letter ' || f.id end,
-    case when f.id is null then messenger.dispatch_again(message.id) else format('select * from messenger_retry_failed(array[%L::uuid])', f.id) end
+    case when f.id is null then messenger.dispatch_again(message.id)
+      else format('select * from messenger_retry_failed(array[%L::uuid])', f.id) end
   from (select) one
   left join public.messenger_failed_messages f on f.message_id = message.id and f.resolved_at is null
   where message.status = 'failed' and coalesce(message.error_class, '') not in ('Expired', 'Cancelled', 'Discarded')
@@ -12337,11 +13232,13 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select 10, 'invalid_payload',
-    format('its payload does not fit the schema of its type: %s; it was dispatched by a user, so it ended at %s without a dead letter',
+    format('its payload does not match the schema of its type: %s; it was dispatched by a user, so it failed at %s '
+      'without a dead letter',
       left(coalesce(message.last_error, 'no text'), 300), messenger.moment(message.processed_at, at)),
-    'correct the payload where the user''s application makes it, and dispatch a new message'
+    'correct the payload in the user''s application, and dispatch a new message'
   where message.status = 'failed' and message.error_class = 'InvalidPayload' and message.created_by is not null
-    and not exists (select from public.messenger_failed_messages f where f.message_id = message.id and f.resolved_at is null)
+    and not exists (select from public.messenger_failed_messages f where f.message_id = message.id
+      and f.resolved_at is null)
 $$;
 
 create or replace function messenger.reason_expired(message public.messenger_messages, at timestamptz)
@@ -12349,7 +13246,8 @@ returns setof messenger.reason
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select 10, 'expired', format('expired at %s without having been handled, and was given up', messenger.moment(message.expires_at, at)), messenger.dispatch_again(message.id)
+  select 10, 'expired', format('expired at %s without having been handled', messenger.moment(message.expires_at, at)),
+    messenger.dispatch_again(message.id)
   where message.status = 'failed' and message.error_class = 'Expired'
 $$;
 
@@ -12358,7 +13256,8 @@ returns setof messenger.reason
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select 10, 'cancelled', format('cancelled at %s', messenger.moment(message.processed_at, at)), messenger.dispatch_again(message.id)
+  select 10, 'cancelled', format('cancelled at %s', messenger.moment(message.processed_at, at)),
+    messenger.dispatch_again(message.id)
   where message.status = 'failed' and message.error_class = 'Cancelled'
 $$;
 
@@ -12368,33 +13267,46 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select 10, 'discarded',
-    format('failed for good at %s (%s), and its dead letter was discarded', messenger.moment(message.processed_at, at), left(coalesce(message.last_error, 'no text'), 300)),
+    format('failed permanently at %s (%s), and its dead letter was discarded',
+      messenger.moment(message.processed_at, at), left(coalesce(message.last_error, 'no text'), 300)),
     messenger.dispatch_again(message.id)
   where message.status = 'failed' and message.error_class = 'Discarded'
 $$;
 
-comment on function messenger.dispatch_again(uuid) is 'SQL that dispatches a copy of a message, without its idempotency key, delay, expiry and headers.';
-comment on function messenger.reason_completed(public.messenger_messages, timestamptz) is 'Cause: it is done.';
-comment on function messenger.reason_failed(public.messenger_messages, timestamptz) is 'Cause: it is out of retries, or failed for good.';
-comment on function messenger.reason_invalid_payload(public.messenger_messages, timestamptz) is 'Cause: a user dispatched it with a payload that its type does not take.';
-comment on function messenger.reason_expired(public.messenger_messages, timestamptz) is 'Cause: it was given up once its time was over.';
-comment on function messenger.reason_cancelled(public.messenger_messages, timestamptz) is 'Cause: somebody cancelled it.';
-comment on function messenger.reason_discarded(public.messenger_messages, timestamptz) is 'Cause: somebody gave it up after it had failed.';
-revoke all on function messenger.dispatch_again(uuid), messenger.reason_completed(public.messenger_messages, timestamptz),
-  messenger.reason_failed(public.messenger_messages, timestamptz), messenger.reason_expired(public.messenger_messages, timestamptz),
-  messenger.reason_cancelled(public.messenger_messages, timestamptz), messenger.reason_discarded(public.messenger_messages, timestamptz),
+comment on function messenger.dispatch_again(uuid) is
+  'SQL that dispatches a copy of a message without its idempotency key, delay, expiry and headers.';
+comment on function messenger.reason_completed(public.messenger_messages, timestamptz) is
+  'Reason: the message is completed.';
+comment on function messenger.reason_failed(public.messenger_messages, timestamptz) is
+  'Reason: the message has used all its retries, or failed permanently.';
+comment on function messenger.reason_invalid_payload(public.messenger_messages, timestamptz) is
+  'Reason: a user dispatched it with a payload that does not match the schema of its type.';
+comment on function messenger.reason_expired(public.messenger_messages, timestamptz) is
+  'Reason: the message expired before it was handled.';
+comment on function messenger.reason_cancelled(public.messenger_messages, timestamptz) is
+  'Reason: the message was cancelled.';
+comment on function messenger.reason_discarded(public.messenger_messages, timestamptz) is
+  'Reason: the message failed, and its dead letter was discarded.';
+revoke all on function
+  messenger.dispatch_again(uuid),
+  messenger.reason_completed(public.messenger_messages, timestamptz),
+  messenger.reason_failed(public.messenger_messages, timestamptz),
+  messenger.reason_expired(public.messenger_messages, timestamptz),
+  messenger.reason_cancelled(public.messenger_messages, timestamptz),
+  messenger.reason_discarded(public.messenger_messages, timestamptz),
   messenger.reason_invalid_payload(public.messenger_messages, timestamptz)
-  from public, anon, authenticated, service_role;
+from public, anon, authenticated, service_role;
 
 -- ---- 80_monitoring/32_reasons_lease.sql
--- Causes: somebody has it, or had it.
+-- Reasons of messages that a worker holds or has lost, or whose row is locked.
 create or replace function messenger.reason_running(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select 40, 'running',
-    format('worker %s has it since %s (delivery %s of %s); its lease lasts until %s', quote_ident(message.locked_by), messenger.moment(message.locked_at, at),
+    format('worker %s has been running it since %s (delivery %s of %s); its lease ends at %s',
+      quote_ident(message.locked_by), messenger.moment(message.locked_at, at),
       message.retry_count + 1, message.max_retries + 1, messenger.moment(message.lock_expires_at, at)),
     null
   where message.status = 'processing' and message.lock_expires_at >= at
@@ -12406,10 +13318,13 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select 40, 'lease_lost',
-    format('the lease of worker %s ran out at %s: it died, hung or was too slow; ', quote_ident(message.locked_by), messenger.moment(message.lock_expires_at, at))
-      || case when message.cancel_requested_at is not null then 'the next tick cancels it, as was asked'
-        when message.retry_count >= message.max_retries then 'that was its last delivery, and the next claim or tick makes it a dead letter'
-        else format('the next claim of its queue takes it over as delivery %s of %s, or the next tick puts it back', message.retry_count + 2, message.max_retries + 1) end,
+    format('the lease of worker %s expired at %s: the worker stopped, hung or was too slow; ',
+      quote_ident(message.locked_by), messenger.moment(message.lock_expires_at, at))
+      || case when message.cancel_requested_at is not null then 'the next tick cancels the message, as requested'
+        when message.retry_count >= message.max_retries
+          then 'this was the last delivery, and the next claim or tick moves it to the dead letters'
+        else format('the next claim of its queue takes it as delivery %s of %s, or the next tick requeues it',
+          message.retry_count + 2, message.max_retries + 1) end,
     'select messenger_tick()'
   where message.status = 'processing' and message.lock_expires_at < at
 $$;
@@ -12420,7 +13335,8 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select 41, 'cancel_requested',
-    format('cancelling was asked for at %s; the worker hears of it with its next heartbeat, a completion still counts', messenger.moment(message.cancel_requested_at, at)),
+    format('cancellation was requested at %s; the worker is notified with its next heartbeat, and a completion still '
+      'counts', messenger.moment(message.cancel_requested_at, at)),
     case when message.lock_expires_at < at then 'select messenger_tick()' end
   where message.status = 'processing' and message.cancel_requested_at is not null
 $$;
@@ -12430,19 +13346,23 @@ returns setof messenger.reason
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select 110, 'alone', format('its lease ran out %s times, so it may have killed its worker: it is handed out alone, with nothing else in flight', message.lease_losses),
+  select 110, 'alone',
+    format('its lease expired %s times, so it may have crashed its worker: it is handed out alone, with no other '
+      'message in flight', message.lease_losses),
     format('select at, worker, error from messenger.attempts where message_id = %L order by fence', message.id)
   where message.status = 'pending' and message.lease_losses > 0
 $$;
 
--- Claims pass over a row that is locked. Its xmax is then the transaction that holds it, if that still runs; asking so locks nothing.
+-- Claims skip a locked row. Its xmax is then the transaction that holds the lock, if
+-- that is still running; reading it takes no lock.
 create or replace function messenger.reason_locked(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select 35, 'locked',
-    format('process %s (%s) has locked its row in a transaction that is open since %s, so claims pass it over', l.pid, coalesce(nullif(a.application_name, ''), 'no name'),
+    format('process %s (%s) has locked its row in a transaction open since %s, so claims skip it', l.pid,
+      coalesce(nullif(a.application_name, ''), 'no name'),
       messenger.moment(a.xact_start, pg_catalog.clock_timestamp())),
     format('select pg_terminate_backend(%s, 5000)', l.pid)
   from public.messenger_messages m
@@ -12451,17 +13371,26 @@ as $$
   where m.id = message.id and messenger.is_waiting(message, at) and l.pid <> pg_backend_pid()
 $$;
 
-comment on function messenger.reason_running(public.messenger_messages, timestamptz) is 'Cause: a worker has it.';
-comment on function messenger.reason_lease_lost(public.messenger_messages, timestamptz) is 'Cause: its worker has lost it, and nobody has taken it over.';
-comment on function messenger.reason_cancel_requested(public.messenger_messages, timestamptz) is 'Cause: its worker was asked to stop.';
-comment on function messenger.reason_alone(public.messenger_messages, timestamptz) is 'Worth knowing: after a lost lease it is handed out alone.';
-comment on function messenger.reason_locked(public.messenger_messages, timestamptz) is 'Cause: another transaction holds its row.';
-revoke all on function messenger.reason_locked(public.messenger_messages, timestamptz), messenger.reason_running(public.messenger_messages, timestamptz), messenger.reason_lease_lost(public.messenger_messages, timestamptz),
-  messenger.reason_cancel_requested(public.messenger_messages, timestamptz), messenger.reason_alone(public.messenger_messages, timestamptz)
-  from public, anon, authenticated, service_role;
+comment on function messenger.reason_running(public.messenger_messages, timestamptz) is
+  'Reason: a worker is running the message.';
+comment on function messenger.reason_lease_lost(public.messenger_messages, timestamptz) is
+  'Reason: the lease of its worker has expired, and no other worker has claimed it.';
+comment on function messenger.reason_cancel_requested(public.messenger_messages, timestamptz) is
+  'Reason: cancellation was requested while a worker runs it.';
+comment on function messenger.reason_alone(public.messenger_messages, timestamptz) is
+  'Additional information: after a lost lease the message is handed out alone.';
+comment on function messenger.reason_locked(public.messenger_messages, timestamptz) is
+  'Reason: another transaction holds a lock on its row.';
+revoke all on function
+  messenger.reason_locked(public.messenger_messages, timestamptz),
+  messenger.reason_running(public.messenger_messages, timestamptz),
+  messenger.reason_lease_lost(public.messenger_messages, timestamptz),
+  messenger.reason_cancel_requested(public.messenger_messages, timestamptz),
+  messenger.reason_alone(public.messenger_messages, timestamptz)
+from public, anon, authenticated, service_role;
 
 -- ---- 80_monitoring/33_reasons_order.sql
--- Causes: another message of its ordering key comes first.
+-- Reasons of messages that wait for another one of their ordering key.
 create or replace function messenger.reason_ordering_key(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language plpgsql stable
@@ -12471,35 +13400,40 @@ set enable_bitmapscan = off
 set jit = off
 as $$
 declare
-  v_head record;
+  v_first record;
   v_before bigint;
 begin
   if message.status <> 'pending' or message.available_at < 'infinity' or message.ordering_key is null then
     return;
   end if;
-  select m.id, m.status, m.available_at, m.locked_by, m.locked_at into v_head from public.messenger_messages m
-  where m.transport_name = message.transport_name and m.queue_name = message.queue_name and m.ordering_key = message.ordering_key and m.processed_at is null
+  select m.id, m.status, m.available_at, m.locked_by, m.locked_at into v_first from public.messenger_messages m
+  where m.transport_name = message.transport_name and m.queue_name = message.queue_name
+    and m.ordering_key = message.ordering_key and m.processed_at is null
   order by m.ordering_seq, m.available_at, m.id
   limit 1;
-  if v_head.id <> message.id then
+  if v_first.id <> message.id then
     select count(*) into v_before
     from (
       select from public.messenger_messages m
-      where m.transport_name = message.transport_name and m.queue_name = message.queue_name and m.ordering_key = message.ordering_key and m.processed_at is null
+      where m.transport_name = message.transport_name and m.queue_name = message.queue_name
+        and m.ordering_key = message.ordering_key and m.processed_at is null
         and m.ordering_seq <= message.ordering_seq and m.id <> message.id
       limit 10001
     ) x;
     return query select 30, 'ordering_key',
-      format('behind %s of its ordering key %s; the first is %s, which %s', case when v_before > 10000 then 'more than 10000' else v_before::text end,
-        quote_literal(message.ordering_key), v_head.id,
-        case when v_head.status = 'processing' then format('worker %s has since %s', quote_ident(v_head.locked_by), messenger.moment(v_head.locked_at, at))
-          when v_head.available_at = 'infinity' then 'waits itself'
-          else 'becomes due at ' || messenger.moment(v_head.available_at, at) end),
-      format('select * from messenger_explain(%L)', v_head.id);
+      format('waits for %s earlier messages of its ordering key %s; the first is %s, which %s',
+        case when v_before > 10000 then 'more than 10000' else v_before::text end,
+        quote_literal(message.ordering_key), v_first.id,
+        case when v_first.status = 'processing' then format('worker %s has been running since %s',
+          quote_ident(v_first.locked_by), messenger.moment(v_first.locked_at, at))
+          when v_first.available_at = 'infinity' then 'is blocked itself'
+          else 'becomes due at ' || messenger.moment(v_first.available_at, at) end),
+      format('select * from messenger_explain(%L)', v_first.id);
   elsif not messenger.is_held_by_dead_letter(message.transport_name, message.queue_name, message.ordering_key) then
     -- Its predecessor finished while it was stored, or it was stored under repeatable read or serializable.
     return query select 30, 'ordering_key',
-      format('no other of its ordering key %s is before it: the next tick lets it go', quote_literal(message.ordering_key)),
+      format('no earlier message of ordering key %s is unfinished: the next tick unblocks it',
+        quote_literal(message.ordering_key)),
       'select messenger_tick()';
   end if;
 end $$;
@@ -12510,11 +13444,13 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select 29, 'ordering_dead_letter',
-    format('the dead letter %s of its ordering key %s (failed at %s) holds it up, as transport %s says; retry or discard it', f.id, quote_literal(message.ordering_key),
+    format('the dead letter %s of its ordering key %s (failed at %s) blocks it, because transport %s has '
+      'ordering_dead_letter = block; retry or discard the dead letter', f.id, quote_literal(message.ordering_key),
       messenger.moment(f.failed_at, at), message.transport_name),
     format('select * from messenger_retry_failed(array[%L::uuid])', f.id)
   from public.messenger_transports t
-  join public.messenger_failed_messages f on f.transport_name = t.name and f.queue_name = message.queue_name and f.resolved_at is null
+  join public.messenger_failed_messages f on f.transport_name = t.name and f.queue_name = message.queue_name
+    and f.resolved_at is null
   join public.messenger_messages m on m.id = f.message_id and m.ordering_key = message.ordering_key
   where t.name = message.transport_name and t.config ->> 'ordering_dead_letter' = 'block'
     and message.status = 'pending' and message.available_at = 'infinity'
@@ -12522,15 +13458,19 @@ as $$
   limit 1
 $$;
 
-comment on function messenger.reason_ordering_key(public.messenger_messages, timestamptz) is 'Cause: another message of its ordering key is before it.';
-comment on function messenger.reason_ordering_dead_letter(public.messenger_messages, timestamptz) is 'Cause: a dead letter holds up its ordering key, because the transport says so.';
-revoke all on function messenger.reason_ordering_key(public.messenger_messages, timestamptz),
-  messenger.reason_ordering_dead_letter(public.messenger_messages, timestamptz) from public, anon, authenticated, service_role;
+comment on function messenger.reason_ordering_key(public.messenger_messages, timestamptz) is
+  'Reason: an earlier message of its ordering key has not finished.';
+comment on function messenger.reason_ordering_dead_letter(public.messenger_messages, timestamptz) is
+  'Reason: a dead letter blocks its ordering key, because the transport is configured so.';
+revoke all on function
+  messenger.reason_ordering_key(public.messenger_messages, timestamptz),
+  messenger.reason_ordering_dead_letter(public.messenger_messages, timestamptz)
+from public, anon, authenticated, service_role;
 
 -- ---- 80_monitoring/34_reasons_worker.sql
--- Causes: nobody asks for it; or somebody does, and nothing is wrong.
+-- Reasons of due messages that no worker takes, and of those that are about to be taken.
 
--- A type that code has registered has its worker somewhere, perhaps idle: it is given ten seconds to come.
+-- A worker for a type registered by code may be idle: it gets ten seconds to poll.
 create or replace function messenger.reason_no_handler(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language plpgsql stable
@@ -12539,22 +13479,27 @@ as $$
 declare
   v_others text;
 begin
-  if not messenger.is_handed_out(message, at) or exists (select from messenger.sql_handlers() h where h.type = message.message_type)
+  if not messenger.is_handed_out(message, at)
+    or exists (select from messenger.sql_handlers() h where h.type = message.message_type)
     or messenger.active_workers(message.transport_name, message.queue_name, message.message_type, '1 minute') > 0 then
     return;
   end if;
-  select string_agg(format('%s (transport %s, queues %s, types %s)', w.worker, coalesce(w.transport_name, 'any'), coalesce(array_to_string(w.queues, ' '), 'any'),
+  select string_agg(format('%s (transport %s, queues %s, types %s)', w.worker, coalesce(w.transport_name, 'any'),
+    coalesce(array_to_string(w.queues, ' '), 'any'),
     coalesce(left(array_to_string(w.types, ' '), 200), 'any')), ', ') into v_others
   from (
     select x.* from messenger.workers x
-    where x.polled_at > reason_no_handler.at - interval '1 minute' and x.polled_at <= reason_no_handler.at and x.worker !~ '^sql-[0-9]+$'
+    where x.polled_at > reason_no_handler.at - interval '1 minute' and x.polled_at <= reason_no_handler.at
+      and x.worker !~ '^sql-[0-9]+$'
     order by x.polled_at desc limit 5
   ) w;
   if v_others is not null and message.available_at < at - interval '10 seconds'
     or not exists (select from messenger.message_types k where message.message_type = any (k.type || k.aliases)) then
     return query select 50, 'no_handler',
-      format('no worker of the last minute takes type %s from queue %s of transport %s; ', quote_ident(message.message_type), message.queue_name, message.transport_name)
-        || coalesce('those awake: ' || v_others, 'no code has registered the type') || '; define it in a pack (packs/), and deploy: locally, saving it is enough',
+      format('no worker of the last minute takes type %s from queue %s of transport %s; ',
+        quote_ident(message.message_type), message.queue_name, message.transport_name)
+        || coalesce('active workers: ' || v_others, 'no code has registered the type')
+        || '; define the type in a pack (packs/) and deploy it (locally, saving the file is enough)',
       'supabase functions deploy worker';
   end if;
 end $$;
@@ -12565,14 +13510,15 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select 50, 'sql_handler_gone',
-    format('its SQL handler %s(jsonb) is gone, or has another result or owner than it must; name it again, or let workers have the type', k.sql_handler),
+    format('its SQL handler %s(jsonb) does not exist, or its result type or owner is wrong; set it again, or set null '
+      'so that workers handle the type', k.sql_handler),
     format('select messenger.set_sql_handler(%L, null)', k.type)
   from messenger.sql_handlers() h
   join messenger.message_types k on h.type = any (k.type || k.aliases) and k.sql_handler is not null
   where h.type = message.message_type and h.handler is null and messenger.is_waiting(message, at)
 $$;
 
--- While a worker asks, a message needs no clock; without one it needs the clock to ring, or to run its SQL handler.
+-- An active worker needs no ticker. Without one, the ticker must wake a worker or run the SQL handler.
 create or replace function messenger.reason_clock_stopped(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language plpgsql stable
@@ -12585,13 +13531,16 @@ begin
   if messenger.is_waiting(message, at) and messenger.is_ticker_stopped(at) then
     select * into v_fault from messenger.ticker_fault();
     return query select
-      case when messenger.active_workers(message.transport_name, message.queue_name, message.message_type, '5 seconds') > 0
-        and not exists (select from messenger.sql_handlers() h where h.type = message.message_type) then 105 else 55 end,
-      'clock_stopped', coalesce('the last tick was at ' || messenger.moment(v_last, at), 'the clock has never ticked') || ': ' || v_fault.cause, v_fault.remedy;
+      case when messenger.active_workers(message.transport_name, message.queue_name, message.message_type,
+        '5 seconds') > 0
+        and not exists (select from messenger.sql_handlers() h where h.type = message.message_type) then 105
+          else 55 end,
+      'clock_stopped', coalesce('the last tick was at ' || messenger.moment(v_last, at), 'the ticker has never run')
+        || ': ' || v_fault.cause, v_fault.remedy;
   end if;
 end $$;
 
--- An edge worker asks for as long as it finds something, and a few seconds more; then a wake-up must wake one.
+-- An edge worker polls while it finds messages and for a few seconds more; after that a wake-up must start one.
 create or replace function messenger.needs_wakeup(message public.messenger_messages, at timestamptz)
 returns boolean
 language sql stable
@@ -12611,12 +13560,15 @@ begin
   if not messenger.needs_wakeup(message, at) then
     return;
   elsif not exists (select from messenger.settings s where s.functions_url is not null) then
-    return query select 60, 'no_wakeups', 'no worker asks, and none can be woken: there is no functions URL',
+    return query select 60, 'no_wakeups', 'no worker polls, and none can be woken: there is no functions URL',
       'select messenger_start(''https://<project>.supabase.co/functions/v1'')';
   elsif to_regclass('net.http_request_queue') is null then
-    return query select 60, 'no_wakeups', 'no worker asks, and none can be woken: there is no pg_net', 'create extension pg_net';
+    return query select 60, 'no_wakeups', 'no worker polls, and none can be woken: there is no pg_net',
+      'create extension pg_net';
   elsif not messenger.has_worker_secret() then
-    return query select 60, 'no_wakeups', 'no worker asks, and none can be woken: the worker secret is not in Vault, or cannot be decrypted', 'select messenger_start()';
+    return query select 60, 'no_wakeups',
+      'no worker polls, and none can be woken: the worker secret is not in Vault, or cannot be decrypted',
+        'select messenger_start()';
   end if;
 end $$;
 
@@ -12636,11 +13588,13 @@ begin
   select count(*) as stuck, min(b.sent_at) as since into v_wakeups from messenger.wakeup_responses('1 hour') b
   where b.is_queued and b.sent_at < pg_catalog.now() - interval '10 seconds';
   if v_wakeups.stuck > 0 then
-    return query select 61, 'worker_unreachable', format('pg_net has not sent %s of our wake-ups, the oldest of %s', v_wakeups.stuck, messenger.moment(v_wakeups.since, pg_catalog.now())),
+    return query select 61, 'worker_unreachable', format('pg_net has not sent %s wake-ups, the oldest queued at %s',
+      v_wakeups.stuck, messenger.moment(v_wakeups.since, pg_catalog.now())),
       'select net.worker_restart()';
     return;
   end if;
-  select * into v_reply from messenger.wakeup_responses('1 hour') b where b.answered_at is not null order by b.request_id desc limit 1;
+  select * into v_reply from messenger.wakeup_responses('1 hour') b
+  where b.answered_at is not null order by b.request_id desc limit 1;
   if v_reply.has_failed then
     v_fault := case
       when v_reply.status_code in (401, 403) then 'secret'
@@ -12649,12 +13603,22 @@ begin
       else 'worker'
     end;
     return query select 61, 'worker_unreachable',
-      format('the last wake-up (%s/worker) was answered %s at %s: %s', (select s.functions_url from messenger.settings s),
-        coalesce('HTTP ' || v_reply.status_code, left(quote_literal(v_reply.error), 300)), messenger.moment(v_reply.answered_at, pg_catalog.now()),
-        case v_fault when 'secret' then 'the worker has a secret of its own that is not the one in Vault' when 'missing' then 'the worker is not deployed there, or the functions URL is wrong'
-          when 'address' then 'the functions URL leads nowhere' else 'see the worker''s log' end),
-      case v_fault when 'secret' then 'supabase secrets unset SYMPHONY_WORKER_SECRET' when 'missing' then 'supabase functions deploy worker'
-        when 'address' then 'select messenger_start(''https://<project>.supabase.co/functions/v1'')' else messenger.call_worker() end;
+      format('the last wake-up (%s/worker) was answered %s at %s: %s',
+        (select s.functions_url from messenger.settings s),
+        coalesce('HTTP ' || v_reply.status_code, left(quote_literal(v_reply.error), 300)),
+        messenger.moment(v_reply.answered_at, pg_catalog.now()),
+        case v_fault
+          when 'secret' then 'the worker''s secret differs from the one in Vault'
+          when 'missing' then 'the worker is not deployed there, or the functions URL is wrong'
+          when 'address' then 'the functions URL is not reachable'
+          else 'see the worker''s log'
+        end),
+      case v_fault
+        when 'secret' then 'supabase secrets unset SYMPHONY_WORKER_SECRET'
+        when 'missing' then 'supabase functions deploy worker'
+        when 'address' then 'select messenger_start(''https://<project>.supabase.co/functions/v1'')'
+        else messenger.call_worker()
+      end;
   end if;
 end $$;
 
@@ -12668,15 +13632,16 @@ declare
   v_reply text;
 begin
   if not messenger.needs_wakeup(message, at) or exists (select from messenger.reason_no_wakeups(message, at))
-    or exists (select from messenger.reason_worker_unreachable(message, at)) or exists (select from messenger.reason_no_handler(message, at)) then
+    or exists (select from messenger.reason_worker_unreachable(message, at))
+    or exists (select from messenger.reason_no_handler(message, at)) then
     return;
   end if;
   select * into v_wakeup from messenger.wakeup_responses('1 hour') b order by b.request_id desc limit 1;
-  v_reply := case when v_wakeup.request_id is null then 'no wake-up was woken within the last hour'
-    else format('the last wake-up was woken at %s and ', messenger.moment(v_wakeup.sent_at, pg_catalog.now()))
-      || coalesce('answered HTTP ' || v_wakeup.status_code, 'is not answered yet') end;
+  v_reply := case when v_wakeup.request_id is null then 'no wake-up was sent within the last hour'
+    else format('the last wake-up was sent at %s and ', messenger.moment(v_wakeup.sent_at, pg_catalog.now()))
+      || coalesce('got HTTP ' || v_wakeup.status_code, 'has no response yet') end;
   return query select case when v_wakeup.sent_at > pg_catalog.now() - interval '5 seconds' then 70 else 62 end,
-    'no_worker', format('no worker has asked for its type and queue within 5 s; %s', v_reply), messenger.call_worker();
+    'no_worker', format('no worker has polled its queue for its type within 5 s; %s', v_reply), messenger.call_worker();
 end $$;
 
 create or replace function messenger.reason_ready(message public.messenger_messages, at timestamptz)
@@ -12685,44 +13650,62 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_active int := messenger.active_workers(message.transport_name, message.queue_name, message.message_type, '5 seconds');
-  v_has_handler boolean := exists (select from messenger.sql_handlers() h where h.type = message.message_type and h.handler is not null);
+  v_active int := messenger.active_workers(message.transport_name, message.queue_name, message.message_type,
+    '5 seconds');
+  v_has_handler boolean := exists (select from messenger.sql_handlers() h where h.type = message.message_type
+    and h.handler is not null);
 begin
   if not messenger.is_handed_out(message, at) or messenger.due_before(message, at) > 0 then
     return;
   elsif v_has_handler and not messenger.is_ticker_stopped(reason_ready.at) then
-    return query select 90, 'ready', format('due since %s and first in its queue: its SQL handler runs within a second', messenger.moment(message.available_at, at)), null::text;
+    return query select 90, 'ready', format('due since %s and first in its queue: its SQL handler runs within a second',
+      messenger.moment(message.available_at, at)), null::text;
   elsif v_active > 0 and not v_has_handler then
     return query select 90, 'ready',
-      format('due since %s and first in its queue; workers that asked for its type within 5 s: %s', messenger.moment(message.available_at, at), v_active), null::text;
+      format('due since %s and first in its queue; workers that polled for its type within 5 s: %s',
+        messenger.moment(message.available_at, at), v_active), null::text;
   end if;
 end $$;
 
-comment on function messenger.reason_no_handler(public.messenger_messages, timestamptz) is 'Cause: workers are awake, none for its type; or no code knows the type.';
-comment on function messenger.reason_sql_handler_gone(public.messenger_messages, timestamptz) is 'Cause: its type has an SQL handler that cannot be run.';
-comment on function messenger.reason_clock_stopped(public.messenger_messages, timestamptz) is 'Cause: the clock does not tick; worth knowing while a worker asks.';
-comment on function messenger.needs_wakeup(public.messenger_messages, timestamptz) is 'True when it is due and no worker asks for it.';
-comment on function messenger.reason_no_wakeups(public.messenger_messages, timestamptz) is 'Cause: no worker asks, and wake-ups cannot be woken.';
-comment on function messenger.reason_worker_unreachable(public.messenger_messages, timestamptz) is 'Cause: our last wake-up failed, or pg_net does not send them.';
-comment on function messenger.reason_no_worker(public.messenger_messages, timestamptz) is 'Cause: no worker asks for it, and neither wake-ups nor their answers say why.';
-comment on function messenger.reason_ready(public.messenger_messages, timestamptz) is 'Nothing is in its way.';
-revoke all on function messenger.reason_no_handler(public.messenger_messages, timestamptz), messenger.reason_sql_handler_gone(public.messenger_messages, timestamptz),
-  messenger.reason_clock_stopped(public.messenger_messages, timestamptz), messenger.needs_wakeup(public.messenger_messages, timestamptz),
+comment on function messenger.reason_no_handler(public.messenger_messages, timestamptz) is
+  'Reason: no active worker takes its type, or no code has registered the type.';
+comment on function messenger.reason_sql_handler_gone(public.messenger_messages, timestamptz) is
+  'Reason: its type has an SQL handler that cannot be called.';
+comment on function messenger.reason_clock_stopped(public.messenger_messages, timestamptz) is
+  'Reason: the ticker is stopped. Additional information while a worker polls.';
+comment on function messenger.needs_wakeup(public.messenger_messages, timestamptz) is
+  'True if the message is due and no worker polls for it.';
+comment on function messenger.reason_no_wakeups(public.messenger_messages, timestamptz) is
+  'Reason: no worker polls, and wake-ups cannot be sent.';
+comment on function messenger.reason_worker_unreachable(public.messenger_messages, timestamptz) is
+  'Reason: the last wake-up failed, or pg_net does not send wake-ups.';
+comment on function messenger.reason_no_worker(public.messenger_messages, timestamptz) is
+  'Reason: no worker polls for it, although wake-ups are sent and received.';
+comment on function messenger.reason_ready(public.messenger_messages, timestamptz) is 'Nothing delays the message.';
+revoke all on function
+  messenger.reason_no_handler(public.messenger_messages, timestamptz),
+  messenger.reason_sql_handler_gone(public.messenger_messages, timestamptz),
+  messenger.reason_clock_stopped(public.messenger_messages, timestamptz),
+  messenger.needs_wakeup(public.messenger_messages, timestamptz),
   messenger.reason_no_wakeups(public.messenger_messages, timestamptz),
-  messenger.reason_worker_unreachable(public.messenger_messages, timestamptz), messenger.reason_no_worker(public.messenger_messages, timestamptz),
-  messenger.reason_ready(public.messenger_messages, timestamptz) from public, anon, authenticated, service_role;
+  messenger.reason_worker_unreachable(public.messenger_messages, timestamptz),
+  messenger.reason_no_worker(public.messenger_messages, timestamptz),
+  messenger.reason_ready(public.messenger_messages, timestamptz)
+from public, anon, authenticated, service_role;
 
 -- ---- 80_monitoring/35_reasons_queue.sql
--- Causes: its queue or transport hands nothing out, or others of its queue come first.
+-- Reasons of messages whose queue or transport hands nothing out, or that wait for others in their queue.
 create or replace function messenger.reason_paused(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select 20, 'paused', format('queue %s of transport %s is paused since %s', q.queue_name, q.transport_name, messenger.moment(q.paused_at, at)),
+  select 20, 'paused', format('queue %s of transport %s is paused since %s', q.queue_name, q.transport_name,
+    messenger.moment(q.paused_at, at)),
     format('select messenger_resume(%L, %L)', q.transport_name, q.queue_name)
   from messenger.queues q
-  where q.transport_name = message.transport_name and q.queue_name = message.queue_name and q.paused_at is not null and messenger.is_waiting(message, at)
+  where q.transport_name = message.transport_name and q.queue_name = message.queue_name and q.paused_at is not null
+    and messenger.is_waiting(message, at)
 $$;
 
 create or replace function messenger.reason_transport_disabled(message public.messenger_messages, at timestamptz)
@@ -12730,7 +13713,8 @@ returns setof messenger.reason
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select 20, 'transport_disabled', format('transport %s is disabled; it was changed at %s', t.name, messenger.moment(t.updated_at, at)),
+  select 20, 'transport_disabled', format('transport %s is disabled; it was last changed at %s', t.name,
+    messenger.moment(t.updated_at, at)),
     format('update messenger_transports set enabled = true where name = %L', t.name)
   from public.messenger_transports t
   where t.name = message.transport_name and not t.enabled and messenger.is_waiting(message, at)
@@ -12743,7 +13727,8 @@ set search_path = pg_catalog, pg_temp
 as $$
   select 20, 'transport_missing', format('transport %s does not exist any more', message.transport_name),
     format('insert into messenger_transports (name, type) values (%L, ''supabase'')', message.transport_name)
-  where messenger.is_waiting(message, at) and not exists (select from public.messenger_transports t where t.name = message.transport_name)
+  where messenger.is_waiting(message, at) and not exists (select from public.messenger_transports t
+    where t.name = message.transport_name)
 $$;
 
 create or replace function messenger.reason_transport_type(message public.messenger_messages, at timestamptz)
@@ -12751,14 +13736,15 @@ returns setof messenger.reason
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select 20, 'transport_type', format('transport %s is of type %s: no worker takes its messages from this database', t.name, t.type),
+  select 20, 'transport_type',
+    format('transport %s is of type %s: no worker takes its messages from this database', t.name, t.type),
     format('update messenger_transports set type = ''supabase'' where name = %L', t.name)
   from public.messenger_transports t
   where t.name = message.transport_name and t.type not in ('supabase', 'sync') and messenger.is_waiting(message, at)
 $$;
 
--- One index range a priority, as a claim finds what is due. Entries are bounded, not only what is counted: running ones and those of finished
--- messages stand there too.
+-- Reads one index range per priority, as a claim does. The number of entries is limited, not only the count: processing
+-- messages and finished ones that are not vacuumed yet are in the range too.
 create or replace function messenger.due_before(message public.messenger_messages, at timestamptz)
 returns bigint
 language plpgsql stable
@@ -12775,9 +13761,11 @@ begin
       select head.* from generate_series(10, message.priority, -1) as level(priority)
       cross join lateral (
         select m.status, m.lock_expires_at from public.messenger_messages m
-        where m.transport_name = message.transport_name and m.queue_name = message.queue_name and m.priority = level.priority
+        where m.transport_name = message.transport_name and m.queue_name = message.queue_name
+          and m.priority = level.priority
           and m.processed_at is null and m.available_at <= due_before.at
-          and (m.available_at, m.id) < (case when level.priority = message.priority then message.available_at else 'infinity' end, message.id)
+          and (m.available_at, m.id)
+            < (case when level.priority = message.priority then message.available_at else 'infinity' end, message.id)
         order by m.available_at, m.id
         limit 10001
       ) head
@@ -12800,34 +13788,49 @@ begin
   v_before := messenger.due_before(message, at);
   if v_before > 0 then
     return query select 80, 'waiting_turn',
-      format('due messages before it in queue %s of transport %s: %s; workers that asked for its type within 5 s: %s', message.queue_name, message.transport_name,
+      format('due messages before it in queue %s of transport %s: %s; workers that polled for its type within 5 s: %s',
+        message.queue_name, message.transport_name,
         case when v_before > 10000 then 'more than 10000' else v_before::text end,
         messenger.active_workers(message.transport_name, message.queue_name, message.message_type, '5 seconds')),
-      case when message.priority < 10 then format('update messenger_messages set priority = 10 where id = %L and status = ''pending''', message.id)
-        else format('select messenger_start(options => ''{"max_workers": %s}'')', (select least(100, 2 * s.max_workers) from messenger.settings s)) end;
+      case when message.priority < 10
+        then format('update messenger_messages set priority = 10 where id = %L and status = ''pending''', message.id)
+        else format('select messenger_start(options => ''{"max_workers": %s}'')',
+          (select least(100, 2 * s.max_workers) from messenger.settings s)) end;
   end if;
 end $$;
 
-comment on function messenger.reason_paused(public.messenger_messages, timestamptz) is 'Cause: its queue is paused.';
-comment on function messenger.reason_transport_disabled(public.messenger_messages, timestamptz) is 'Cause: its transport is disabled.';
-comment on function messenger.reason_transport_missing(public.messenger_messages, timestamptz) is 'Cause: its transport was deleted.';
-comment on function messenger.reason_transport_type(public.messenger_messages, timestamptz) is 'Cause: its transport does not hand out from this database.';
-comment on function messenger.due_before(public.messenger_messages, timestamptz) is 'How many due messages are before it in its queue, of the first 10001 entries of the index.';
-comment on function messenger.reason_waiting_turn(public.messenger_messages, timestamptz) is 'Cause: others of its queue come first.';
-revoke all on function messenger.reason_paused(public.messenger_messages, timestamptz), messenger.reason_transport_disabled(public.messenger_messages, timestamptz),
-  messenger.reason_transport_missing(public.messenger_messages, timestamptz), messenger.reason_transport_type(public.messenger_messages, timestamptz),
-  messenger.due_before(public.messenger_messages, timestamptz), messenger.reason_waiting_turn(public.messenger_messages, timestamptz)
-  from public, anon, authenticated, service_role;
+comment on function messenger.reason_paused(public.messenger_messages, timestamptz) is 'Reason: its queue is paused.';
+comment on function messenger.reason_transport_disabled(public.messenger_messages, timestamptz) is
+  'Reason: its transport is disabled.';
+comment on function messenger.reason_transport_missing(public.messenger_messages, timestamptz) is
+  'Reason: its transport was deleted.';
+comment on function messenger.reason_transport_type(public.messenger_messages, timestamptz) is
+  'Reason: its transport is of a type whose messages are not claimed from this database.';
+comment on function messenger.due_before(public.messenger_messages, timestamptz) is
+  'The number of due messages before it in its queue, among the first 10001 entries of the index.';
+comment on function messenger.reason_waiting_turn(public.messenger_messages, timestamptz) is
+  'Reason: other messages of its queue come first.';
+revoke all on function
+  messenger.reason_paused(public.messenger_messages, timestamptz),
+  messenger.reason_transport_disabled(public.messenger_messages, timestamptz),
+  messenger.reason_transport_missing(public.messenger_messages, timestamptz),
+  messenger.reason_transport_type(public.messenger_messages, timestamptz),
+  messenger.due_before(public.messenger_messages, timestamptz),
+  messenger.reason_waiting_turn(public.messenger_messages, timestamptz)
+from public, anon, authenticated, service_role;
 
 -- ---- 80_monitoring/36_reasons_time.sql
--- Causes: its own time has not come, or is over.
+-- Reasons of messages that are not due yet, or that have expired.
 create or replace function messenger.make_due(id uuid)
 returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
-as $$ select format('update messenger_messages set available_at = messenger.now() where id = %L and status = ''pending''', make_due.id) $$;
+as $$
+  select format(
+    'update messenger_messages set available_at = messenger.now() where id = %L and status = ''pending''', make_due.id)
+$$;
 
--- Whether its last delivery failed is known by the attempt that has its fence; a snooze leaves none.
+-- A failed delivery leaves an attempt with the fence of the message; a snooze leaves none.
 create or replace function messenger.reason_delayed(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
@@ -12835,14 +13838,17 @@ set search_path = pg_catalog, pg_temp
 as $$
   select 30, 'delayed',
     format('not before %s', messenger.moment(message.available_at, at))
-      || case when replay.id is null then ', as it was dispatched' else format(': retried from the dead letters at %s a second', replay.per_second) end,
+      || case when replay.id is null then ', as it was dispatched'
+        else format(': retried from the dead letters at %s per second', replay.per_second) end,
     messenger.make_due(message.id)
   from (select) one
   left join (
-    select r.id, r.per_second from messenger.replays r join messenger.replayed x on x.replay_id = r.id and x.message_id = message.id and x.fence = message.fence
+    select r.id, r.per_second from messenger.replays r join messenger.replayed x on x.replay_id = r.id
+      and x.message_id = message.id and x.fence = message.fence
     where r.finished_at is null limit 1
   ) replay on true
-  where message.status = 'pending' and message.available_at > at and message.available_at < 'infinity' and (message.fence = 0 or replay.id is not null)
+  where message.status = 'pending' and message.available_at > at and message.available_at < 'infinity'
+    and (message.fence = 0 or replay.id is not null)
 $$;
 
 create or replace function messenger.reason_backing_off(message public.messenger_messages, at timestamptz)
@@ -12851,12 +13857,15 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select 30, 'backing_off',
-    format('delivery %s of %s failed at %s: %s: %s; the next comes not before %s', message.retry_count, message.max_retries + 1, messenger.moment(a.at, reason_backing_off.at),
-      a.error_class, left(coalesce(a.error, 'no text'), 300), messenger.moment(message.available_at, reason_backing_off.at)),
+    format('delivery %s of %s failed at %s: %s: %s; the next one is due at %s',
+      message.retry_count, message.max_retries + 1, messenger.moment(a.at, reason_backing_off.at),
+      a.error_class, left(coalesce(a.error, 'no text'), 300),
+      messenger.moment(message.available_at, reason_backing_off.at)),
     messenger.make_due(message.id)
   from messenger.attempts a
   where a.message_id = message.id and a.fence = message.fence
-    and message.status = 'pending' and message.available_at > reason_backing_off.at and message.available_at < 'infinity'
+    and message.status = 'pending' and message.available_at > reason_backing_off.at
+    and message.available_at < 'infinity'
 $$;
 
 create or replace function messenger.reason_snoozed(message public.messenger_messages, at timestamptz)
@@ -12864,11 +13873,14 @@ returns setof messenger.reason
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select 30, 'snoozed', format('put off after delivery %s: not before %s', message.fence, messenger.moment(message.available_at, at)), messenger.make_due(message.id)
-  where message.status = 'pending' and message.available_at > at and message.available_at < 'infinity' and message.fence > 0
+  select 30, 'snoozed', format('snoozed by delivery %s: not before %s', message.fence,
+    messenger.moment(message.available_at, at)), messenger.make_due(message.id)
+  where message.status = 'pending' and message.available_at > at and message.available_at < 'infinity'
+    and message.fence > 0
     and not exists (select from messenger.attempts a where a.message_id = message.id and a.fence = message.fence)
     and not exists (
-      select from messenger.replays r join messenger.replayed x on x.replay_id = r.id and x.message_id = message.id and x.fence = message.fence
+      select from messenger.replays r join messenger.replayed x on x.replay_id = r.id and x.message_id = message.id
+        and x.fence = message.fence
       where r.finished_at is null)
 $$;
 
@@ -12877,23 +13889,34 @@ returns setof messenger.reason
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select case when message.expires_at > at and (message.available_at < message.expires_at or message.available_at = 'infinity') then 110 else 25 end,
+  select case when message.expires_at > at
+    and (message.available_at < message.expires_at or message.available_at = 'infinity') then 110 else 25 end,
     'expires',
-    case when message.expires_at <= at then format('expired at %s: the next claim or tick gives it up', messenger.moment(message.expires_at, at))
+    case when message.expires_at <= at then format('expired at %s: the next claim or tick finishes it as expired',
+      messenger.moment(message.expires_at, at))
       else format('expires at %s', messenger.moment(message.expires_at, at))
-        || case when message.available_at >= message.expires_at and message.available_at < 'infinity' then ', before it becomes due' else ', if no worker has begun by then' end end,
+        || case when message.available_at >= message.expires_at and message.available_at < 'infinity'
+          then ', before it becomes due' else ', unless a worker has claimed it by then' end end,
     format('update messenger_messages set expires_at = null where id = %L and processed_at is null', message.id)
   where messenger.is_waiting(message, at) and message.expires_at is not null
 $$;
 
-comment on function messenger.make_due(uuid) is 'SQL that makes a pending message due at once.';
-comment on function messenger.reason_delayed(public.messenger_messages, timestamptz) is 'Cause: it was dispatched, or retried, for a later moment.';
-comment on function messenger.reason_backing_off(public.messenger_messages, timestamptz) is 'Cause: its last delivery failed, and the next one waits.';
-comment on function messenger.reason_snoozed(public.messenger_messages, timestamptz) is 'Cause: its handler put it off.';
-comment on function messenger.reason_expires(public.messenger_messages, timestamptz) is 'Cause: its expiry is over, or comes before it is due; else worth knowing.';
-revoke all on function messenger.make_due(uuid), messenger.reason_delayed(public.messenger_messages, timestamptz),
-  messenger.reason_backing_off(public.messenger_messages, timestamptz), messenger.reason_snoozed(public.messenger_messages, timestamptz),
-  messenger.reason_expires(public.messenger_messages, timestamptz) from public, anon, authenticated, service_role;
+comment on function messenger.make_due(uuid) is 'SQL that makes a pending message due immediately.';
+comment on function messenger.reason_delayed(public.messenger_messages, timestamptz) is
+  'Reason: it was dispatched with a delay, or its retry from the dead letters is due later.';
+comment on function messenger.reason_backing_off(public.messenger_messages, timestamptz) is
+  'Reason: its last delivery failed, and the next one is due later.';
+comment on function messenger.reason_snoozed(public.messenger_messages, timestamptz) is
+  'Reason: its handler snoozed it.';
+comment on function messenger.reason_expires(public.messenger_messages, timestamptz) is
+  'Reason: it has expired, or expires before it is due; otherwise additional information.';
+revoke all on function
+  messenger.make_due(uuid),
+  messenger.reason_delayed(public.messenger_messages, timestamptz),
+  messenger.reason_backing_off(public.messenger_messages, timestamptz),
+  messenger.reason_snoozed(public.messenger_messages, timestamptz),
+  messenger.reason_expires(public.messenger_messages, timestamptz)
+from public, anon, authenticated, service_role;
 
 -- ---- 80_monitoring/38_message_facts.sql
 -- Facts about one message that several reasons use.
@@ -12906,8 +13929,10 @@ as $$
   select to_char(moment.moment at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"')
     || case when seconds < 0 then ' (in ' || age || ')' else ' (' || age || ' ago)' end
   from (select extract(epoch from moment.at - moment.moment) as seconds) s,
-    lateral (select case when abs(seconds) < 120 then round(abs(seconds)) || ' s' when abs(seconds) < 7200 then round(abs(seconds) / 60) || ' min'
-      when abs(seconds) < 172800 then round(abs(seconds) / 3600) || ' h' else round(abs(seconds) / 86400) || ' days' end as age) a
+    lateral (select case when abs(seconds) < 120 then round(abs(seconds)) || ' s'
+      when abs(seconds) < 7200 then round(abs(seconds) / 60) || ' min'
+      when abs(seconds) < 172800 then round(abs(seconds) / 3600) || ' h'
+      else round(abs(seconds) / 86400) || ' days' end as age) a
 $$;
 
 create or replace function messenger.is_waiting(message public.messenger_messages, at timestamptz)
@@ -12916,24 +13941,32 @@ language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$ select message.status = 'pending' or message.status = 'processing' and message.lock_expires_at < at $$;
 
--- What only a worker is missing for.
 create or replace function messenger.is_handed_out(message public.messenger_messages, at timestamptz)
 returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select messenger.is_waiting(message, at) and message.available_at <= at and coalesce(message.expires_at > at, true)
-    and exists (select from public.messenger_transports t where t.name = message.transport_name and t.enabled and t.type in ('supabase', 'sync'))
-    and not exists (select from messenger.queues q where q.transport_name = message.transport_name and q.queue_name = message.queue_name and q.paused_at is not null)
+    and exists (select from public.messenger_transports t where t.name = message.transport_name and t.enabled
+      and t.type in ('supabase', 'sync'))
+    and not exists (select from messenger.queues q where q.transport_name = message.transport_name
+      and q.queue_name = message.queue_name and q.paused_at is not null)
 $$;
 
-comment on function messenger.moment(timestamptz, timestamptz) is 'A moment in words: in UTC, and how long ago it was.';
-comment on function messenger.is_waiting(public.messenger_messages, timestamptz) is 'True when no worker has a lease on an unfinished message.';
-comment on function messenger.is_handed_out(public.messenger_messages, timestamptz) is 'True when the next claim that asks for its queue and type may take it.';
-revoke all on function messenger.moment(timestamptz, timestamptz), messenger.is_waiting(public.messenger_messages, timestamptz), messenger.is_handed_out(public.messenger_messages, timestamptz) from public, anon, authenticated, service_role;
+comment on function messenger.moment(timestamptz, timestamptz) is
+  'A moment as text: in UTC, and how long ago or ahead it is.';
+comment on function messenger.is_waiting(public.messenger_messages, timestamptz) is
+  'True if the message is unfinished and no worker has a valid lease on it.';
+comment on function messenger.is_handed_out(public.messenger_messages, timestamptz) is
+  'True if the next claim for its queue and type may take it.';
+revoke all on function
+  messenger.moment(timestamptz, timestamptz),
+  messenger.is_waiting(public.messenger_messages, timestamptz),
+  messenger.is_handed_out(public.messenger_messages, timestamptz)
+from public, anon, authenticated, service_role;
 
 -- ---- 80_monitoring/40_counters.sql
--- Counters and gauges for systems that scrape: sums of all time, which never fall, and what there is right now.
+-- Counters and gauges for monitoring systems that scrape: all-time sums, which never decrease, and current values.
 create or replace function public.messenger_counters()
 returns jsonb
 language plpgsql
@@ -12944,33 +13977,44 @@ declare
   v_counters jsonb;
 begin
   perform messenger.require_primary();
-  -- As of the last tick: with what is not rolled up yet they could fall, which scrapers take for a restart.
-  select jsonb_agg(jsonb_build_object('transport', m.transport_name, 'type', m.message_type, 'dispatched', m.dispatched, 'completed', m.completed,
+  -- As of the last tick: with measurements that are not rolled up yet the counters
+  -- could decrease, which scrapers take for a restart.
+  select jsonb_agg(jsonb_build_object('transport', m.transport_name, 'type', m.message_type, 'dispatched', m.dispatched,
+    'completed', m.completed,
     'retried', m.retried, 'dead', m.dead, 'duration_ms_sum', round(m.duration_ms::numeric, 3),
     'duration_ms_buckets', (
-      select jsonb_agg(jsonb_build_object('le', messenger.bucket_limit(l.bucket)::numeric, 'count', (select coalesce(sum(d), 0) from unnest(m.durations[1:l.bucket + 1]) d)) order by l.bucket)
+      select jsonb_agg(jsonb_build_object('le', messenger.bucket_limit(l.bucket)::numeric, 'count',
+        (select coalesce(sum(d), 0) from unnest(m.durations[1:l.bucket + 1]) d)) order by l.bucket)
       from generate_series(0, 100, 4) as l(bucket)),
     'deliveries', (select coalesce(sum(d), 0) from unnest(m.durations) d)
   ) order by m.transport_name, m.message_type)
   into v_counters
   from messenger.metrics m
   where m.step_seconds = 0;
-  return jsonb_build_object('counters', coalesce(v_counters, '[]'), 'queues', public.messenger_list_queues() -> 'queues',
-    'dead_letters', (select c.n from messenger.count_rows('select from public.messenger_failed_messages f where f.resolved_at is null') c),
+  return jsonb_build_object('counters', coalesce(v_counters, '[]'), 'queues',
+    public.messenger_list_queues() -> 'queues',
+    'dead_letters',
+    (select c.n
+      from messenger.count_rows('select from public.messenger_failed_messages f where f.resolved_at is null') c),
     'workers_awake', (select count(*) from messenger.workers w left join messenger.settings s on true
-      where w.polled_at > messenger.now() - greatest(2 * s.poll_interval, '1 second') and w.polled_at <= messenger.now()),
+      where w.polled_at > messenger.now() - greatest(2 * s.poll_interval, '1 second')
+        and w.polled_at <= messenger.now()),
     'clock_lag_seconds', (select extract(epoch from messenger.now() - c.last_tick_at) from messenger.clock c));
 end $$;
 
 comment on function public.messenger_counters() is
-  'For scrapers: {"counters": [{transport, type, dispatched, completed, retried, dead, deliveries, duration_ms_sum, duration_ms_buckets: [{le (ms), count}] cumulative}], "queues" (as messenger_list_queues), "dead_letters", "workers_awake", "clock_lag_seconds" (null before the first tick)}.';
+  'Counters and gauges for scrapers: {"counters": [{transport, type, dispatched, completed, retried, dead, deliveries, '
+  'duration_ms_sum, duration_ms_buckets: [{le (ms), count (cumulative)}]}], "queues" (as in messenger_list_queues), '
+  '"dead_letters" (open), "workers_awake" (active workers), "clock_lag_seconds" (since the last tick; null before the '
+  'first)}. Raises SM_UNAVAILABLE on a read replica. Example: select messenger_counters() -> ''clock_lag_seconds'';';
 revoke all on function public.messenger_counters() from public, anon, authenticated;
 grant execute on function public.messenger_counters() to service_role;
 
 -- ---- 80_monitoring/42_metrics.sql
--- Metrics of a window of time: totals, shares, durations, by type, by transport, the commonest errors, and a curve.
+-- Metrics of a range of time: totals, shares, durations, by type, by
+-- transport, the most frequent errors, and a time series.
 
--- Within a bucket durations are taken to be spread evenly.
+-- Durations are assumed to be spread evenly within a bucket.
 create or replace function messenger.percentiles(durations bigint[], shares double precision[])
 returns numeric[]
 language plpgsql immutable parallel safe
@@ -13013,12 +14057,16 @@ declare
   v_percentiles numeric[] := messenger.percentiles(of.durations, '{0.5, 0.95, 0.99}');
 begin
   return jsonb_build_object(
-    'processed', of.completed + of.dead, 'succeeded', of.completed, 'failed', of.dead, 'retried', of.retried, 'dispatched', of.dispatched,
-    'averageProcessingTime', round((of.duration_ms / nullif(v_timed, 0))::numeric, 3), 'p50ProcessingTime', v_percentiles[1],
+    'processed', of.completed + of.dead, 'succeeded', of.completed, 'failed', of.dead, 'retried', of.retried,
+    'dispatched', of.dispatched,
+    'averageProcessingTime', round((of.duration_ms / nullif(v_timed, 0))::numeric, 3),
+    'p50ProcessingTime', v_percentiles[1],
     'p95ProcessingTime', v_percentiles[2], 'p99ProcessingTime', v_percentiles[3]);
 end $$;
 
-create or replace function public.messenger_metrics(minutes int default 60, from_time timestamptz default null, to_time timestamptz default null)
+create or replace function public.messenger_metrics(
+  minutes int default 60, from_time timestamptz default null, to_time timestamptz default null
+)
 returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -13044,15 +14092,17 @@ declare
 begin
   perform messenger.require_primary();
   if coalesce(minutes, 60) not between 1 and 525600 then
-    raise exception using errcode = 'PT400', detail = 'SM_FILTER', message = 'minutes must be a whole number from 1 to 525600 (365 days)', hint = v_kept;
+    raise exception using errcode = 'PT400', detail = 'SM_FILTER',
+      message = 'minutes must be a whole number from 1 to 525600 (365 days)', hint = v_kept;
   end if;
   v_from := coalesce(from_time, v_to - coalesce(minutes, 60) * v_minute);
   if not isfinite(v_from) or not isfinite(v_to) or v_from >= v_to or v_to - v_from > interval '366 days' then
-    raise exception using errcode = 'PT400', detail = 'SM_FILTER', message = 'from_time must be before to_time, by at most 366 days', hint = v_kept;
+    raise exception using errcode = 'PT400', detail = 'SM_FILTER',
+      message = 'from_time must be before to_time, by at most 366 days', hint = v_kept;
   end if;
   v_from := date_bin(v_minute, v_from, v_origin);
   v_to := date_bin(v_minute, v_to - interval '1 microsecond', v_origin) + v_minute;
-  -- Minutes that may be pruned by now are there as hours, and hours as days.
+  -- Minutes may be pruned after 2 days and hours after 90: older ranges are read from hours or days.
   if v_from < v_now - interval '47 hours' then
     v_least_step := 3600;
     v_hours_from := date_bin('1 day', v_now - interval '89 days', v_origin);
@@ -13063,44 +14113,54 @@ begin
   end if;
   if v_to < v_now - interval '47 hours' then
     v_step := case when v_to < v_hours_from then v_least_step else 3600 end;
-    v_to := date_bin(v_step * interval '1 second', v_to - interval '1 microsecond', v_origin) + v_step * interval '1 second';
+    v_to := v_step * interval '1 second'
+      + date_bin(v_step * interval '1 second', v_to - interval '1 microsecond', v_origin);
   end if;
   v_seconds := date_part('epoch', v_to - v_from);
-  -- Beyond a day by hours, and beyond 15 days by days, so that some 70,000 rows are read for 200 types. The first step may begin before the window:
-  -- 179 whole ones.
+  -- Ranges longer than a day use hours, and longer than 15 days use days, so that at most about 70,000 rows are read
+  -- for 200 types. The first step may begin before the range, so 179 whole steps.
   v_step := (
     select min(s) from unnest(array[60, 300, 600, 3600, 7200, 86400, 172800, 259200]) s
     where s * 179 >= v_seconds and s >= v_least_step and (s >= 3600 or v_seconds <= 86400 + 60));
 
-  -- Grouping sets are hashed only where work_mem is enough for the groups as estimated, far more than there are; sorting took twice as long.
-  -- Histograms are most of the work: each row is added twice, to its type and to its point of the curve, and the rest is sums of sums.
+  -- Grouping sets are hashed only if work_mem suffices for the estimated groups, far more than there are;
+  -- sorting took twice as long. Histograms are most of the work: each row is added twice, to its type and to its
+  -- point of the series; the rest are sums of sums.
   with cell as materialized (
-    select m.transport_name, m.message_type, m.point, sum(m.dispatched) as dispatched, sum(m.completed) as completed, sum(m.retried) as retried,
-      sum(m.dead) as dead, sum(m.duration_ms) as duration_ms, sum(m.wait_count) as wait_count, sum(m.waited_ms) as waited_ms,
+    select m.transport_name, m.message_type, m.point, sum(m.dispatched) as dispatched, sum(m.completed) as completed,
+      sum(m.retried) as retried,
+      sum(m.dead) as dead, sum(m.duration_ms) as duration_ms, sum(m.wait_count) as wait_count,
+      sum(m.waited_ms) as waited_ms,
       sum(m.histogram) as histogram
     from (
-      select r.transport_name, r.message_type, r.dispatched, r.completed, r.retried, r.dead, r.duration_ms, r.wait_count, r.waited_ms,
-        date_bin(v_step * interval '1 second', r.at, v_origin) as point, coalesce(r.histogram, messenger.pack_histogram(r.durations)) as histogram
+      select r.transport_name, r.message_type, r.dispatched, r.completed, r.retried, r.dead, r.duration_ms,
+        r.wait_count, r.waited_ms,
+        date_bin(v_step * interval '1 second', r.at, v_origin) as point,
+        coalesce(r.histogram, messenger.pack_histogram(r.durations)) as histogram
       from (
-        select x.* from messenger.window_parts(v_from, v_to, v_step) w
+        select x.* from messenger.range_parts(v_from, v_to, v_step) w
         join messenger.metrics x on x.step_seconds = w.step_seconds and x.at >= w.begins_at and x.at < w.ends_at
         union all
         select * from messenger.not_rolled_up(v_from, v_to)
       ) r
-      offset 0 -- or each expression would be evaluated once per grouping set
+      offset 0 -- otherwise each expression is evaluated once per grouping set
     ) m
     group by grouping sets ((m.transport_name, m.message_type), (m.point))
   ),
   total as materialized (
-    select case grouping(c.message_type, c.transport_name) when 3 then 'all' when 1 then 'type' else 'transport' end as kind,
-      c.message_type, c.transport_name, null as point, sum(c.dispatched) as dispatched, sum(c.completed) as completed, sum(c.retried) as retried,
-      sum(c.dead) as dead, sum(c.duration_ms) as duration_ms, sum(c.wait_count) as wait_count, sum(c.waited_ms) as waited_ms,
+    select case grouping(c.message_type, c.transport_name) when 3 then 'all' when 1 then 'type'
+      else 'transport' end as kind,
+      c.message_type, c.transport_name, null as point, sum(c.dispatched) as dispatched, sum(c.completed) as completed,
+      sum(c.retried) as retried,
+      sum(c.dead) as dead, sum(c.duration_ms) as duration_ms, sum(c.wait_count) as wait_count,
+      sum(c.waited_ms) as waited_ms,
       sum(c.histogram) as histogram
     from cell c
     where c.point is null
     group by grouping sets ((), (c.message_type), (c.transport_name))
     union all
-    select 'point', c.message_type, c.transport_name, c.point, c.dispatched, c.completed, c.retried, c.dead, c.duration_ms, c.wait_count, c.waited_ms, c.histogram
+    select 'point', c.message_type, c.transport_name, c.point, c.dispatched, c.completed, c.retried, c.dead,
+      c.duration_ms, c.wait_count, c.waited_ms, c.histogram
     from cell c
     where c.point is not null
   ),
@@ -13108,31 +14168,43 @@ begin
     select t.kind, t.message_type, t.transport_name, t.point, f.*, messenger.describe_figures(s.figures) as figures
     from total t
     cross join lateral (
-      select row(coalesce(t.dispatched, 0), coalesce(t.completed, 0), coalesce(t.retried, 0), coalesce(t.dead, 0), coalesce(t.duration_ms, 0),
-        messenger.unpack_histogram(t.histogram), coalesce(t.wait_count, 0), coalesce(t.waited_ms, 0))::messenger.figures as figures
+      select row(coalesce(t.dispatched, 0), coalesce(t.completed, 0), coalesce(t.retried, 0), coalesce(t.dead, 0),
+        coalesce(t.duration_ms, 0),
+        messenger.unpack_histogram(t.histogram), coalesce(t.wait_count, 0),
+        coalesce(t.waited_ms, 0))::messenger.figures as figures
       offset 0
     ) s
     cross join lateral (select (s.figures).*) f
   ),
   curve as (
-    select jsonb_agg(jsonb_build_object('at', p.at, 'dispatched', coalesce(d.dispatched, 0), 'completed', coalesce(d.completed, 0),
-      'failed', coalesce(d.retried + d.dead, 0), 'retried', coalesce(d.retried, 0), 'dead', coalesce(d.dead, 0), 'p50', d.figures -> 'p50ProcessingTime',
-      'p95', d.figures -> 'p95ProcessingTime', 'averageWait', round((d.waited_ms / nullif(d.wait_count, 0))::numeric, 3)) order by p.at) as points
-    from generate_series(date_bin(v_step * interval '1 second', v_from, v_origin), v_to - interval '1 microsecond', v_step * interval '1 second') as p(at)
+    select jsonb_agg(jsonb_build_object('at', p.at, 'dispatched', coalesce(d.dispatched, 0), 'completed',
+      coalesce(d.completed, 0),
+      'failed', coalesce(d.retried + d.dead, 0), 'retried', coalesce(d.retried, 0), 'dead', coalesce(d.dead, 0), 'p50',
+      d.figures -> 'p50ProcessingTime',
+      'p95', d.figures -> 'p95ProcessingTime', 'averageWait',
+      round((d.waited_ms / nullif(d.wait_count, 0))::numeric, 3)) order by p.at) as points
+    from generate_series(date_bin(v_step * interval '1 second', v_from, v_origin), v_to - interval '1 microsecond',
+      v_step * interval '1 second') as p(at)
     left join described d on d.kind = 'point' and d.point = p.at
   )
   select jsonb_build_object(
     'from', v_from, 'to', v_to,
-    'totalProcessed', d.figures -> 'processed', 'totalSucceeded', d.figures -> 'succeeded', 'totalFailed', d.figures -> 'failed',
+    'totalProcessed', d.figures -> 'processed', 'totalSucceeded', d.figures -> 'succeeded',
+    'totalFailed', d.figures -> 'failed',
     'totalDispatched', d.figures -> 'dispatched', 'totalRetried', d.figures -> 'retried',
-    'averageProcessingTime', d.figures -> 'averageProcessingTime', 'p50ProcessingTime', d.figures -> 'p50ProcessingTime',
+    'averageProcessingTime', d.figures -> 'averageProcessingTime', 'p50ProcessingTime',
+    d.figures -> 'p50ProcessingTime',
     'p95ProcessingTime', d.figures -> 'p95ProcessingTime', 'p99ProcessingTime', d.figures -> 'p99ProcessingTime',
     'averageWait', round((d.waited_ms / nullif(d.wait_count, 0))::numeric, 3),
-    'successRate', round(d.completed / nullif(d.completed + d.dead, 0)::numeric, 4), 'failureRate', round(d.dead / nullif(d.completed + d.dead, 0)::numeric, 4),
-    'byMessageType', (select coalesce(jsonb_object_agg(x.message_type, x.figures), '{}') from described x where x.kind = 'type'),
-    'byTransport', (select coalesce(jsonb_object_agg(x.transport_name, x.figures), '{}') from described x where x.kind = 'transport'),
+    'successRate', round(d.completed / nullif(d.completed + d.dead, 0)::numeric, 4), 'failureRate',
+    round(d.dead / nullif(d.completed + d.dead, 0)::numeric, 4),
+    'byMessageType', (select coalesce(jsonb_object_agg(x.message_type, x.figures), '{}') from described x
+      where x.kind = 'type'),
+    'byTransport', (select coalesce(jsonb_object_agg(x.transport_name, x.figures), '{}') from described x
+      where x.kind = 'transport'),
     'errors', (
-      select coalesce(jsonb_agg(jsonb_build_object('errorClass', e.error_class, 'messageType', e.message_type, 'error', e.error, 'count', e.error_count, 'lastAt', e.last_at)
+      select coalesce(jsonb_agg(jsonb_build_object('errorClass', e.error_class, 'messageType', e.message_type, 'error',
+        e.error, 'count', e.error_count, 'lastAt', e.last_at)
         order by e.error_count desc, e.last_at desc), '[]')
       from messenger.measured_errors(v_from, v_to) e
     ),
@@ -13144,21 +14216,34 @@ begin
 end $$;
 
 comment on function messenger.percentiles(bigint[], double precision[]) is
-  'Durations in ms below which these shares (0 to 1, ascending) of a histogram lie, each at most 19 percent or 1 ms off; empty for an empty one.';
-comment on function messenger.describe_figures(messenger.figures) is 'The figures of one type or transport as messenger_metrics gives them.';
+  'Durations in ms below which these shares (0 to 1, ascending) of a histogram lie, each at most 19 percent '
+  'or 1 ms off; empty for an empty histogram.';
+comment on function messenger.describe_figures(messenger.figures) is
+  'The figures of one type or transport in the form of messenger_metrics.';
 comment on function public.messenger_metrics(int, timestamptz, timestamptz) is
-  'Figures of the last so many minutes, or of from_time until to_time, widened to whole minutes: totals, rates (0 to 1), durations and waits in ms (percentiles at most 19 percent or 1 ms off), byMessageType, byTransport, the ten commonest errors, series (at most 180 points of stepSeconds). processed = completed + dead; expired and cancelled messages count as neither. Minutes are kept for 2 days, hours for 90, days (UTC) for 400: an older window is widened to full hours or days. SM_FILTER for an invalid window.';
-revoke all on function messenger.percentiles(bigint[], double precision[]), messenger.describe_figures(messenger.figures), public.messenger_metrics(int, timestamptz, timestamptz)
-  from public, anon, authenticated, service_role;
-grant execute on function messenger.percentiles(bigint[], double precision[]), messenger.describe_figures(messenger.figures), public.messenger_metrics(int, timestamptz, timestamptz)
-  to service_role;
+  'Metrics of the last minutes (1 to 525600), or from from_time to to_time, extended to whole minutes: totals, rates '
+  '(0 to 1), durations and waits in ms (percentiles at most 19 percent or 1 ms off), byMessageType, byTransport, '
+  'errors (the ten most frequent), series (at most 180 points of stepSeconds each). processed = completed + dead; '
+  'expired and cancelled messages count as neither. Minutes are kept for 2 days, hours for 90 days and days (UTC) for '
+  '400 days: an older range is extended to whole hours or days. Raises SM_FILTER for an invalid range, SM_UNAVAILABLE '
+  'on a read replica. Example: select messenger_metrics(60) -> ''p95ProcessingTime'';';
+revoke all on function
+  messenger.percentiles(bigint[], double precision[]),
+  messenger.describe_figures(messenger.figures),
+  public.messenger_metrics(int, timestamptz, timestamptz)
+from public, anon, authenticated, service_role;
+grant execute on function
+  messenger.percentiles(bigint[], double precision[]),
+  messenger.describe_figures(messenger.figures),
+  public.messenger_metrics(int, timestamptz, timestamptz)
+to service_role;
 
 -- ---- 80_monitoring/44_metric_ranges.sql
--- The rows from which the figures of a window are read: the coarsest steps that are rolled up, finer ones at the edges,
+-- Selects the rows for the metrics of a range of time: the coarsest steps that are rolled up, finer ones at the edges,
 -- and measurements that are not rolled up yet.
 
--- Of 366 days and 23 hours 59 minutes: days, then hours, five minutes and minutes before and after them.
-create or replace function messenger.window_parts(from_time timestamptz, to_time timestamptz, longest int)
+-- For 366 days, 23 hours and 59 minutes: days, then the hours, five minutes and minutes before and after them.
+create or replace function messenger.range_parts(from_time timestamptz, to_time timestamptz, longest int)
 returns table (step_seconds int, begins_at timestamptz, ends_at timestamptz)
 language plpgsql stable rows 5
 set search_path = pg_catalog, pg_temp
@@ -13173,7 +14258,7 @@ begin
   foreach step_seconds in array array[86400, 3600, 300, 60] loop
     continue when step_seconds > longest;
     v_length := make_interval(secs => step_seconds);
-    -- Minutes and hours are there from the first measurement on.
+    -- Minutes and hours exist from the first measurement on.
     v_until := case when step_seconds in (60, 3600) then 'infinity'
       else coalesce(messenger.rolled_up_until(step_seconds), '-infinity') end;
     for v_gap in select g from unnest(v_left) g loop
@@ -13187,7 +14272,7 @@ begin
   end loop;
 end $$;
 
--- Where the ticker stands still, what is not rolled up gathers: then the first 20,000 rows of it.
+-- Without a running ticker measurements accumulate: at most the first 20,000 are read.
 create or replace function messenger.not_rolled_up_rows()
 returns setof messenger.measurements
 language plpgsql stable
@@ -13225,7 +14310,7 @@ as $$
     max(e.last_at)
   from (
     select m.error_class, m.message_type, m.error, m.error_count, m.last_at
-    from messenger.window_parts(from_time, to_time, 86400) w
+    from messenger.range_parts(from_time, to_time, 86400) w
     join messenger.metric_errors m on m.step_seconds = w.step_seconds and m.at >= w.begins_at and m.at < w.ends_at
     union all
     select x.error_class, x.message_type, x.error, x.message_count, x.at from messenger.not_rolled_up_rows() x
@@ -13236,22 +14321,29 @@ as $$
   limit 10
 $$;
 
-comment on function messenger.window_parts(timestamptz, timestamptz, int) is
-  'Splits a window of whole minutes into spans, each to be read from rows of one step: the coarsest possible, at most longest seconds.';
+comment on function messenger.range_parts(timestamptz, timestamptz, int) is
+  'Splits a range of whole minutes into spans, each to be read from rows of one step: the '
+  'coarsest possible, at most longest seconds.';
 comment on function messenger.not_rolled_up_rows() is 'Measurements that no tick has rolled up yet, at most 20,000.';
 comment on function messenger.not_rolled_up(timestamptz, timestamptz) is
-  'The same of a window, as metrics of their minutes.';
+  'Measurements of a range of time that are not rolled up yet, as metrics of their minutes.';
 comment on function messenger.measured_errors(timestamptz, timestamptz) is
-  'The ten commonest errors of a window of whole minutes.';
-revoke all on function messenger.window_parts(timestamptz, timestamptz, int), messenger.not_rolled_up_rows(),
-  messenger.not_rolled_up(timestamptz, timestamptz), messenger.measured_errors(timestamptz, timestamptz)
-  from public, anon, authenticated, service_role;
-grant execute on function messenger.window_parts(timestamptz, timestamptz, int), messenger.not_rolled_up_rows(),
-  messenger.not_rolled_up(timestamptz, timestamptz), messenger.measured_errors(timestamptz, timestamptz)
-  to service_role;
+  'The ten most frequent errors of a range of whole minutes.';
+revoke all on function
+  messenger.range_parts(timestamptz, timestamptz, int),
+  messenger.not_rolled_up_rows(),
+  messenger.not_rolled_up(timestamptz, timestamptz),
+  messenger.measured_errors(timestamptz, timestamptz)
+from public, anon, authenticated, service_role;
+grant execute on function
+  messenger.range_parts(timestamptz, timestamptz, int),
+  messenger.not_rolled_up_rows(),
+  messenger.not_rolled_up(timestamptz, timestamptz),
+  messenger.measured_errors(timestamptz, timestamptz)
+to service_role;
 
 -- ---- 80_monitoring/50_list_failed.sql
--- Dead letters by page, newest first, and one in full.
+-- Lists dead letters by page, newest first, and returns a single one in full.
 create or replace function messenger.dead_letter_conditions(filter jsonb)
 returns text
 language plpgsql immutable
@@ -13268,7 +14360,9 @@ begin
     case when filter ? 'to' then 'f.failed_at < ($1 ->> ''to'')::timestamptz' end);
 end $$;
 
-create or replace function public.messenger_list_failed(filter jsonb default '{}', cursor text default null, skip int default 0, max int default 50)
+create or replace function public.messenger_list_failed(
+  filter jsonb default '{}', cursor text default null, skip int default 0, max int default 50
+)
 returns jsonb
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -13280,44 +14374,52 @@ declare
   v_max int := messenger.check_page(coalesce(max, 50));
   v_skip int := coalesce(skip, 0);
   v_conditions text;
-  v_place jsonb;
+  v_position jsonb;
   v_rows jsonb;
   v_more boolean;
-  v_looked jsonb;
+  v_last jsonb;
   v_total record;
 begin
   perform messenger.check_filter(v_filter, '{transport,queue,type,error_class}', '{from,to}', '{resolved}');
   if v_skip not between 0 and 10000 then
-    perform messenger.raise_error('SM_BATCH', 'skip must be a number from 0 to 10000; go on from next_cursor instead');
+    raise exception using errcode = 'PT400', detail = 'SM_BATCH', message = 'skip must be a number from 0 to 10000',
+      hint = 'pass next_cursor of the previous page as cursor instead';
   end if;
   v_conditions := messenger.dead_letter_conditions(v_filter);
-  v_place := coalesce(messenger.read_cursor('failed', v_filter, cursor), '["infinity", "00000000-0000-0000-0000-000000000000"]');
+  v_position := coalesce(messenger.read_cursor('failed', v_filter, cursor),
+    '["infinity", "00000000-0000-0000-0000-000000000000"]');
   execute format($query$
     select coalesce(jsonb_agg(to_jsonb(r) - 'n' order by r.n) filter (where r.n <= $4), '[]'), count(*) > $4
     from (
-      select row_number() over (order by f.failed_at desc, f.id) as n, f.id, f.message_id, f.transport_name, f.queue_name, f.message_type, left(f.error, 500) as error, f.error_class,
-        jsonb_array_length(f.attempts) as attempt_count, f.retry_count, f.max_retries, f.failed_at, f.created_at, f.idempotency_key, f.resolved_at, f.resolution
+      select row_number() over (order by f.failed_at desc, f.id) as n, f.id, f.message_id, f.transport_name,
+        f.queue_name, f.message_type, left(f.error, 500) as error, f.error_class,
+        jsonb_array_length(f.attempts) as attempt_count, f.retry_count, f.max_retries, f.failed_at, f.created_at,
+        f.idempotency_key, f.resolved_at, f.resolution
       from (
         select * from (
           select * from public.messenger_failed_messages f
-          where f.failed_at <= ($2 ->> 0)::timestamptz and (f.failed_at < ($2 ->> 0)::timestamptz or f.id > ($2 ->> 1)::uuid)
-          order by f.failed_at desc, f.id limit messenger.longest_look()
+          where f.failed_at <= ($2 ->> 0)::timestamptz
+            and (f.failed_at < ($2 ->> 0)::timestamptz or f.id > ($2 ->> 1)::uuid)
+          order by f.failed_at desc, f.id limit messenger.scan_limit()
         ) f
         where %s offset $3 limit $4 + 1
       ) f
     ) r$query$, v_conditions)
-  into v_rows, v_more using v_filter, v_place, v_skip, v_max;
+  into v_rows, v_more using v_filter, v_position, v_skip, v_max;
   if v_more then
-    v_looked := jsonb_build_array(v_rows -> -1 -> 'failed_at', v_rows -> -1 -> 'id');
+    v_last := jsonb_build_array(v_rows -> -1 -> 'failed_at', v_rows -> -1 -> 'id');
   else
-    select jsonb_build_array(f.failed_at, f.id) into v_looked
+    select jsonb_build_array(f.failed_at, f.id) into v_last
     from public.messenger_failed_messages f
-    where f.failed_at <= (v_place ->> 0)::timestamptz and (f.failed_at < (v_place ->> 0)::timestamptz or f.id > (v_place ->> 1)::uuid)
-    order by f.failed_at desc, f.id offset messenger.longest_look() - 1 limit 1;
+    where f.failed_at <= (v_position ->> 0)::timestamptz
+      and (f.failed_at < (v_position ->> 0)::timestamptz or f.id > (v_position ->> 1)::uuid)
+    order by f.failed_at desc, f.id offset messenger.scan_limit() - 1 limit 1;
   end if;
-  select * into v_total from messenger.count_rows('select from public.messenger_failed_messages f where ' || v_conditions, v_filter);
-  return jsonb_build_object('messages', v_rows, 'next_cursor', case when v_looked is not null then messenger.write_cursor('failed', v_filter, v_looked) end,
-    'searched_to', case when not v_more then v_looked -> 0 end, 'total', v_total.n, 'estimated', v_total.estimated);
+  select * into v_total from messenger.count_rows('select from public.messenger_failed_messages f where '
+    || v_conditions, v_filter);
+  return jsonb_build_object('messages', v_rows, 'next_cursor',
+    case when v_last is not null then messenger.write_cursor('failed', v_filter, v_last) end,
+    'searched_to', case when not v_more then v_last -> 0 end, 'total', v_total.n, 'estimated', v_total.estimated);
 end $$;
 
 create or replace function public.messenger_get_failed(id uuid)
@@ -13326,24 +14428,39 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$ select to_jsonb(f) from public.messenger_failed_messages f where f.id = messenger_get_failed.id $$;
 
-comment on function messenger.dead_letter_conditions(jsonb) is 'A filter of messenger_list_failed as SQL conditions on "f", its values read from $1.';
+comment on function messenger.dead_letter_conditions(jsonb) is
+  'A filter of messenger_list_failed as SQL conditions on "f"; its values are read from $1.';
 comment on function public.messenger_list_failed(jsonb, text, int, int) is
-  'Dead letters without bodies, traces and attempts, newest first: {"messages", "next_cursor", "searched_to", "total", "estimated"}. Filter: transport, queue, type, error_class, from, to (failed_at, to is exclusive), resolved (true: those that were retried or discarded; else the open ones). skip 0 to 10000 of what a look meets, max 1 to 1000. As messenger_list_messages, a call looks at 20,000 at most.';
-comment on function public.messenger_get_failed(uuid) is 'One dead letter with all its columns; null when there is none.';
-revoke all on function messenger.dead_letter_conditions(jsonb), public.messenger_list_failed(jsonb, text, int, int), public.messenger_get_failed(uuid) from public, anon, authenticated;
-grant execute on function messenger.dead_letter_conditions(jsonb), public.messenger_list_failed(jsonb, text, int, int), public.messenger_get_failed(uuid) to service_role;
+  'Dead letters without bodies, traces and attempts, newest first: {"messages", "next_cursor", "searched_to", "total", '
+  '"estimated"}. filter: transport, queue, type, error_class, from and to (failed_at; to is exclusive), resolved '
+  '(true: retried or discarded ones; default: open ones). skip (0 to 10000) leaves out the first rows, max is 1 to '
+  '1000. As in messenger_list_messages, a call scans at most 20,000 rows. Raises SM_FILTER, SM_UNKNOWN_FIELD, '
+  'SM_BATCH. Example: select messenger_list_failed(''{"queue": "email"}'', max => 20);';
+comment on function public.messenger_get_failed(uuid) is
+  'One dead letter with all its columns; null if there is none. Example: select '
+  'messenger_get_failed(''01890a5d-ac96-774b-bcce-b302099a8057'');';
+revoke all on function
+  messenger.dead_letter_conditions(jsonb),
+  public.messenger_list_failed(jsonb, text, int, int),
+  public.messenger_get_failed(uuid)
+from public, anon, authenticated;
+grant execute on function
+  messenger.dead_letter_conditions(jsonb),
+  public.messenger_list_failed(jsonb, text, int, int),
+  public.messenger_get_failed(uuid)
+to service_role;
 
 -- ---- 80_monitoring/52_list_messages.sql
--- Messages by page, newest first, and one in full.
+-- Lists messages by page, newest first, and returns a single one in full.
 
--- There is no id of a moment before 1970, whose milliseconds are negative.
+-- Ids begin with milliseconds since 1970, so earlier moments have no ids.
 create or replace function messenger.first_id(at timestamptz)
 returns uuid
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$ select (messenger.id_prefix(greatest(at, '1970-01-01 00:00:00+00')) || '0000000000000000')::uuid $$;
 
--- The conditions of a filter, as SQL over "m" with the filter as $1: only what is asked for, so that the planner sees it.
+-- Only the fields present in the filter become conditions, so that the planner sees them.
 create or replace function messenger.message_conditions(filter jsonb)
 returns text
 language plpgsql immutable
@@ -13361,21 +14478,29 @@ begin
     case when filter ? 'ordering_key' then 'm.ordering_key = $1 ->> ''ordering_key''' end,
     case when filter ? 'created_by' then 'm.created_by = ($1 ->> ''created_by'')::uuid' end,
     case when filter ? 'id' then 'm.id = ($1 ->> ''id'')::uuid' end,
-    -- Ids begin with their moment; a minute's room, then created_at decides.
-    case when filter ? 'from' then 'm.id >= messenger.first_id(($1 ->> ''from'')::timestamptz - interval ''1 minute'') and m.created_at >= ($1 ->> ''from'')::timestamptz' end,
-    case when filter ? 'to' then 'm.id < messenger.first_id(($1 ->> ''to'')::timestamptz + interval ''1 minute'') and m.created_at < ($1 ->> ''to'')::timestamptz' end);
+    -- Ids begin with their moment of creation. created_at decides within a margin of a minute.
+    case when
+      filter ? 'from'
+        then 'm.id >= messenger.first_id(($1 ->> ''from'')::timestamptz - interval ''1 minute'') and m.created_at >= '
+          '($1 ->> ''from'')::timestamptz' end,
+    case when
+      filter ? 'to'
+        then 'm.id < messenger.first_id(($1 ->> ''to'')::timestamptz + interval ''1 minute'') and m.created_at < ($1 '
+          '->> ''to'')::timestamptz' end);
 end $$;
 
--- A filter that few messages meet would walk all of them: a call looks at this many, then says how far back it came.
-create or replace function messenger.longest_look()
+-- A filter that few messages match would scan all of them: a call scans this many and returns how far back it got.
+create or replace function messenger.scan_limit()
 returns int
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$ select 20000 $$;
 
--- Answers the ids of a page and, where the look ended before the page was full, the last id looked at. Who holds an idempotency key is known beforehand:
--- such messages come early, out of the reach of this look, and are left out of later ones as "shown".
-create or replace function messenger.find_messages(filter jsonb, before uuid, shown uuid[], wanted int, out ids uuid[], out looked_to uuid, out early uuid[])
+-- The messages of an idempotency key are found by the key: those older than the scanned range are returned early and
+-- excluded from later pages as "shown".
+create or replace function messenger.find_messages(
+  filter jsonb, before uuid, shown uuid[], wanted int, out ids uuid[], out searched_to uuid, out early uuid[]
+)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
@@ -13385,42 +14510,52 @@ as $$
 declare
   v_conditions text := messenger.message_conditions(filter) || ' and m.id <> all ($5)';
   v_before uuid := coalesce(before, 'ffffffff-ffff-ffff-ffff-ffffffffffff');
-  v_walk text;
+  v_scanned text;
   v_shown uuid[] := coalesce(shown, '{}');
 begin
   early := '{}';
-  -- Unfinished messages are few beside the kept ones, unless there is a backlog.
+  -- Unfinished messages are few beside the finished ones, except for a backlog.
   if filter ->> 'status' in ('pending', 'processing')
-     and (select count(*) from (select from public.messenger_messages m where m.processed_at is null limit messenger.longest_look() + 1) x) <= messenger.longest_look() then
-    -- The inner look ends at "offset 0", or the planner would walk the primary key, finished messages and all.
-    execute format('select array(select x.id from (select m.id from public.messenger_messages m where m.processed_at is null and %s offset 0) x where x.id < $2
+     and (
+       select count(*) from (
+         select from public.messenger_messages m where m.processed_at is null limit messenger.scan_limit() + 1) x
+     ) <= messenger.scan_limit() then
+    -- Without "offset 0" the planner would scan the primary key with all finished messages.
+    execute format('select array(select x.id from (select m.id from public.messenger_messages m where m.processed_at '
+      'is null and %s offset 0) x where x.id < $2
       order by x.id desc limit $3)', v_conditions) into ids using filter, v_before, wanted, null, v_shown;
     return;
   end if;
 
-  v_walk := concat_ws(' and ', 'm.id < $2',
+  v_scanned := concat_ws(' and ', 'm.id < $2',
     case when filter ? 'id' then 'm.id = ($1 ->> ''id'')::uuid' end,
     case when filter ? 'created_by' then 'm.created_by = ($1 ->> ''created_by'')::uuid' end,
-    case when filter ? 'from' then 'm.id >= messenger.first_id(($1 ->> ''from'')::timestamptz - interval ''1 minute'')' end,
+    case when
+      filter ? 'from' then 'm.id >= messenger.first_id(($1 ->> ''from'')::timestamptz - interval ''1 minute'')' end,
     case when filter ? 'to' then 'm.id < messenger.first_id(($1 ->> ''to'')::timestamptz + interval ''1 minute'')' end);
-  execute format('select array(select m.id from (select * from public.messenger_messages m where %s order by m.id desc limit $4) m where %s limit $3)', v_walk, v_conditions)
-  into ids using filter, v_before, wanted, messenger.longest_look(), v_shown;
+  execute format('select array(select m.id from (select * from public.messenger_messages m where %s order by m.id '
+    'desc limit $4) m where %s limit $3)', v_scanned, v_conditions)
+  into ids using filter, v_before, wanted, messenger.scan_limit(), v_shown;
   if cardinality(ids) < wanted then
-    execute format('select m.id from public.messenger_messages m where %s order by m.id desc offset $3 limit 1', v_walk)
-    into looked_to using filter, v_before, messenger.longest_look() - 1;
+    execute format('select m.id from public.messenger_messages m where %s order by m.id desc offset $3 limit 1',
+      v_scanned)
+    into searched_to using filter, v_before, messenger.scan_limit() - 1;
   end if;
-  if looked_to is not null and filter ? 'idempotency_key' then
+  if searched_to is not null and filter ? 'idempotency_key' then
     execute format($query$
       select array(
         select m.id from public.messenger_messages m
-        where m.id = any (array(select k.message_id from messenger.idempotency_keys k where k.key = $1 ->> 'idempotency_key' and k.scope in ('service', $1 ->> 'created_by')))
+        where m.id = any (array(select k.message_id from messenger.idempotency_keys k
+          where k.key = $1 ->> 'idempotency_key' and k.scope in ('service', $1 ->> 'created_by')))
           and m.id < $2 and %s order by m.id desc limit $3)$query$, v_conditions)
-    into early using filter, looked_to, wanted - 1 - cardinality(ids), null, v_shown;
+    into early using filter, searched_to, wanted - 1 - cardinality(ids), null, v_shown;
     ids := ids || early;
   end if;
 end $$;
 
-create or replace function public.messenger_list_messages(filter jsonb default '{}', cursor text default null, max int default 50)
+create or replace function public.messenger_list_messages(
+  filter jsonb default '{}', cursor text default null, max int default 50
+)
 returns jsonb
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -13428,34 +14563,43 @@ as $$
 declare
   v_filter jsonb := coalesce(filter, '{}');
   v_max int := messenger.check_page(coalesce(max, 50));
-  v_place uuid[];
+  v_position uuid[];
   v_page record;
   v_rows jsonb;
   v_last jsonb;
   v_total record;
 begin
-  perform messenger.check_filter(v_filter, '{status,type,transport,queue,error_class,idempotency_key,ordering_key}', '{from,to}', '{}', '{id,created_by}');
+  perform messenger.check_filter(v_filter, '{status,type,transport,queue,error_class,idempotency_key,ordering_key}',
+    '{from,to}', '{}', '{id,created_by}');
   if v_filter ->> 'status' not in ('pending', 'processing', 'completed', 'failed') then
-    perform messenger.raise_error('SM_FILTER', 'filter.status is none of pending, processing, completed, failed');
+    perform messenger.raise_error('SM_FILTER', 'filter.status must be pending, processing, completed or failed',
+      'leave it out to list messages of every status');
   end if;
-  -- The id before which to go on, then those that came early.
-  v_place := array(select p::uuid from jsonb_array_elements_text(messenger.read_cursor('messages', v_filter, cursor)) p);
-  select f.ids, f.looked_to, f.early into v_page from messenger.find_messages(v_filter, v_place[1], v_place[2:], v_max + 1) f;
+  -- The id before which the page starts, then the ids that were returned early.
+  v_position := array(select p::uuid
+    from jsonb_array_elements_text(messenger.read_cursor('messages', v_filter, cursor)) p);
+  select f.ids, f.searched_to, f.early into v_page
+  from messenger.find_messages(v_filter, v_position[1], v_position[2:], v_max + 1) f;
   if cardinality(v_page.ids) > v_max then
-    v_last := to_jsonb(v_page.ids[v_max] || v_place[2:]);
-  elsif v_page.looked_to is not null then
-    v_last := to_jsonb(v_page.looked_to || v_place[2:] || v_page.early);
+    v_last := to_jsonb(v_page.ids[v_max] || v_position[2:]);
+  elsif v_page.searched_to is not null then
+    v_last := to_jsonb(v_page.searched_to || v_position[2:] || v_page.early);
   end if;
   select coalesce(jsonb_agg(to_jsonb(r) order by r.id desc), '[]') into v_rows
   from (
-    select m.id, m.message_type, m.transport_name, m.queue_name, m.priority, m.status, nullif(m.available_at, 'infinity') as available_at,
-      m.available_at = 'infinity' as blocked, m.scheduled_at, m.created_at, m.processed_at, m.retry_count, m.max_retries, m.error_class,
-      left(m.last_error, 200) as last_error, m.locked_by, m.lock_expires_at, m.cancel_requested_at, m.ordering_key, m.idempotency_key, m.created_by
+    select m.id, m.message_type, m.transport_name, m.queue_name, m.priority, m.status,
+      nullif(m.available_at, 'infinity') as available_at,
+      m.available_at = 'infinity' as blocked, m.scheduled_at, m.created_at, m.processed_at, m.retry_count,
+      m.max_retries, m.error_class,
+      left(m.last_error, 200) as last_error, m.locked_by, m.lock_expires_at, m.cancel_requested_at, m.ordering_key,
+      m.idempotency_key, m.created_by
     from public.messenger_messages m where m.id = any (v_page.ids[1:v_max])
   ) r;
-  select * into v_total from messenger.count_rows('select from public.messenger_messages m where ' || messenger.message_conditions(v_filter), v_filter);
-  return jsonb_build_object('messages', v_rows, 'next_cursor', case when v_last is not null then messenger.write_cursor('messages', v_filter, v_last) end,
-    'searched_to', (select m.created_at from public.messenger_messages m where m.id = v_page.looked_to),
+  select * into v_total from messenger.count_rows('select from public.messenger_messages m where '
+    || messenger.message_conditions(v_filter), v_filter);
+  return jsonb_build_object('messages', v_rows, 'next_cursor',
+    case when v_last is not null then messenger.write_cursor('messages', v_filter, v_last) end,
+    'searched_to', (select m.created_at from public.messenger_messages m where m.id = v_page.searched_to),
     'total', v_total.n, 'estimated', v_total.estimated);
 end $$;
 
@@ -13467,32 +14611,59 @@ as $$
   select to_jsonb(m)
     || jsonb_build_object('available_at', nullif(m.available_at, 'infinity'), 'blocked', m.available_at = 'infinity',
       'attempts', (
-        select coalesce(jsonb_agg(to_jsonb(a) - 'message_id' order by a.fence), '[]') from messenger.attempts a where a.message_id = m.id),
+        select coalesce(jsonb_agg(to_jsonb(a) - 'message_id' order by a.fence), '[]') from messenger.attempts a
+        where a.message_id = m.id),
       'dead_letters', (
-        select coalesce(jsonb_agg(jsonb_build_object('id', f.id, 'failed_at', f.failed_at, 'resolved_at', f.resolved_at, 'resolution', f.resolution) order by f.failed_at desc), '[]')
+        select coalesce(jsonb_agg(jsonb_build_object('id', f.id, 'failed_at', f.failed_at, 'resolved_at', f.resolved_at,
+          'resolution', f.resolution) order by f.failed_at desc), '[]')
         from public.messenger_failed_messages f where f.message_id = m.id))
   from public.messenger_messages m
   where m.id = messenger_get_message.id
 $$;
 
-comment on function messenger.first_id(timestamptz) is 'No message of this moment or later has a smaller id.';
-comment on function messenger.message_conditions(jsonb) is 'A filter of messenger_list_messages as SQL conditions on "m", its values read from $1.';
-comment on function messenger.longest_look() is 'How many messages one call of a list looks at before it answers with what it has.';
-comment on function messenger.find_messages(jsonb, uuid, uuid[], int) is 'Ids of messages that meet a filter, newest first, older than "before" and not shown; looked_to: the look ended there without having found as many as wanted; early: those among ids that stand beyond it.';
+comment on function messenger.first_id(timestamptz) is 'The lowest id that a message created at this moment can have.';
+comment on function messenger.message_conditions(jsonb) is
+  'A filter of messenger_list_messages as SQL conditions on "m"; its values are read from $1.';
+comment on function messenger.scan_limit() is 'The number of rows that one call of a list scans at most.';
+comment on function messenger.find_messages(jsonb, uuid, uuid[], int) is
+  'Ids of messages that match a filter, newest first, older than before and not in shown. searched_to: the last id '
+  'scanned if the scan ended before wanted ids were found; early: those among ids that are older than it.';
 comment on function public.messenger_list_messages(jsonb, text, int) is
-  'Messages without their bodies, newest first: {"messages", "next_cursor", "searched_to", "total", "estimated"}. Filter: id, status, type, transport, queue, error_class, idempotency_key, ordering_key, created_by, from, to (created_at, to is exclusive). max 1 to 1000. A call looks at 20,000 messages at most; when that was not enough, searched_to says how far back it came and next_cursor goes on from there. total is exact to 10,000, then estimated.';
+  'Messages without their bodies, newest first: {"messages", "next_cursor", "searched_to", "total", "estimated"}. '
+  'filter: id, status, type, transport, queue, error_class, idempotency_key, ordering_key, created_by, from and to '
+  '(created_at; to is exclusive). max: 1 to 1000. A call scans at most 20,000 messages; if the page is not full '
+  'then, searched_to is the moment reached and next_cursor continues from there. total is exact up to 10,000 and '
+  'estimated above. Raises SM_FILTER, SM_UNKNOWN_FIELD, SM_BATCH. Example: select '
+  'messenger_list_messages(''{"status": "failed", "type": "SendEmail"}'');';
 comment on function public.messenger_get_message(uuid) is
-  'One message with all its columns, "blocked" (it waits for its predecessor; available_at is then null), failed deliveries since its last end ("attempts") and its dead letters; null when there is none.';
-revoke all on function messenger.first_id(timestamptz), messenger.message_conditions(jsonb), messenger.longest_look(), messenger.find_messages(jsonb, uuid, uuid[], int), public.messenger_list_messages(jsonb, text, int),
-  public.messenger_get_message(uuid) from public, anon, authenticated;
-grant execute on function messenger.first_id(timestamptz), messenger.message_conditions(jsonb), messenger.longest_look(), messenger.find_messages(jsonb, uuid, uuid[], int), public.messenger_list_messages(jsonb, text, int),
-  public.messenger_get_message(uuid) to service_role;
+  'One message with all its columns, "blocked" (true: it waits for its predecessor of the ordering key; available_at '
+  'is then null), "attempts" (failed deliveries since its last end) and "dead_letters"; null if there is none. '
+  'Example: select messenger_get_message(''01890a5d-ac96-774b-bcce-b302099a8057'');';
+revoke all on function
+  messenger.first_id(timestamptz),
+  messenger.message_conditions(jsonb),
+  messenger.scan_limit(),
+  messenger.find_messages(jsonb, uuid, uuid[], int),
+  public.messenger_list_messages(jsonb, text, int),
+  public.messenger_get_message(uuid)
+from public, anon, authenticated;
+grant execute on function
+  messenger.first_id(timestamptz),
+  messenger.message_conditions(jsonb),
+  messenger.scan_limit(),
+  messenger.find_messages(jsonb, uuid, uuid[], int),
+  public.messenger_list_messages(jsonb, text, int),
+  public.messenger_get_message(uuid)
+to service_role;
 
 -- ---- 80_monitoring/54_list_queues.sql
--- Queues with what waits in them, and the workers that ask for it.
+-- Lists queues with the numbers of their messages, and workers with the queues they poll.
 
--- What runs stands at the head of its queue, where it was taken from: so many of each queue and priority are looked at.
-create or replace function messenger.running_messages(depth int, only_transport text default null, only_queues text[] default null)
+-- A processing message stays at the front of its queue in the index, so only the
+-- first entries of each queue and priority are read.
+create or replace function messenger.running_messages(
+  depth int, only_transport text default null, only_queues text[] default null
+)
 returns table (transport_name text, queue_name text, locked_by text)
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -13506,7 +14677,8 @@ as $$
   cross join generate_series(1, 10) as level(priority)
   cross join lateral (
     select m.locked_by from public.messenger_messages m
-    where m.transport_name = q.transport_name and m.queue_name = q.queue_name and m.priority = level.priority and m.processed_at is null
+    where m.transport_name = q.transport_name and m.queue_name = q.queue_name and m.priority = level.priority
+      and m.processed_at is null
       and m.available_at <= messenger.now()
     order by m.available_at, m.id limit depth
   ) head
@@ -13529,42 +14701,50 @@ declare
   v_blocked bigint;
   v_oldest timestamptz;
   v_args jsonb := jsonb_build_object('transport', transport, 'queue', queue, 'now', v_now);
-  v_rows text := 'select from public.messenger_messages m where m.transport_name = $1 ->> ''transport'' and m.queue_name = $1 ->> ''queue'' and m.processed_at is null';
+  v_rows text := 'select from public.messenger_messages m where m.transport_name = $1 ->> ''transport'' and '
+    'm.queue_name = $1 ->> ''queue'' and m.processed_at is null';
 begin
-  select count(*) as n, count(*) filter (where m.status = 'processing') as processing, count(*) filter (where m.available_at = 'infinity') as blocked,
+  select count(*) as n, count(*) filter (where m.status = 'processing') as processing, count(*)
+    filter (where m.available_at = 'infinity') as blocked,
     count(*) filter (where m.status = 'pending' and m.available_at <= v_now) as due
   into v_seen
   from (
     select m.status, m.available_at from public.messenger_messages m
-    where m.transport_name = queue_figures_of.transport and m.queue_name = queue_figures_of.queue and m.processed_at is null limit 10001
+    where m.transport_name = queue_figures_of.transport and m.queue_name = queue_figures_of.queue
+      and m.processed_at is null limit 10001
   ) m;
   select min(head.available_at) into v_oldest
   from generate_series(1, 10) as level(priority)
   cross join lateral (
     select m.available_at from public.messenger_messages m
-    where m.transport_name = queue_figures_of.transport and m.queue_name = queue_figures_of.queue and m.priority = level.priority and m.processed_at is null
+    where m.transport_name = queue_figures_of.transport and m.queue_name = queue_figures_of.queue
+      and m.priority = level.priority and m.processed_at is null
       and m.available_at <= v_now and m.status = 'pending'
     order by m.available_at, m.id limit 1
   ) head;
   if v_seen.n > 10000 then
     v_blocked := (select count(*) from (
-      select from public.messenger_messages m where m.transport_name = queue_figures_of.transport and m.queue_name = queue_figures_of.queue
+      select from public.messenger_messages m where m.transport_name = queue_figures_of.transport
+        and m.queue_name = queue_figures_of.queue
         and m.ordering_key is not null and m.processed_at is null and m.available_at = 'infinity' limit 10001) x);
-    v_seen.processing := (select count(*) from messenger.running_messages(1000, queue_figures_of.transport, array[queue_figures_of.queue]));
+    v_seen.processing := (select count(*)
+      from messenger.running_messages(1000, queue_figures_of.transport, array[queue_figures_of.queue]));
     v_all := greatest(v_seen.n, v_seen.due + v_blocked + v_seen.processing, messenger.estimate_rows(v_rows, v_args));
-    -- What runs was due.
-    v_due := messenger.estimate_rows(v_rows || ' and m.available_at <= ($1 ->> ''now'')::timestamptz', v_args) - v_seen.processing;
+    -- Processing messages were due.
+    v_due := messenger.estimate_rows(v_rows || ' and m.available_at <= ($1 ->> ''now'')::timestamptz', v_args)
+      - v_seen.processing;
     v_due := greatest(v_seen.due, least(v_due, v_all - v_blocked - v_seen.processing));
   else
     v_all := v_seen.n;
     v_due := v_seen.due;
     v_blocked := v_seen.blocked;
   end if;
-  return jsonb_build_object('pending', v_all - v_seen.processing, 'due', v_due, 'delayed', greatest(0, v_all - v_seen.processing - v_due - v_blocked),
+  return jsonb_build_object('pending', v_all - v_seen.processing, 'due', v_due, 'delayed',
+    greatest(0, v_all - v_seen.processing - v_due - v_blocked),
     'blocked', v_blocked, 'processing', v_seen.processing, 'oldest_due_at', v_oldest, 'estimated', v_seen.n > 10000);
 end $$;
 
--- Functions look dear to the planner, which would then compile the plan, for half a second.
+-- The planner overestimates the cost of functions and would compile the plan with JIT, for half a second.
 create or replace function public.messenger_list_queues()
 returns jsonb
 language plpgsql
@@ -13576,12 +14756,15 @@ begin
   perform messenger.require_primary();
   return (
     select jsonb_build_object('queues', coalesce(jsonb_agg(
-      jsonb_build_object('transport_name', q.transport_name, 'queue_name', q.queue_name, 'paused_at', p.paused_at, 'transport_enabled', t.enabled,
+      jsonb_build_object('transport_name', q.transport_name, 'queue_name', q.queue_name, 'paused_at', p.paused_at,
+        'transport_enabled', t.enabled,
         'runs_since', messenger.runs_since(q.transport_name, q.queue_name, messenger.now()),
         'awake_workers', (
           select count(*) from messenger.workers w left join messenger.settings s on true
-          where w.polled_at > messenger.now() - greatest(2 * s.poll_interval, '1 second') and w.polled_at <= messenger.now()
-            and (w.transport_name is null or w.transport_name = q.transport_name) and (w.queues is null or q.queue_name = any (w.queues))))
+          where w.polled_at > messenger.now() - greatest(2 * s.poll_interval, '1 second')
+            and w.polled_at <= messenger.now()
+            and (w.transport_name is null or w.transport_name = q.transport_name)
+            and (w.queues is null or q.queue_name = any (w.queues))))
       || messenger.queue_figures_of(q.transport_name, q.queue_name) order by q.transport_name, q.queue_name), '[]'))
     from (
       select a.transport_name, a.queue_name from messenger.active_queues(null, null, true) a
@@ -13604,27 +14787,48 @@ begin
   perform messenger.require_primary();
   return (
     select jsonb_build_object('workers', coalesce(jsonb_agg(
-      to_jsonb(w) || jsonb_build_object('awake', w.polled_at > messenger.now() - greatest(2 * s.poll_interval, '1 second'), 'processing', coalesce(r.n, 0))
+      to_jsonb(w) || jsonb_build_object('awake', w.polled_at > messenger.now()
+        - greatest(2 * s.poll_interval, '1 second'), 'processing', coalesce(r.n, 0))
       order by w.polled_at desc, w.worker), '[]'))
     from messenger.workers w left join messenger.settings s on true
-    left join (select m.locked_by, count(*) as n from messenger.running_messages(1000) m group by m.locked_by) r on r.locked_by = w.worker
+    left join (select m.locked_by, count(*) as n from messenger.running_messages(1000) m group by m.locked_by) r
+      on r.locked_by = w.worker
     where w.polled_at > messenger.now() - interval '1 hour'
   );
 end $$;
 
-comment on function messenger.running_messages(int, text, text[]) is 'Messages that are being processed, among the first so many of each queue and priority.';
+comment on function messenger.running_messages(int, text, text[]) is
+  'Messages that are being processed, among the first depth entries of each queue and priority.';
 comment on function messenger.queue_figures_of(text, text) is
-  'Unfinished messages of a queue: {"pending" (due + delayed + blocked), "due", "delayed", "blocked" (wait for their predecessor), "processing", "oldest_due_at", "estimated"}; exact to 10,000.';
+  'Unfinished messages of a queue: {"pending" (due + delayed + blocked), "due", "delayed", "blocked" (waiting for '
+  'their predecessor), "processing", "oldest_due_at", "estimated"}; exact up to 10,000.';
 comment on function public.messenger_list_queues() is
-  'Queues that hold unfinished messages or are paused: {"queues": [{transport_name, queue_name, paused_at, transport_enabled, runs_since (last resumed, or its transport last changed), pending, due, delayed, blocked, processing, oldest_due_at, estimated, awake_workers}]}.';
+  'Queues that have unfinished messages or are paused: {"queues": [{transport_name, queue_name, paused_at, '
+  'transport_enabled, runs_since (when the queue was last resumed or its transport last changed), pending, due, '
+  'delayed, blocked, processing, oldest_due_at, estimated, awake_workers (active workers)}]}. Raises SM_UNAVAILABLE on '
+  'a read replica. Example: select messenger_list_queues() -> ''queues'';';
 comment on function public.messenger_list_workers() is
-  'Workers that asked within the last hour: {"workers": [{worker, transport_name, queues, types (null: all), started_at, polled_at, awake, processing}]}, the latest first.';
-revoke all on function messenger.running_messages(int, text, text[]), messenger.queue_figures_of(text, text), public.messenger_list_queues(), public.messenger_list_workers() from public, anon, authenticated;
-grant execute on function messenger.running_messages(int, text, text[]), messenger.queue_figures_of(text, text), public.messenger_list_queues(), public.messenger_list_workers() to service_role;
+  'Workers that polled within the last hour, the latest first: {"workers": [{worker, transport_name, queues, types '
+  '(null: all), started_at, polled_at, awake (true: active), processing}]}. Raises SM_UNAVAILABLE on a read replica. '
+  'Example: select messenger_list_workers() -> ''workers'';';
+revoke all on function
+  messenger.running_messages(int, text, text[]),
+  messenger.queue_figures_of(text, text),
+  public.messenger_list_queues(),
+  public.messenger_list_workers()
+from public, anon, authenticated;
+grant execute on function
+  messenger.running_messages(int, text, text[]),
+  messenger.queue_figures_of(text, text),
+  public.messenger_list_queues(),
+  public.messenger_list_workers()
+to service_role;
 
 -- ---- 80_monitoring/56_list_schedules.sql
--- Schedules by page, in order of their names, each with the message it became last.
-create or replace function public.messenger_list_schedules(filter jsonb default '{}', cursor text default null, max int default 100)
+-- Lists schedules by page, in order of their names, each with its last message.
+create or replace function public.messenger_list_schedules(
+  filter jsonb default '{}', cursor text default null, max int default 100
+)
 returns jsonb
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -13645,47 +14849,61 @@ begin
     case when v_filter ? 'enabled' then 's.enabled = ($1 ->> ''enabled'')::boolean' end);
   v_after := messenger.read_cursor('schedules', v_filter, cursor) #>> '{}';
   execute format($query$
-    select coalesce(jsonb_agg(to_jsonb(s) || jsonb_build_object('last_message_id', o.message_id, 'last_message_status', m.status) order by s.name), '[]')
-    from (select * from public.messenger_schedules s where ($2 is null or s.name > $2) and %s order by s.name limit $3) s
-    left join lateral (select x.message_id from messenger.occurrences x where x.schedule_id = s.id order by x.due_at desc limit 1) o on true
+    select coalesce(jsonb_agg(to_jsonb(s) || jsonb_build_object('last_message_id', o.message_id, 'last_message_status',
+      m.status) order by s.name), '[]')
+    from (
+      select * from public.messenger_schedules s where ($2 is null or s.name > $2) and %s order by s.name limit $3
+    ) s
+    left join lateral (select x.message_id from messenger.occurrences x where x.schedule_id = s.id
+      order by x.due_at desc limit 1) o on true
     left join public.messenger_messages m on m.id = o.message_id$query$, v_conditions)
   into v_rows using v_filter, v_after, v_max + 1;
-  select * into v_total from messenger.count_rows('select from public.messenger_schedules s where ' || v_conditions, v_filter);
+  select * into v_total from messenger.count_rows('select from public.messenger_schedules s where ' || v_conditions,
+    v_filter);
   return jsonb_build_object(
     'schedules', case when jsonb_array_length(v_rows) > v_max then v_rows - v_max else v_rows end,
-    'next_cursor', case when jsonb_array_length(v_rows) > v_max then messenger.write_cursor('schedules', v_filter, v_rows -> v_max - 1 -> 'name') end,
+    'next_cursor', case when jsonb_array_length(v_rows) > v_max then messenger.write_cursor('schedules', v_filter,
+      v_rows -> v_max - 1 -> 'name') end,
     'total', v_total.n, 'estimated', v_total.estimated);
 end $$;
 
 comment on function public.messenger_list_schedules(jsonb, text, int) is
-  'Schedules in order of their names: {"schedules": [columns of messenger_schedules, last_message_id, last_message_status], "next_cursor", "total", "estimated"}. Filter: type, enabled, name (how it begins). max 1 to 1000.';
+  'Schedules in order of their names: {"schedules": [columns of messenger_schedules, last_message_id, '
+  'last_message_status], "next_cursor", "total", "estimated"}. filter: type, enabled, name (a prefix). max: 1 to 1000. '
+  'Raises SM_FILTER, SM_UNKNOWN_FIELD, SM_BATCH. Example: select messenger_list_schedules(''{"enabled": true}'');';
 revoke all on function public.messenger_list_schedules(jsonb, text, int) from public, anon, authenticated;
 grant execute on function public.messenger_list_schedules(jsonb, text, int) to service_role;
 
 -- ---- 80_monitoring/60_audit.sql
--- The invariants: true in every snapshot, under any load.
+-- Checks the invariants of the schema, which hold in every snapshot under any load.
 create or replace function public.messenger_audit()
 returns table (invariant text, violations bigint)
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   with message as materialized (
-    select m.id, m.status, m.error_class, m.created_by, m.fence, m.retry_count, m.max_retries, m.processed_at, m.locked_at, m.locked_by, m.lock_expires_at,
-      m.idempotency_key, m.available_at, m.updated_at, m.ordering_key, m.ordering_seq, m.transport_name, m.queue_name, m.headers ->> 'x-scheduled-for' as scheduled_for,
+    select m.id, m.status, m.error_class, m.created_by, m.fence, m.retry_count, m.max_retries, m.processed_at,
+      m.locked_at, m.locked_by, m.lock_expires_at,
+      m.idempotency_key, m.available_at, m.updated_at, m.ordering_key, m.ordering_seq, m.transport_name, m.queue_name,
+      m.headers ->> 'x-scheduled-for' as scheduled_for,
       m.headers ->> 'x-schedule' as schedule
     from public.messenger_messages m
   ),
   dead_letter as materialized (
-    select f.message_id, count(*) as open from public.messenger_failed_messages f where f.resolved_at is null group by f.message_id
+    select f.message_id, count(*) as open from public.messenger_failed_messages f
+    where f.resolved_at is null group by f.message_id
   )
   select 'I2 a message that failed for good has exactly one open dead letter, and only those have',
     (select count(*) from message m full join dead_letter l on l.message_id = m.id
-     -- A user's message with an invalid payload has none; 0.1.0 made one.
-     where coalesce(m.status = 'failed' and m.error_class = 'InvalidPayload' and m.created_by is not null and coalesce(l.open, 1) = 1, false) is false
-       and (m.status = 'failed' and coalesce(m.error_class, '') not in ('Expired', 'Cancelled', 'Discarded')) is distinct from (l.open = 1 and l.open is not null))
+     -- A user's message with an invalid payload has no dead letter; release 0.1.0 created one.
+     where coalesce(m.status = 'failed' and m.error_class = 'InvalidPayload' and m.created_by is not null
+       and coalesce(l.open, 1) = 1, false) is false
+       and (m.status = 'failed' and coalesce(m.error_class, '') not in ('Expired', 'Cancelled',
+         'Discarded')) is distinct from (l.open = 1 and l.open is not null))
   union all
   select 'I3 processing if and only if there is a lease',
-    (select count(*) from message m where (m.status = 'processing') is distinct from (m.locked_by is not null and m.lock_expires_at is not null and m.locked_at is not null))
+    (select count(*) from message m where (m.status = 'processing') is distinct from (m.locked_by is not null
+      and m.lock_expires_at is not null and m.locked_at is not null))
   union all
   select 'I4 an unfinished message with an idempotency key is the one its key names',
     (select count(*) from message m where m.idempotency_key is not null and m.processed_at is null
@@ -13698,17 +14916,22 @@ as $$
     (select count(*) from messenger.attempts a join message m on m.id = a.message_id where a.fence > m.fence)
   union all
   select 'I7 processed_at is set exactly on finished messages',
-    (select count(*) from message m where (m.processed_at is null) is distinct from (m.status in ('pending', 'processing')))
+    (select count(*) from message m
+      where (m.processed_at is null) is distinct from (m.status in ('pending', 'processing')))
   union all
-  select 'I8 no lease is overdue by more than two minutes while the clock runs',
+  select 'I8 no lease is overdue by more than two minutes while the ticker runs',
     (select count(*) from message m, messenger.clock c
-     where m.status = 'processing' and m.lock_expires_at < messenger.now() - interval '2 minutes' and c.last_tick_at > messenger.now() - interval '10 seconds')
+     where m.status = 'processing' and m.lock_expires_at < messenger.now() - interval '2 minutes'
+       and c.last_tick_at > messenger.now() - interval '10 seconds')
   union all
-  -- The clock lets go within a second what a race left waiting.
-  select 'I9 at most one message of an ordering key is in flight, and one that waits has another, or a dead letter that blocks, before it',
+  -- A race may leave a message blocked; the ticker unblocks it within a second.
+  select 'I9 at most one message of an ordering key is in flight, and a blocked one waits for a predecessor or a dead '
+    'letter',
     (select count(*) from (
-       select m.transport_name, m.queue_name, m.ordering_key, count(*) filter (where m.status = 'processing') as in_flight,
-         bool_and(m.available_at = 'infinity') and max(m.updated_at) < messenger.now() - interval '10 seconds' as is_stuck
+       select m.transport_name, m.queue_name, m.ordering_key, count(*)
+         filter (where m.status = 'processing') as in_flight,
+         bool_and(m.available_at = 'infinity')
+           and max(m.updated_at) < messenger.now() - interval '10 seconds' as is_stuck
        from message m
        where m.ordering_key is not null and m.processed_at is null
        group by m.transport_name, m.queue_name, m.ordering_key
@@ -13717,59 +14940,74 @@ as $$
        or x.is_stuck and c.last_tick_at > messenger.now() - interval '10 seconds'
          and not messenger.is_held_by_dead_letter(x.transport_name, x.queue_name, x.ordering_key))
   union all
-  -- A name may be taken again, and its new schedule have an occurrence of the same moment: the ledger knows whose
-  -- each message is, for the 7 days it remembers.
+  -- A new schedule may reuse a name and have an occurrence at the same moment. messenger.occurrences records
+  -- for 7 days which schedule a message belongs to.
   select 'I10 one message for each occurrence of a schedule',
     (select count(*) from (
        select from messenger.occurrences o left join message m on m.id = o.message_id
        group by o.message_id
-       having count(*) > 1 or bool_or(m.scheduled_for <> to_char(o.due_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))
+       having count(*) > 1
+         or bool_or(m.scheduled_for <> to_char(o.due_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))
      ) x)
     + (select count(*) from (
        select from message m left join messenger.occurrences o on o.message_id = m.id
-       where m.schedule is not null and m.scheduled_for > to_char((messenger.now() - interval '6 days') at time zone 'UTC', 'YYYY-MM-DD')
+       where m.schedule is not null
+         and m.scheduled_for > to_char((messenger.now() - interval '6 days') at time zone 'UTC', 'YYYY-MM-DD')
        group by m.schedule, m.scheduled_for
        having count(*) > 1 and count(*) > count(o.message_id)
      ) x)
 $$;
 
 comment on function public.messenger_audit() is
-  'Checks the invariants in one snapshot: each with the number of rows that break it, zero always. I1 (no acknowledged message is lost) needs the dispatcher''s own list of ids.';
+  'Checks the invariants I2 to I10 in one snapshot: one row per invariant with its text and the number of rows '
+  'that violate it, which must be 0. I1 (every acknowledged message is a row or was pruned after it had finished) '
+  'is not included: dispatch keeps no record of the ids it has returned other than the rows themselves, because a '
+  'shared counter would serialize dispatches, so only the clients that hold the ids can check it. Example: select '
+  '* from messenger_audit() where violations > 0;';
 revoke all on function public.messenger_audit() from public, anon, authenticated, service_role;
 grant execute on function public.messenger_audit() to service_role;
 
 -- ---- 80_monitoring/70_filters.sql
--- What lists are asked with: filters, exact in type, and cursors that say where a page ended.
+-- Arguments of lists: filters, which are strictly typed, and cursors, which point to the end of a page.
 
--- Values are strings, numbers or booleans as each key says; what a list does not know is rejected by name.
-create or replace function messenger.check_filter(filter jsonb, texts text[], times text[] default '{}', booleans text[] default '{}', ids text[] default '{}')
+create or replace function messenger.check_filter(
+  filter jsonb, texts text[], times text[] default '{}', booleans text[] default '{}', ids text[] default '{}'
+)
 returns void
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_odd text;
+  v_invalid text;
 begin
   if filter is null or jsonb_typeof(filter) <> 'object' then
-    perform messenger.raise_error('SM_FILTER', 'the filter must be a JSON object');
+    perform messenger.raise_error('SM_FILTER', 'the filter must be a JSON object', 'pass {} to select all');
   end if;
-  select k into v_odd from jsonb_object_keys(filter) k where k <> all (texts || times || booleans || ids) order by k limit 1;
+  select k into v_invalid from jsonb_object_keys(filter) k
+  where k <> all (texts || times || booleans || ids) order by k limit 1;
   if found then
-    perform messenger.raise_error('SM_UNKNOWN_FIELD', 'filter.' || left(v_odd, 100));
+    perform messenger.raise_error('SM_UNKNOWN_FIELD', 'filter.' || left(v_invalid, 100),
+      'the fields are ' || array_to_string(texts || times || booleans || ids, ', '));
   end if;
-  select f.key into v_odd from jsonb_each(filter) f
+  select f.key into v_invalid from jsonb_each(filter) f
   where case
     when f.key = any (booleans) then jsonb_typeof(f.value) <> 'boolean'
-    when f.key = any (times) then messenger.read_time(f.value) is null
-    when f.key = any (ids) then jsonb_typeof(f.value) <> 'string' or f.value #>> '{}' !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+    when f.key = any (times) then messenger.read_moment(f.value) is null
+    when f.key = any (ids) then jsonb_typeof(f.value) <> 'string'
+      or f.value #>> '{}' !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
     else jsonb_typeof(f.value) <> 'string'
   end
   order by f.key limit 1;
   if found then
-    perform messenger.raise_error('SM_FILTER', 'filter.' || v_odd);
+    perform messenger.raise_error('SM_FILTER', 'filter.' || v_invalid, case
+      when v_invalid = any (booleans) then 'pass true or false'
+      when v_invalid = any (times) then 'pass an ISO 8601 moment with a zone, for example 2030-01-31T09:00:00Z'
+      when v_invalid = any (ids) then 'pass a UUID'
+      else 'pass a string' end);
   end if;
-  if messenger.read_time(filter -> 'to') <= messenger.read_time(filter -> 'from') then
-    perform messenger.raise_error('SM_FILTER', 'filter.to is not after filter.from');
+  if messenger.read_moment(filter -> 'to') <= messenger.read_moment(filter -> 'from') then
+    perform messenger.raise_error('SM_FILTER', 'filter.to must be later than filter.from',
+      'change one of them, or leave it out');
   end if;
 end $$;
 
@@ -13780,19 +15018,22 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   if max not between 1 and 1000 then
-    perform messenger.raise_error('SM_BATCH', 'max');
+    raise exception using errcode = 'PT400', detail = 'SM_BATCH', message = 'max must be a number from 1 to 1000',
+      hint = 'use next_cursor to read more rows';
   end if;
   return max;
 end $$;
 
--- A cursor is good for the list and filter it came from: with another filter it would leave rows out without a word.
-create or replace function messenger.write_cursor(list text, filter jsonb, place jsonb)
+-- A cursor is bound to its list and filter: with another filter it would silently leave rows out.
+create or replace function messenger.write_cursor(list text, filter jsonb, page_end jsonb)
 returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return rtrim(translate(encode(convert_to(jsonb_build_object('list', list, 'filter', md5(filter::text), 'place', place)::text, 'UTF8'), 'base64'), E'+/\n', '-_'), '=');
+  return rtrim(translate(encode(
+    convert_to(jsonb_build_object('list', list, 'filter', md5(filter::text), 'position', page_end)::text, 'UTF8'),
+    'base64'), E'+/\n', '-_'), '=');
 end $$;
 
 create or replace function messenger.read_cursor(list text, filter jsonb, cursor text)
@@ -13802,43 +15043,62 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_cursor jsonb;
-  v_sound boolean;
+  v_is_valid boolean;
 begin
   if cursor is null then
     return null;
   end if;
   begin
-    v_cursor := convert_from(decode(rpad(translate(cursor, '-_', '+/'), (length(cursor) + 3) / 4 * 4, '='), 'base64'), 'UTF8')::jsonb;
-    -- Anybody can write a cursor: the place must be what this list reads from it.
+    v_cursor := convert_from(decode(rpad(translate(cursor, '-_', '+/'), (length(cursor) + 3) / 4 * 4, '='), 'base64'),
+      'UTF8')::jsonb;
+    -- Callers can forge a cursor, so its position is checked to have the list's own form.
     case list
-      when 'messages' then v_sound := (select bool_and(p::uuid is not null) from jsonb_array_elements_text(v_cursor -> 'place') p);
-      when 'failed' then v_sound := (v_cursor -> 'place' ->> 0)::timestamptz is not null and (v_cursor -> 'place' ->> 1)::uuid is not null;
-      else v_sound := jsonb_typeof(v_cursor -> 'place') = 'string';
+      when 'messages' then v_is_valid := (select bool_and(p::uuid is not null)
+        from jsonb_array_elements_text(v_cursor -> 'position') p);
+      when 'failed' then v_is_valid := (v_cursor -> 'position' ->> 0)::timestamptz is not null
+        and (v_cursor -> 'position' ->> 1)::uuid is not null;
+      else v_is_valid := jsonb_typeof(v_cursor -> 'position') = 'string';
     end case;
   exception when data_exception or program_limit_exceeded then
-    v_sound := false;
+    v_is_valid := false;
   end;
-  if v_sound is not true or v_cursor ->> 'list' is distinct from list or v_cursor ->> 'filter' is distinct from md5(filter::text) then
-    perform messenger.raise_error('SM_FILTER', 'the cursor is not of this list and filter; begin again without one');
+  if v_is_valid is not true or v_cursor ->> 'list' is distinct from list
+    or v_cursor ->> 'filter' is distinct from md5(filter::text) then
+    perform messenger.raise_error('SM_FILTER', 'the cursor does not belong to this list and filter',
+      'start again without a cursor');
   end if;
-  return v_cursor -> 'place';
+  return v_cursor -> 'position';
 end $$;
 
-comment on function messenger.check_filter(jsonb, text[], text[], text[], text[]) is 'Rejects a filter with keys that are not named, with values of another type, or with a "to" that is not after "from".';
-comment on function messenger.check_page(int) is 'Rejects page sizes other than 1 to 1000; answers the size.';
-comment on function messenger.write_cursor(text, jsonb, jsonb) is 'A page''s end as opaque text, bound to its list and filter.';
-comment on function messenger.read_cursor(text, jsonb, text) is 'What write_cursor put into a cursor; rejects one that is garbled or belongs to another list or filter.';
-revoke all on function messenger.check_filter(jsonb, text[], text[], text[], text[]), messenger.check_page(int), messenger.write_cursor(text, jsonb, jsonb),
-  messenger.read_cursor(text, jsonb, text) from public, anon, authenticated;
-grant execute on function messenger.check_filter(jsonb, text[], text[], text[], text[]), messenger.check_page(int), messenger.write_cursor(text, jsonb, jsonb),
-  messenger.read_cursor(text, jsonb, text) to service_role;
+comment on function messenger.check_filter(jsonb, text[], text[], text[], text[]) is
+  'Raises SM_UNKNOWN_FIELD for a key that is not listed, SM_FILTER for a value of another '
+  'type or if "to" is not later than "from".';
+comment on function messenger.check_page(int) is
+  'Raises SM_BATCH for page sizes other than 1 to 1000; returns the size.';
+comment on function messenger.write_cursor(text, jsonb, jsonb) is
+  'The end of a page as opaque text, bound to its list and filter.';
+comment on function messenger.read_cursor(text, jsonb, text) is
+  'The position in a cursor. Raises SM_FILTER if the cursor is malformed or belongs to another list or filter.';
+revoke all on function
+  messenger.check_filter(jsonb, text[], text[], text[], text[]),
+  messenger.check_page(int),
+  messenger.write_cursor(text, jsonb, jsonb),
+  messenger.read_cursor(text, jsonb, text)
+from public, anon, authenticated;
+grant execute on function
+  messenger.check_filter(jsonb, text[], text[], text[], text[]),
+  messenger.check_page(int),
+  messenger.write_cursor(text, jsonb, jsonb),
+  messenger.read_cursor(text, jsonb, text)
+to service_role;
 
 -- ---- 80_monitoring/75_count_rows.sql
--- Counting for people who watch: exact as long as that is cheap, then what the planner believes.
+-- Counts rows: exactly while that is cheap, otherwise as the planner estimates.
 
--- Whoever polls a window must not pay for a million rows each time. The planner is asked twice: whether finding so many rows is cheap, and, where it is
--- not or there are more, how many there are. 15,000 of its cost units were a full read of 130,000 messages: 30 ms from memory, 80 from disk.
--- It takes conditions for independent of each other: "processed_at is null and status = ..." is believed to be a tenth of what it is, either alone is not.
+-- A client that polls must not cost a scan of a million rows each time. The planner is queried twice: for the cost of
+-- finding bound rows and, if that is too high or there are more, for the number of rows. 15,000 of its cost units were
+-- a full read of 130,000 messages: 30 ms from memory, 80 ms from disk. It assumes that conditions are independent:
+-- "processed_at is null and status = ..." is estimated at a tenth of the real number, each condition alone is not.
 create or replace function messenger.count_rows(query text, args jsonb default '{}', bound int default 10000)
 returns table (n bigint, estimated boolean)
 language plpgsql
@@ -13879,17 +15139,23 @@ begin
 end $$;
 
 comment on function messenger.count_rows(text, jsonb, int) is
-  'How many rows a query has: exact up to bound, estimated above it and where counting so far would cost too much. The query is run as it stands, with $1 for args: put values from outside there, never into the text.';
-comment on function messenger.estimate_rows(text, jsonb) is 'How many rows the planner believes a query has; $1 is args.';
-revoke all on function messenger.count_rows(text, jsonb, int), messenger.estimate_rows(text, jsonb) from public, anon, authenticated;
+  'The number of rows of a query: exact up to bound, estimated above it or if counting would be too expensive. The '
+  'query is executed as it is, with $1 for args: pass untrusted values in args, never in the text.';
+comment on function messenger.estimate_rows(text, jsonb) is
+  'The planner''s estimate of the number of rows of a query; $1 is args.';
+revoke all on function
+  messenger.count_rows(text, jsonb, int),
+  messenger.estimate_rows(text, jsonb)
+from public, anon, authenticated;
 grant execute on function messenger.count_rows(text, jsonb, int), messenger.estimate_rows(text, jsonb) to service_role;
 
 -- ---- 80_monitoring/80_external_state.sql
--- What pg_net, Vault and pg_cron know of our wake-ups, our secret and our clock: for health and explain.
+-- The state of wake-ups in pg_net, of the worker secret in Vault and of the ticker in pg_cron, for health and explain.
 
--- Times are the server's, as pg_net's are, not those of messenger.now().
+-- Moments are the server's, as in pg_net, not those of messenger.now().
 create or replace function messenger.wakeup_responses(since interval)
-returns table (request_id bigint, sent_at timestamptz, answered_at timestamptz, status_code int, error text, has_failed boolean, is_queued boolean)
+returns table (request_id bigint, sent_at timestamptz, answered_at timestamptz, status_code int, error text,
+  has_failed boolean, is_queued boolean)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set jit = off
@@ -13897,12 +15163,15 @@ as $$
 #variable_conflict use_column
 begin
   if to_regclass('net._http_response') is null or to_regclass('net.http_request_queue') is null then
-    return query select b.request_id, b.at, null::timestamptz, null::int, null::text, false, false from messenger.wakeups b where b.at > pg_catalog.now() - since;
+    return query select b.request_id, b.at, null::timestamptz, null::int, null::text, false, false
+      from messenger.wakeups b where b.at > pg_catalog.now() - since;
     return;
   end if;
-  -- Neither of pg_net's tables has an index on the id. A queue of more than that many is stuck, and its first are asked for.
+  -- Neither of pg_net's tables has an index on the id. A queue of more than 10000
+  -- requests is stuck, so its first rows suffice.
   return query
-  select b.request_id, b.at, r.created, r.status_code, case when r.timed_out then coalesce(r.error_msg, 'timed out') else r.error_msg end,
+  select b.request_id, b.at, r.created, r.status_code,
+    case when r.timed_out then coalesce(r.error_msg, 'timed out') else r.error_msg end,
     coalesce(r.timed_out, false) or r.error_msg is not null or coalesce(r.status_code >= 400, false), q.id is not null
   from messenger.wakeups b
   left join net._http_response r on r.id = b.request_id and r.created >= pg_catalog.now() - since
@@ -13925,18 +15194,20 @@ returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select format('curl -i -X POST ''%s/worker?wait=1'' -H "apikey: $SUPABASE_SECRET_KEY"', replace(s.functions_url, '''', '''\'''''))
+  select format('curl -i -X POST ''%s/worker?wait=1'' -H "apikey: $SUPABASE_SECRET_KEY"',
+    replace(s.functions_url, '''', '''\'''''))
   from messenger.settings s where s.functions_url is not null
 $$;
 
--- From what must be there first to what is rarest.
+-- Faults are tested in the order of the requirements, the most basic first.
 create or replace function messenger.ticker_fault(out cause text, out remedy text)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_enabled boolean := coalesce((select s.clock_enabled from messenger.settings s), false);
-  v_error text := (select c.last_error from messenger.clock c where c.last_error_at > greatest(c.last_tick_at, messenger.now() - interval '10 seconds'));
+  v_error text := (select c.last_error from messenger.clock c
+    where c.last_error_at > greatest(c.last_tick_at, messenger.now() - interval '10 seconds'));
   v_job record;
   v_run record;
 begin
@@ -13945,24 +15216,25 @@ begin
     remedy := 'select messenger_tick()';
     return;
   elsif to_regclass('cron.job') is null then
-    cause := 'there is no pg_cron, and no outside clock calls the scheduler edge function';
+    cause := 'there is no pg_cron, and no external scheduler calls the scheduler edge function';
     remedy := 'create extension pg_cron; select messenger_start()';
     return;
   end if;
   select j.jobid, j.active into v_job from cron.job j where j.jobname = 'symphony-clock';
   if v_job.jobid is null or not v_enabled then
-    cause := case when v_enabled then 'pg_cron has no job symphony-clock' else 'the clock is not started' end;
+    cause := case when v_enabled then 'pg_cron has no job symphony-clock' else 'the ticker was not started' end;
     remedy := 'select messenger_start()';
     return;
   elsif not v_job.active then
-    cause := 'the job symphony-clock is not active';
+    cause := 'the job symphony-clock is inactive';
     remedy := format('select cron.alter_job(%s, active => true)', v_job.jobid);
     return;
   end if;
-  -- Other jobs' rows are never pruned by pg_cron, and nothing is indexed but the run.
+  -- pg_cron never prunes its history, and only the run id is indexed.
   select d.status, d.return_message, a.pid into v_run
   from (select * from cron.job_run_details x order by x.runid desc limit 1000) d
-  left join pg_catalog.pg_stat_activity a on a.pid = d.job_pid and d.status in ('starting', 'running') and a.query like '%tick_or_note_error%'
+  left join pg_catalog.pg_stat_activity a on a.pid = d.job_pid and d.status in ('starting', 'running')
+    and a.query like '%tick_or_note_error%'
   where d.jobid = v_job.jobid
   order by d.runid desc limit 1;
   if v_run.pid is not null then
@@ -13971,23 +15243,29 @@ begin
   elsif (select f.cause from messenger.ticker_setting_fault() f) is not null then
     select f.* into cause, remedy from messenger.ticker_setting_fault() f;
   elsif v_run.status = 'failed' then
-    cause := 'the last run of the job symphony-clock failed: ' || left(coalesce(v_run.return_message, 'without a message'), 500);
-    remedy := format('select start_time, status, return_message from cron.job_run_details where jobid = %s order by runid desc limit 5', v_job.jobid);
+    cause := 'the last run of the job symphony-clock failed: '
+      || left(coalesce(v_run.return_message, 'without a message'), 500);
+    remedy := format('select start_time, status, return_message from cron.job_run_details where jobid = %s order by '
+      'runid desc limit 5', v_job.jobid);
   elsif v_run.status is null then
-    cause := 'pg_cron begins the job symphony-clock within a minute, unless its launcher is gone';
-    remedy := 'select messenger_tick(); -- once; if the next minute brings none, restart the database';
+    cause := 'pg_cron starts the job symphony-clock within a minute, unless its launcher has stopped';
+    remedy := 'select messenger_tick(); -- once; if there is no tick within the next minute, restart the database';
   else
-    cause := 'pg_cron does not run the job symphony-clock any more: its launcher is gone until the database is restarted';
+    cause := 'pg_cron no longer runs the job symphony-clock: its launcher has stopped until the database is restarted';
     remedy := 'select messenger_tick(); -- once, and restart the database';
   end if;
 end $$;
 
--- A transaction that has ticked and stays open holds the row of the clock; other ticks have rows of their own.
+-- An open transaction that has ticked holds the row of messenger.clock; other ticks are recorded in messenger.ticks.
 create or replace function messenger.last_tick_at(at timestamptz)
 returns timestamptz
 language sql stable
 set search_path = pg_catalog, pg_temp
-as $$ select greatest((select c.last_tick_at from messenger.clock c), (select max(t.at) from messenger.ticks t where t.at <= last_tick_at.at)) $$;
+as $$
+  select greatest(
+    (select c.last_tick_at from messenger.clock c),
+    (select max(t.at) from messenger.ticks t where t.at <= last_tick_at.at))
+$$;
 
 create or replace function messenger.is_ticker_scheduled()
 returns boolean
@@ -14001,7 +15279,8 @@ begin
   return exists (select from cron.job j where j.jobname = 'symphony-clock' and j.active);
 end $$;
 
--- Stopped by messenger_stop, and nobody ticks since, or silent for 70 seconds. The last minute of a clock that is stopped ends within a second.
+-- Stopped by messenger_stop without a later tick, or no tick for 70 seconds. After
+-- messenger_stop a running job ends within a second.
 create or replace function messenger.is_ticker_stopped(at timestamptz)
 returns boolean
 language sql stable
@@ -14013,26 +15292,36 @@ as $$
   from messenger.last_tick_at(is_ticker_stopped.at) as tick(last_at) left join messenger.settings s on true
 $$;
 
-comment on function messenger.last_tick_at(timestamptz) is 'When the last tick was; null: never.';
-comment on function messenger.is_ticker_scheduled() is 'Whether pg_cron has the job symphony-clock, active.';
-comment on function messenger.is_ticker_stopped(timestamptz) is 'Whether the clock was stopped, or has not ticked for 70 seconds.';
-comment on function messenger.wakeup_responses(interval) is 'Our wake-ups of so long ago, newest first, with pg_net''s answer: status code or error; is_queued: not sent yet.';
-comment on function messenger.has_worker_secret() is 'True when the worker secret is in Vault and can be read.';
-comment on function messenger.call_worker() is 'The command that runs a worker and shows what it answers; null without a functions URL.';
-comment on function messenger.ticker_fault() is 'Why the clock does not tick, supposing that it does not, and what fixes it.';
-revoke all on function messenger.wakeup_responses(interval), messenger.has_worker_secret(), messenger.call_worker(), messenger.last_tick_at(timestamptz), messenger.is_ticker_scheduled(),
-  messenger.ticker_fault(), messenger.is_ticker_stopped(timestamptz)
-  from public, anon, authenticated, service_role;
+comment on function messenger.last_tick_at(timestamptz) is 'The moment of the last tick; null if there was none.';
+comment on function messenger.is_ticker_scheduled() is 'True if pg_cron has the job symphony-clock and it is active.';
+comment on function messenger.is_ticker_stopped(timestamptz) is
+  'True if the ticker was stopped, or has not run for 70 seconds.';
+comment on function messenger.wakeup_responses(interval) is
+  'Wake-ups sent within since, newest first, with pg_net''s response: status_code or error. is_queued: not sent yet.';
+comment on function messenger.has_worker_secret() is 'True if the worker secret is in Vault and can be read.';
+comment on function messenger.call_worker() is
+  'A shell command that runs a worker and prints its response; null without a functions URL.';
+comment on function messenger.ticker_fault() is
+  'Why the ticker does not run, assuming that it does not, and the remedy.';
+revoke all on function
+  messenger.wakeup_responses(interval),
+  messenger.has_worker_secret(),
+  messenger.call_worker(),
+  messenger.last_tick_at(timestamptz),
+  messenger.is_ticker_scheduled(),
+  messenger.ticker_fault(),
+  messenger.is_ticker_stopped(timestamptz)
+from public, anon, authenticated, service_role;
 
 -- ---- 80_monitoring/85_own_functions.sql
--- Checks of health and reasons of explain are functions found by their names: a further one is a file that defines one function, nothing else.
+-- Finds health checks and reasons by their function names: adding one takes a file with one function.
 
--- Their callers run as the owner of the bus, so a function that somebody else could replace is not among them.
+-- The callers run as the owner of schema messenger, so functions of other owners are not called.
 create or replace function messenger.own_functions(prefix text, arguments text, result regtype)
 returns table (name text, function regproc)
 language sql stable
 set search_path = pg_catalog, pg_temp
--- Names of types are compared as text.
+-- Type names are compared as text.
 set quote_all_identifiers = off
 as $$
   select substr(p.proname, length(prefix) + 2), p.oid::regproc
@@ -14044,11 +15333,12 @@ as $$
 $$;
 
 comment on function messenger.own_functions(text, text, regtype) is
-  'Functions <prefix>_<name> of schema messenger with these argument types and this result, in order of name. Only those of the bus''s own owner.';
+  'Functions <prefix>_<name> of schema messenger with these argument types and this result type, in order of their '
+  'names. Only functions of the schema''s own owner.';
 revoke all on function messenger.own_functions(text, text, regtype) from public, anon, authenticated, service_role;
 
 -- ---- 85_rollout/10_flags.sql
--- Feature flags with a percentage of subjects: what moves from an old system to this one, a share at a time.
+-- Feature flags with a percentage of subjects, for moving traffic from an old system to this one step by step.
 create table if not exists messenger.flags (
   name text not null,
   percent int not null,
@@ -14059,15 +15349,17 @@ create table if not exists messenger.flags (
   constraint flags_percent_check check (percent between 0 and 100),
   constraint flags_updated_by_check check (length(updated_by) <= 200)
 );
-comment on table messenger.flags is 'Flags by name: the percentage of subjects they are on for. A flag here wins over the environment variable of its name.';
+comment on table messenger.flags is
+  'Flags by name: the percentage of subjects for which they are on. A flag here '
+  'overrides the environment variable of its name.';
 comment on column messenger.flags.name is
   'Name of the flag: a letter, then up to 127 letters, digits, dots, colons, underscores or hyphens.';
 comment on column messenger.flags.percent is 'Percentage of subjects for which the flag is on, 0 to 100.';
 comment on column messenger.flags.updated_by is 'Who set it: the id of a user, or the name of a key; null: unknown.';
 comment on column messenger.flags.updated_at is 'When it was set.';
 
--- A subject's place from 0 to 99 depends on nothing but the flag and the subject, so a higher percentage only adds subjects,
--- and another flag picks others first.
+-- A subject's bucket from 0 to 99 depends on the flag and the subject only: a higher percentage adds subjects and
+-- removes none, and another flag selects other subjects first.
 create or replace function messenger.enabled(flag text, subject text)
 returns boolean
 language plpgsql stable
@@ -14090,26 +15382,37 @@ declare
 begin
   perform messenger.require_writable();
   if name is null or name !~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$' then
-    perform messenger.raise_error('SM_FILTER', 'a flag''s name begins with a letter and has up to 128 letters, digits, dots, colons, underscores or hyphens');
+    raise exception using errcode = 'PT400', detail = 'SM_FILTER', message = 'the flag name is missing or malformed',
+      hint = 'use a letter, then up to 127 letters, digits, dots, colons, underscores or hyphens';
   elsif percent is null or percent not between 0 and 100 then
-    perform messenger.raise_error('SM_BATCH', 'percent must be a whole number from 0 to 100');
+    raise exception using errcode = 'PT400', detail = 'SM_BATCH',
+      message = 'percent must be a whole number from 0 to 100', hint = '0 turns the flag off, 100 turns it on for all';
   end if;
   insert into messenger.flags as f (name, percent, updated_by, updated_at)
-  values (messenger_set_flag.name, messenger_set_flag.percent, left(messenger_set_flag.updated_by, 200), messenger.now())
-  on conflict on constraint flags_pkey do update set percent = excluded.percent, updated_by = excluded.updated_by, updated_at = excluded.updated_at
+  values (messenger_set_flag.name, messenger_set_flag.percent,
+    left(messenger_set_flag.updated_by, 200), messenger.now())
+  on conflict on constraint flags_pkey do update set percent = excluded.percent, updated_by = excluded.updated_by,
+    updated_at = excluded.updated_at
   returning to_jsonb(f) into v_row;
   return v_row;
 end $$;
 
 comment on function messenger.enabled(text, text) is
-  'Whether a flag is on for a subject: sticky, raising the percentage only adds subjects. A null subject counts as in at 100 percent only. Null where no such flag was set: the environment decides then.';
-comment on function public.messenger_set_flag(text, int, text) is 'Sets a flag to a percentage from 0 to 100 and answers {"name", "percent", "updated_by", "updated_at"}.';
+  'True if the flag is on for the subject. A subject that is on stays on when the percentage is raised. A null subject '
+  'is on at 100 percent only. Null if the flag is not set; the environment variable then decides.';
+comment on function public.messenger_set_flag(text, int, text) is
+  'Sets a flag to a percentage from 0 to 100 and returns {"name", "percent", "updated_by", "updated_at"}. Raises '
+  'SM_FILTER for a malformed name, SM_BATCH for another percentage. Example: select '
+  'messenger_set_flag(''EMAIL_QUEUE'', 25, ''ops'');';
 alter table messenger.flags enable row level security;
 drop policy if exists service_only on messenger.flags;
 create policy service_only on messenger.flags for all to anon, authenticated using (false) with check (false);
 revoke all on messenger.flags from public, anon, authenticated, service_role;
 grant select, insert, update, delete on messenger.flags to service_role;
-revoke all on function messenger.enabled(text, text), public.messenger_set_flag(text, int, text) from public, anon, authenticated;
+revoke all on function
+  messenger.enabled(text, text),
+  public.messenger_set_flag(text, int, text)
+from public, anon, authenticated;
 grant execute on function messenger.enabled(text, text), public.messenger_set_flag(text, int, text) to service_role;
 
 -- ---- generated from manifest.json
@@ -14453,30 +15756,30 @@ as $function$ select $manifest$[
 ["constraint","public.messenger_transports.messenger_transports_pkey","PRIMARY KEY (id)"],
 ["constraint","public.messenger_transports.messenger_transports_type_check","CHECK (type = ANY (ARRAY['sync'::text, 'supabase'::text, 'redis'::text, 'rabbitmq'::text, 'sqs'::text]))"],
 ["function","messenger.active_queues(only_transport text, only_queues text[], halted boolean)","returns TABLE(transport_name text, queue_name text) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 8b41993e380c5d3a866d86711c9fc6ea"],
-["function","messenger.active_workers(transport text, queue text, type text, grace interval)","returns integer language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 430d66e63bad6b3e959dc98c24ae41fb"],
-["function","messenger.add_counts(a bigint[], b bigint[])","returns bigint[] language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 384b3fecd7ad334338083a5994e1f0ef"],
-["function","messenger.add_figures(a jsonb, b jsonb)","returns jsonb language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 73a10296ec416d63a60a100122875837"],
-["function","messenger.add_metric_errors(measurements messenger.measurements[])","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 11083cf5c210e3b6bc8e7d9534eaf220"],
-["function","messenger.add_metrics(measurements messenger.measurements[])","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source ff5cc57d0562a88329407f6df423655e"],
+["function","messenger.active_workers(transport text, queue text, type text, grace interval)","returns integer language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 83f0a9638927595feda8095bd700610c"],
+["function","messenger.add_counts(a bigint[], b bigint[])","returns bigint[] language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 4a4161543f348ac1a5cd57ef67e603d0"],
+["function","messenger.add_figures(a jsonb, b jsonb)","returns jsonb language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 1e856efa2dec1398e1d8098749cd064c"],
+["function","messenger.add_metric_errors(measurements messenger.measurements[])","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 84328137f2beac3cf9c5a0926cecf897"],
+["function","messenger.add_metrics(measurements messenger.measurements[])","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 620c81d2673ae1c32ced6ad4a89b37b1"],
 ["function","messenger.add_worker(worker text, transport text, queues text[], types text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",lock_timeout=10ms} source 7ceb566dd2025c00835add2727a89f45"],
 ["function","messenger.announce(ids uuid[], events text[])","returns void language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",lock_timeout=100ms} source e655f535f7bbc9955aaecf44aa3a962a"],
 ["function","messenger.bound_waits()","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0ef5374c499d186830425c52c6435af6"],
 ["function","messenger.bucket_limit(bucket integer)","returns double precision language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source c6a96a481296c4887c9347ccd7840a69"],
 ["function","messenger.business_function(function_name text)","returns regprocedure language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 7cb872873229014a15aea0c1032a97fe"],
-["function","messenger.call_worker()","returns text language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 5fbfa69dabb19a1794752fac1712b5bb"],
+["function","messenger.call_worker()","returns text language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 1113bda06428f809c65bd4ea2dbf4879"],
 ["function","messenger.caller_id()","returns uuid language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 5923fbc449193c8f5da1f3ad88e4e33f"],
 ["function","messenger.cancel_overdue_handlers()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4ebaf9ec35fda633816f77394da57258"],
 ["function","messenger.cap_size(value jsonb)","returns jsonb language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source c2574e3333fc9f2330c050f4e7634d54"],
 ["function","messenger.check_claim(worker text, lease interval, queues text[])","returns void language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source b33f4c4070954c0afe41029f1f006afe"],
 ["function","messenger.check_deferred(at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source fec5fb8b2b948a388907d03d218adb25"],
-["function","messenger.check_filter(filter jsonb, texts text[], times text[], booleans text[], ids text[])","returns void language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source db083536a1c5fbb3a7d33a79d630cddf"],
-["function","messenger.check_growth()","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a332308072b29dc4d6bd3817a14bfffe"],
-["function","messenger.check_page(max integer)","returns integer language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source f94b3908fa66fcfa2c48af972d6008fa"],
-["function","messenger.check_pg_net()","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 53696107308e84ebd6b37a5179834357"],
+["function","messenger.check_filter(filter jsonb, texts text[], times text[], booleans text[], ids text[])","returns void language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source fca49d79850f306ff4bc311abb951b2f"],
+["function","messenger.check_growth()","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2c472e2b24fb37e958308b3a7e969efc"],
+["function","messenger.check_page(max integer)","returns integer language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 8a28d11a896b59d9e69d34ea8316b9d9"],
+["function","messenger.check_pg_net()","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0de97ebecc762565906e2574a54ebc10"],
 ["function","messenger.check_queue(transport text, queue text)","returns void language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source c02507b3c54f23778f51974e886706d9"],
 ["function","messenger.check_start(functions_url text, options jsonb)","returns void language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 5b031e8697f7df4c7f3c9a102a245392"],
 ["function","messenger.check_subscription(event text, message_type text)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 6b15888ba8baaa98b720f7a4c3a54106"],
-["function","messenger.check_timezone(timezone text)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d79b7734c5af8424c023dde645d80bfd"],
+["function","messenger.check_timezone(timezone text)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7d411be4cc9255c2e315e6c52d1284c3"],
 ["function","messenger.check_types(types jsonb)","returns void language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source c735f6a94ec88d7cc5b42b67c53a6fa7"],
 ["function","messenger.claim_carefully(worker text, batch integer, lease interval, transport text, queues text[], types text[], at timestamp with time zone)","returns messenger.claimed[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off,plan_cache_mode=force_generic_plan} source ef948099bba46d367570582662c88c67"],
 ["function","messenger.claim_for_runner()","returns messenger.claimed language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 751dba4f464d47381e4d097fcfc5520e"],
@@ -14484,96 +15787,96 @@ as $function$ select $manifest$[
 ["function","messenger.claim_one(message_id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f9a83ddbdb247ddbdaedf8d1bbafd131"],
 ["function","messenger.clip(value text, bytes integer)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source e05ff2230f3b946bd7ef4a6b52c97de8"],
 ["function","messenger.count_rows(query text, args jsonb, bound integer)","returns TABLE(n bigint, estimated boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=on,enable_bitmapscan=on,enable_sort=on,jit=off} source 22e8d8a9b205254fe11be0350e258b5e"],
-["function","messenger.cron_next(expression text, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 52b2401b3cb5cf5ea1fdadddecdf0591"],
+["function","messenger.cron_next(expression text, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source f62ee954701550053a80f5d9d8e44761"],
 ["function","messenger.dead_letter_conditions(filter jsonb)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 5811d2e123b2330f34ee756c95a732e7"],
 ["function","messenger.defer_constraints()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 980e8f333087af706fb3c7451a7ac811"],
 ["function","messenger.delete_messages(ids uuid[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 1a6d0492336e416339f66928e103c71a"],
 ["function","messenger.delete_rows(object text, row_ids text[])","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off} source 9e3d52bd3a4158d6efaeeb53f1f1bf95"],
 ["function","messenger.deliver_event(event jsonb)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 57daaeab8389465c5a4da40c2bb036b2"],
-["function","messenger.describe_figures(of messenger.figures)","returns jsonb language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 1179b96d18832314f93139ad26edf48e"],
+["function","messenger.describe_figures(of messenger.figures)","returns jsonb language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source e084638af21eb7d3755005cb59e09811"],
 ["function","messenger.disable_webhook(subscription uuid, reason text)","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 6627e74b7f3b538f6e6c130c164f9eaf"],
-["function","messenger.dispatch_again(id uuid)","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 7d1062465e2d88ef79f0c60a9bf73f96"],
-["function","messenger.dollar_tag(held text)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source c8b2cd21a05a551a5a1e25d35d69c853"],
+["function","messenger.dispatch_again(id uuid)","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 91c00a86dfb2565bac247b3f2b924760"],
+["function","messenger.dollar_tag(quoted text)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 969490b18d072ba1bddd94df56e35c95"],
 ["function","messenger.draft_fields()","returns jsonb language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 1d62819a2d67583199a7845a0541ad8a"],
 ["function","messenger.drop_keys(ids uuid[], at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off} source c47c9191af961adccacad1f5e718a6e2"],
-["function","messenger.due_before(message public.messenger_messages, at timestamp with time zone)","returns bigint language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source c7ba3e25734a187feac46371096a3b4f"],
+["function","messenger.due_before(message public.messenger_messages, at timestamp with time zone)","returns bigint language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source f596b95afb687e41034b56f115a9969b"],
 ["function","messenger.due_queues(at timestamp with time zone, only_transport text, only_queues text[], runnable boolean, only_types text[], halted boolean, max_queues integer)","returns TABLE(transport_name text, queue_name text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source f72426d32b4daff28bc83f1ea9f2820b"],
-["function","messenger.due_schedules(at timestamp with time zone, batch integer)","returns SETOF public.messenger_schedules language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source e10fefc0ef2909f0a52e4b7138a8ae55"],
-["function","messenger.due_since(schedule public.messenger_schedules)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 2ae0179adcb1b04f55f3d8b7f60ba009"],
-["function","messenger.due_types(at timestamp with time zone, age interval)","returns TABLE(transport_name text, queue_name text, message_type text, oldest_at timestamp with time zone) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source bca1745538ee4cf83db6c30bcf0c9537"],
+["function","messenger.due_schedules(at timestamp with time zone, batch integer)","returns SETOF public.messenger_schedules language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source c6cd10a72f903d8f2b3a719315b27716"],
+["function","messenger.due_since(schedule public.messenger_schedules)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source cf6b95b3f98ea90d13088de34ae5525a"],
+["function","messenger.due_types(at timestamp with time zone, age interval)","returns TABLE(transport_name text, queue_name text, message_type text, oldest_at timestamp with time zone) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 7ce9bfea9760ee9a8c1a7b52575c2006"],
 ["function","messenger.emit(event text, ids uuid[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off} source 5f565eeb3021102b1583342ac672a087"],
 ["function","messenger.enabled(flag text, subject text)","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 83c6188621db8c956915a463f45ac4a0"],
 ["function","messenger.ensure_own_types()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e1b3defb922c4966920735f6fa301c4d"],
 ["function","messenger.ensure_singletons()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 97d0d58d7f91d2ba6c0686f6975516fd"],
 ["function","messenger.ensure_transports()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2a158c78c8ebed3ac1a629fa60e68cba"],
-["function","messenger.ensure_worker_secret(OUT is_readable boolean, OUT fault text)","returns record language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source ac538a16b457889889f1de36b69e62d5"],
+["function","messenger.ensure_worker_secret(OUT is_readable boolean, OUT fault text)","returns record language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source a903a214fa11c6e4ad793a92623db8dc"],
 ["function","messenger.error_class_of(error_class text)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 2a0039747517f3276877a43bad10caf1"],
 ["function","messenger.error_codes()","returns TABLE(code text, status integer, message text, hint text) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 4ccf6282da192c577dbbff7adfed3de0"],
-["function","messenger.error_rate(at timestamp with time zone)","returns TABLE(ended bigint, failed bigint) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source f6ecfcc260f91b5b2bbfa9af88c49a30"],
+["function","messenger.error_rate(at timestamp with time zone)","returns TABLE(ended bigint, failed bigint) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 322e5fbaf5eb3fc135d48f9097cb6c04"],
 ["function","messenger.estimate_rows(query text, args jsonb)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 9c8cbf90cfbfcbc341d00ed776eab362"],
 ["function","messenger.exceeds(value jsonb, bytes integer)","returns boolean language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 0a497b2eff89af5771f7a721ce1811ec"],
-["function","messenger.expand_schedules(at timestamp with time zone, batch integer, ends_at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3bf766a0f8c18e4a4ea3b6ccc1189631"],
-["function","messenger.expand_these(ids uuid[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 6911e159315774e819aec47275caaaed"],
+["function","messenger.expand_locked_schedules(ids uuid[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a1de27e30a8bd74c4bf421d0853e35f2"],
+["function","messenger.expand_schedules(at timestamp with time zone, batch integer, ends_at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source cd5f17825e5e4a90d5320708eae301ec"],
 ["function","messenger.expected_manifest()","returns jsonb language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source generated"],
-["function","messenger.explain(id uuid)","returns TABLE(reason text, detail text, remedy text) language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off} source 4f0b9b8dc3f58e64367e4324dfedbad6"],
+["function","messenger.explain(id uuid)","returns TABLE(reason text, detail text, remedy text) language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off} source 35b3a48d51b4e3b91b65c98e0e90cedc"],
 ["function","messenger.fail_without_dead_letter(ids uuid[], error_class text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ad35349acf0ad9409a1a6f0b4a4b6ad0"],
 ["function","messenger.find_change(timezone text, low timestamp without time zone, high timestamp without time zone)","returns timestamp without time zone language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 10c51930dca066f653bbe6ec0ecbd191"],
 ["function","messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, careful boolean, OUT places tid[], OUT is_solo boolean)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source 870faa1114f963a2ea59b977daa87a6e"],
-["function","messenger.find_finished_messages(after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 89dda5f53cd8a93faa88761d7d3fce38"],
+["function","messenger.find_finished_messages(after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ee806cd4ab70f9ea74de1ce47cab95bf"],
 ["function","messenger.find_fired_schedules(after_at timestamp with time zone, after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_at timestamp with time zone, OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 735add9a1c5286889264b4950d7ba2b1"],
-["function","messenger.find_messages(filter jsonb, before uuid, shown uuid[], wanted integer, OUT ids uuid[], OUT looked_to uuid, OUT early uuid[])","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 95ded1af3bebd70f7be3c8ab014231a2"],
-["function","messenger.find_old_occurrences(after_at timestamp with time zone, after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_at timestamp with time zone, OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",TimeZone=UTC} source b931479c1b8731708c3cdb4578e653f2"],
+["function","messenger.find_messages(filter jsonb, before uuid, shown uuid[], wanted integer, OUT ids uuid[], OUT searched_to uuid, OUT early uuid[])","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 81370a13b579e1574283d014b6df0408"],
+["function","messenger.find_old_occurrences(after_at timestamp with time zone, after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_at timestamp with time zone, OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",TimeZone=UTC} source 2da5702cef9c7d9bf7c891e2bafd720c"],
 ["function","messenger.find_owned_function(function_name text)","returns regprocedure language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source bdad2e3ece33e28efaeaa2ba675f5307"],
-["function","messenger.find_resolved_dead_letters(after_at timestamp with time zone, after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_at timestamp with time zone, OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 43e540c23454bbc013f51cb177025d8b"],
-["function","messenger.find_spent_keys(after_at timestamp with time zone, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_at timestamp with time zone)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source fe06801b1e0586f55ce1b3fbc728f375"],
+["function","messenger.find_resolved_dead_letters(after_at timestamp with time zone, after_id uuid, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_at timestamp with time zone, OUT next_id uuid)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c056b00af264533add8bd29e96504b7a"],
+["function","messenger.find_spent_keys(after_at timestamp with time zone, at timestamp with time zone, batch integer, OUT row_ids text[], OUT next_at timestamp with time zone)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 64d0c05cba8850a42ed8a3e2361776f1"],
 ["function","messenger.fingerprint(body jsonb)","returns bytea language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 2c6d2d8ab4a979c1a766c02c4cae66b0"],
 ["function","messenger.finish_undeliverable(ids uuid[], dispositions text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ab5445cc2da5b15b9f4a63f7d7ec0bd0"],
 ["function","messenger.finish_undeliverable_singly(ids uuid[], dispositions text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 220b6d2cbc2c2385b92dee4472b0fde6"],
 ["function","messenger.first_id(at timestamp with time zone)","returns uuid language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 674d4919bed701c6dacfcc50792841e8"],
 ["function","messenger.first_run(schedule public.messenger_schedules, at timestamp with time zone)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 236fd4306cbf3b99e31c9f9704891a54"],
-["function","messenger.forget_set_aside(at timestamp with time zone, batch integer)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 6c07e99ba181115020f7e047cb8c64ed"],
+["function","messenger.forget_set_aside(at timestamp with time zone, batch integer)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b745d2da6abca7582298ec9a80a3d125"],
 ["function","messenger.give_way_to_restored_transport()","returns trigger language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 6a9c3f19ae6b074ea93fe5235c7217ce"],
 ["function","messenger.give_way_to_restored_type()","returns trigger language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 94195e683ec3b5f424c1dfcd3250abe9"],
-["function","messenger.growth_limits()","returns TABLE(name text, rows_query text, most bigint, remedy text) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source e1df3239b6e3e707be711c6062863d1e"],
+["function","messenger.growth_limits()","returns TABLE(name text, rows_query text, most bigint, remedy text) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 1ddce48c17d88b78f70d305fbb620337"],
 ["function","messenger.guard_own_types()","returns trigger language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 64569f6e3da0ca93388dc971101f93c7"],
 ["function","messenger.handle_message(message messenger.claimed, cut_at timestamp with time zone)","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",lock_timeout=2s} source b0d4e1c9681a70cd11c0035a31edcb1b"],
 ["function","messenger.handler_timeout(type text)","returns interval language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 1ff9659946ab5af424bd7eb4ef73a083"],
-["function","messenger.handlers_command()","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source c3ea38b2bd5d7acb16510a955fd80200"],
+["function","messenger.handlers_command()","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 10839cadaa1fcd41251da26577ddf21f"],
 ["function","messenger.has_out_of_range_number(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 4f1f7f6bf03450a211495125c7c0e790"],
 ["function","messenger.has_worker_secret()","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source aec70ad27a977408c5874e975dd45c65"],
-["function","messenger.health()","returns jsonb language sql volatile definer {\"search_path=pg_catalog, pg_temp\"} source cc322aff322bcda72e5d3058ff682570"],
-["function","messenger.health_checks()","returns TABLE(name text, status text, detail text, remedy text, figures jsonb) language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off} source 4ae764ec7681890753c8088e5066988e"],
-["function","messenger.health_clock(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 94abe3832ca6fb4494a552580251b69b"],
-["function","messenger.health_clock_errors(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 226885041a73d3d3a50b03826c20a1fb"],
-["function","messenger.health_dead_letters(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e9c90635fc9b51f8bf0206970a8d9021"],
-["function","messenger.health_error_rate(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ec49231fcadaa6c9302829bb8adc086f"],
+["function","messenger.health()","returns jsonb language sql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 5977f0357006928438eaafc8b1f74279"],
+["function","messenger.health_checks()","returns TABLE(name text, status text, detail text, remedy text, figures jsonb) language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off} source f3334859d60f6bc30e1bec73ecd0bc58"],
+["function","messenger.health_clock(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source aff47f8508708d4ba0fda46fdbc1ba9d"],
+["function","messenger.health_clock_errors(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 943b675cfcd27c76c0f53fc0c29a65d2"],
+["function","messenger.health_dead_letters(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e4193b1344756d4317e08489fa3f72e1"],
+["function","messenger.health_error_rate(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source adb62669e396807bd80c2c726da82d29"],
 ["function","messenger.health_growth(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a6716f6d311d359f91209877ff7a6664"],
-["function","messenger.health_no_handler(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 903f0eada1b4588b412e0314beca4516"],
-["function","messenger.health_oldest_due(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source b7ae9ec5a4927b5028bbd555eabb08f5"],
-["function","messenger.health_own_rows(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source bf8e805d81354b10491ff169c1694b13"],
+["function","messenger.health_no_handler(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 493ff06cd88c427860333b50e202a28a"],
+["function","messenger.health_oldest_due(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source e4be9107cf65a2244df4c619bddf87f8"],
+["function","messenger.health_own_rows(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ed658446e2e94db24440cbf305c137d3"],
 ["function","messenger.health_pg_net(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f31f312c9426723d61eb7e288aa6e07d"],
-["function","messenger.health_registration(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f9b6521f324be134fb20b0610bbfe1cf"],
-["function","messenger.health_rights(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f8c39b121c3c2a6f7e9a3f19191dc28f"],
-["function","messenger.health_schedules(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0995495eda5a20795cdfbecbe37621c3"],
-["function","messenger.health_set_aside(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 355fcbddb6b449fedc81cd9fde30977a"],
-["function","messenger.health_sql_handlers(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a1cef6c46d5e62701b4c2554a0a8f2d4"],
-["function","messenger.health_test_clock(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5ea2d5d5a5e485b94e43edd6f4b1a7b5"],
-["function","messenger.health_transports(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0f3a81b372194b6a931389593d729d19"],
-["function","messenger.health_webhook_secrets(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7154b8afefe1d42d5d10f4bd28242f60"],
-["function","messenger.health_worker_secret(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3913cec4808c9aaeff2ae8cc1dd884aa"],
-["function","messenger.health_workers(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source dac504986d18b58b58c1dc1c7e48263e"],
+["function","messenger.health_registration(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3970dd4356f59604dd756b6f2779019b"],
+["function","messenger.health_rights(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b2e3a228fdf7d0611270555bc79aa3c2"],
+["function","messenger.health_schedules(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 52fb4bdbbc583088b22af3a3f7b52572"],
+["function","messenger.health_set_aside(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2fd4971129cde963384979aca7250f10"],
+["function","messenger.health_sql_handlers(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c74ffcb1d0025e266bf33386ff197ea7"],
+["function","messenger.health_test_clock(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f8b3f36a5c6f4966a7545836ae28977a"],
+["function","messenger.health_transports(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 10a42cfd54e09b5c3d6cd28305880e5b"],
+["function","messenger.health_webhook_secrets(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a4aa61ed3dca11e6cadf4a5f7c121630"],
+["function","messenger.health_worker_secret(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 8f49f83aceb644c72883fbdf578218a9"],
+["function","messenger.health_workers(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c71723bdf9ca841c0247ecf2cdfc26b0"],
 ["function","messenger.hmac_sha256(data bytea, key bytea)","returns bytea language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 3fb0cafcbe26a68035c38c750d1c2b15"],
 ["function","messenger.id_prefix(at timestamp with time zone)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 65dbab6e73ef14e98187a08ea441052a"],
 ["function","messenger.id_random()","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 48dbad83b171bbdc3315fe55bf2ba09a"],
-["function","messenger.import_cron(jobid bigint)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 966527ea04c2154d49b77298a6d00954"],
+["function","messenger.import_cron(jobid bigint)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source afd186b18fc3fbe24a14bf8594ca1ffd"],
 ["function","messenger.is_api_call()","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 4e88fe8f3d03aa61cd2b5d4eff4ff3ec"],
 ["function","messenger.is_backend_alive(pid integer, backend_start timestamp with time zone)","returns boolean language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a36fd3c69515475ec5b9ed1c21ee8c4b"],
-["function","messenger.is_handed_out(message public.messenger_messages, at timestamp with time zone)","returns boolean language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0ed42d9cafdd6dd78da33c4fe7dc7f6f"],
+["function","messenger.is_handed_out(message public.messenger_messages, at timestamp with time zone)","returns boolean language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 4a62562837876d9510d94d44759d27cf"],
 ["function","messenger.is_handlers_job_running()","returns boolean language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source f753d792c68409e9564f44526e636d52"],
 ["function","messenger.is_held_by_dead_letter(transport text, queue text, ordering_key text)","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 4ea8d199f43e52db62bcabd4e83d40f4"],
 ["function","messenger.is_lock_error(sqlstate text)","returns boolean language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source c76624d4d90a1381e128fe09e5b53d2e"],
 ["function","messenger.is_row_error(sqlstate text)","returns boolean language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 81f79332b70d1aa8edfa97b77cad3c19"],
-["function","messenger.is_set_aside(step text, object text, row_id text, at timestamp with time zone)","returns boolean language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source bcb96f1398619740a98f0f8fd5196b14"],
+["function","messenger.is_set_aside(step text, object text, row_id text, at timestamp with time zone)","returns boolean language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 40e140a5df0b0b40751fc4b8c523e6ac"],
 ["function","messenger.is_setting(value jsonb, kind text, lowest numeric, highest numeric)","returns boolean language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source bb1eef7130c87fc062e3662d548895b9"],
 ["function","messenger.is_ticker_enabled()","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 464703eb0a50e36595c6f783670ef8e8"],
 ["function","messenger.is_ticker_scheduled()","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source efad4bcdc4246b04ac3782b080654ffc"],
@@ -14582,49 +15885,48 @@ as $function$ select $manifest$[
 ["function","messenger.is_unfinished(id uuid)","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source ed0812a5940b1268e8e028fac929c4d7"],
 ["function","messenger.is_waiting(message public.messenger_messages, at timestamp with time zone)","returns boolean language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 8c59686cb835e1b8f2efb074e6125576"],
 ["function","messenger.job_ends_at(started_at timestamp with time zone)","returns timestamp with time zone language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 1ac8fe4ff6e0fcf5285fcf9da7a543c1"],
-["function","messenger.job_schedule()","returns text language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source e3f8e9fabc95a69af4393e6bb913e88d"],
-["function","messenger.key_join(object regclass)","returns text language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 542abb1eeb0136974044676793100079"],
+["function","messenger.job_schedule()","returns text language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 12ccab47b5c37d78e670ab8d4b275a25"],
+["function","messenger.key_join(object regclass)","returns text language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 8b69edd96a4c82a927dd2d29335c4889"],
 ["function","messenger.known_queues(only_transport text, only_queues text[], again boolean, at timestamp with time zone, only_types text[])","returns text[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 834ec2b9fc2aa4e2bcb1f56feb1145e6"],
-["function","messenger.last_message(schedule_id uuid)","returns uuid language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 43ba41049eb344f9b94d091512863fa2"],
-["function","messenger.last_run(schedule public.messenger_schedules, before timestamp with time zone, known timestamp with time zone, gap interval)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0a47982ae276a701630cfdb73c01dae1"],
-["function","messenger.last_tick_at(at timestamp with time zone)","returns timestamp with time zone language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source aed0d78f8df16cbeb9f054abbf6e34a2"],
+["function","messenger.last_message(schedule_id uuid)","returns uuid language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 2d41fce7738de16a21a3cf0aeac17722"],
+["function","messenger.last_run(schedule public.messenger_schedules, before timestamp with time zone, earlier timestamp with time zone, gap interval)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 1511d368667e43543722b7143ebd90a4"],
+["function","messenger.last_tick_at(at timestamp with time zone)","returns timestamp with time zone language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 8ea3c7bf5bd5c85c48a6e9f5b730b724"],
 ["function","messenger.leading_words(command text)","returns SETOF text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 774e34494d5eea79a95987f1e7661607"],
-["function","messenger.lock_dead_letters(ids uuid[], filter jsonb, max integer)","returns uuid[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3c334c59236358773e06b2f40b86e03e"],
+["function","messenger.lock_dead_letters(ids uuid[], filter jsonb, max integer)","returns uuid[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7d4d45a4b0109aca25197816605fb02d"],
 ["function","messenger.lock_message(message_id uuid)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5e09e2210673df4416f50e9079aee5c7"],
 ["function","messenger.lock_order_keys(keys messenger.order_key[])","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 96ff3c368f27297c963b37bff05e2a7d"],
 ["function","messenger.lock_sender(user_id uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d906501a714b0ec1af1647e79a9d2c35"],
-["function","messenger.longest_look()","returns integer language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 29bcb01f7baff17c888c5ba927eeab46"],
-["function","messenger.make_due(id uuid)","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source cfdb3a3d503c7a6b6ea1aa8b642a9160"],
-["function","messenger.make_wakeup_locks(transports text[], queues text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c2b56ce70862eefa6279fb2640a890c8"],
-["function","messenger.manifest()","returns TABLE(kind text, object text, definition text) language sql stable invoker {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off,\"DateStyle=ISO, MDY\",IntervalStyle=postgres,TimeZone=UTC,extra_float_digits=1} source c952f2a585096bb67f324c31cceeb203"],
-["function","messenger.may_end(ends_at timestamp with time zone)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 280495f5794aac00ecc4a5f6f840fb08"],
+["function","messenger.make_due(id uuid)","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 39b9c6c8f55bc9f441e8a0f2be58c4a6"],
+["function","messenger.make_wakeup_locks(transports text[], queues text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4fc95a0365603e19fc171706625841c7"],
+["function","messenger.manifest()","returns TABLE(kind text, object text, definition text) language sql stable invoker {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off,\"DateStyle=ISO, MDY\",IntervalStyle=postgres,TimeZone=UTC,extra_float_digits=1} source ee566028c83abe346feabdcddd5e3cff"],
+["function","messenger.may_end(ends_at timestamp with time zone)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4898f05ba49e221ce0f074fe520843ee"],
 ["function","messenger.measure_completions(ctids tid[], dispositions text[], durations real[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 375202fc4429d34ae40fdcdec0bfc724"],
 ["function","messenger.measure_failures(kind text, ids uuid[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 036ac6194a0166b245ecb44dd2952e68"],
-["function","messenger.measured_errors(from_time timestamp with time zone, to_time timestamp with time zone)","returns TABLE(error_class text, message_type text, error text, error_count bigint, last_at timestamp with time zone) language sql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source bf5a8f013cb3f3941141665338f7c9e5"],
-["function","messenger.measurements_set_aside()","returns bigint[] language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source ef4e779311b8482edae1115481aeb58e"],
-["function","messenger.message_conditions(filter jsonb)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 313aa89e0cf931fba350d56fbc721de5"],
+["function","messenger.measured_errors(from_time timestamp with time zone, to_time timestamp with time zone)","returns TABLE(error_class text, message_type text, error text, error_count bigint, last_at timestamp with time zone) language sql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 53557697297451469d6ad9653da967d0"],
+["function","messenger.measurements_set_aside()","returns bigint[] language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source b56ebcf71237ad7be937d4b4a5414d1a"],
+["function","messenger.message_conditions(filter jsonb)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 5e8e5aa6af4d16844516de91f46e40e1"],
 ["function","messenger.messages_set_aside(at timestamp with time zone)","returns uuid[] language plpgsql stable definer {\"search_path=pg_catalog, pg_temp\"} source 30b106047fd9a88d893f3fae52cb868e"],
-["function","messenger.milliseconds(setting text)","returns numeric language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source e5c1e78366726051c3934c26d64355c2"],
-["function","messenger.moment(moment timestamp with time zone, at timestamp with time zone)","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source c9a25defc9b10ea40cd4b2f165f584f9"],
-["function","messenger.move_rescue_cursor(transport text, queue text, priority integer, available_at timestamp with time zone, id uuid)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 235a785e3f3553fb3a4c709574fcbb61"],
+["function","messenger.milliseconds(setting text)","returns numeric language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 9dfff64789eb85014d2c4b8adc2ec8bd"],
+["function","messenger.moment(moment timestamp with time zone, at timestamp with time zone)","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 0e29f8e82fc71c26e273343f924343ee"],
+["function","messenger.move_rescue_cursor(transport text, queue text, priority integer, available_at timestamp with time zone, id uuid)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d691588e439da406dccdf1beb6ade7e3"],
 ["function","messenger.move_scan(step text, at timestamp with time zone, id uuid)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5a468f4b75d584b897c9b751b7a818a6"],
 ["function","messenger.move_to_dead_letters(ids uuid[], at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0f0bcde489a520b92ff01330d182e590"],
-["function","messenger.needs_handlers_job()","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off} source fe361f6864a33334a2d1aca6882ba863"],
-["function","messenger.needs_no_transaction(command text)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 710470929364dbbcc979bdf407fa1ae4"],
+["function","messenger.needs_handlers_job()","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off} source bf08a9e88840343470d809aead6677c6"],
+["function","messenger.needs_no_transaction(command text)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source f2c38e53c006e501bd59d81b1103c673"],
 ["function","messenger.needs_wakeup(message public.messenger_messages, at timestamp with time zone)","returns boolean language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a8a94a77ccad2b71e5ff65ad9ff8bb82"],
 ["function","messenger.new_id()","returns uuid language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3f93a2c3993193c0022fc25599847686"],
-["function","messenger.next_cron_day(fields messenger.cron_fields, from_day date)","returns date language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 8459a267a62a0d123b7c87ebf631ea42"],
-["function","messenger.next_cron_run(fields messenger.cron_fields, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text)","returns messenger.cron_run language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source ae93c441d7697f7ed0a31044c3b82868"],
-["function","messenger.next_run(schedule public.messenger_schedules, after timestamp with time zone)","returns messenger.cron_run language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a15f07c8693eb32526059ee6309ee8b3"],
-["function","messenger.next_wall_time(fields messenger.cron_fields, after timestamp without time zone)","returns timestamp without time zone language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 0510b8521294fc8a8c73b4d8fccc07f9"],
+["function","messenger.next_cron_day(fields messenger.cron_fields, from_day date)","returns date language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 65e3942ba323b01eaf32fdfad8d11ab4"],
+["function","messenger.next_cron_run(fields messenger.cron_fields, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text)","returns messenger.cron_run language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 7e839a4ef1184cf62c32067ea0887d49"],
+["function","messenger.next_run(schedule public.messenger_schedules, after timestamp with time zone)","returns messenger.cron_run language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source bdf864d609ca903060f95111c3fc2508"],
+["function","messenger.next_wall_time(fields messenger.cron_fields, after timestamp without time zone)","returns timestamp without time zone language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 9cb9c6cb7a4e399e7562227e7369a54f"],
 ["function","messenger.not_rolled_up(from_time timestamp with time zone, to_time timestamp with time zone)","returns SETOF messenger.metrics language sql stable invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 049a3cbb3c75b5f4030abe552aad0f43"],
 ["function","messenger.not_rolled_up_rows()","returns SETOF messenger.measurements language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off} source 1a61c287fe31ea0a8035f90b25db6041"],
 ["function","messenger.note_lost_leases(ids uuid[], kind text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source bfaca24d011ee0bd2bc1d476be6c100d"],
 ["function","messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2e690196b554883f481d8a76a6d1433b"],
 ["function","messenger.note_run(message messenger.claimed, timeout interval)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 11d42e122014072cc030cd6496b09377"],
 ["function","messenger.note_runner()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 599cc5eda33205fabdfd316932fdc2ea"],
-["function","messenger.note_step_error(step text, error text, sqlstate text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f27d77c96e9765b13cefba9103ebe8b1"],
-["function","messenger.note_tick(at timestamp with time zone, started_at timestamp with time zone, slowest_step text, slowest interval)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d32d846e516816173644e0c16915aa20"],
+["function","messenger.note_step_error(step text, error text, sqlstate text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 9335dbcba2c4c04c766bb4d681d6e395"],
+["function","messenger.note_tick(at timestamp with time zone, started_at timestamp with time zone, slowest_step text, slowest interval)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 65f00c3d052ef14acfdfb78dc62243be"],
 ["function","messenger.now()","returns timestamp with time zone language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2f1659b6f5238444936619ebae0dc4b4"],
 ["function","messenger.off(id uuid)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source cca216a0ebc34101c23ee8dbfd778ccf"],
 ["function","messenger.on(event text, function_name text, message_type text)","returns uuid language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off} source db510bc6433db71dc9bb5af0b52a5cfd"],
@@ -14632,107 +15934,108 @@ as $function$ select $manifest$[
 ["function","messenger.open_fields(element jsonb)","returns text[] language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 1d79af68d894c377938aa34c24e95f40"],
 ["function","messenger.order_keys(ids uuid[])","returns messenger.order_key[] language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a78e4758a57423495df247653e192c27"],
 ["function","messenger.outcome_of_error(sqlstate text, error text)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 0b9bcb7af9966998c3112ce281c68345"],
-["function","messenger.outlive_statement_timeout(strikes_at timestamp with time zone)","returns timestamp with time zone language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d3c0dd5679c618bce43e746f54289027"],
+["function","messenger.outlive_statement_timeout(timeout_at timestamp with time zone)","returns timestamp with time zone language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 63e24dcf4ab4afb07e02fefb29c05016"],
 ["function","messenger.own_functions(prefix text, arguments text, result regtype)","returns TABLE(name text, function regproc) language sql stable invoker {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off} source 785ffbfbd2e2d3483f4ff61301b6d106"],
 ["function","messenger.owned_function(name text)","returns regprocedure language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source ffd3aa912f2c2e899aa830ca16b42ff9"],
-["function","messenger.pack_histogram(durations bigint[])","returns numeric language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source acf11842b736ebab78500dbbe35aebd3"],
+["function","messenger.pack_histogram(durations bigint[])","returns numeric language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 16f48e3af17986fdc3ec83237513bc66"],
 ["function","messenger.pack_old_metrics(chunk integer)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off} source 9f539cc6bde433737ce3d83f693db3e9"],
-["function","messenger.parse_cron(expression text)","returns messenger.cron_fields language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source be923897a9e9e42b8f72bd5d94d75b45"],
+["function","messenger.parse_cron(expression text)","returns messenger.cron_fields language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 543f76e940f5ace8eb494ce1c465c3b6"],
 ["function","messenger.percentiles(durations bigint[], shares double precision[])","returns numeric[] language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source b2e413d25e04664b80666c3ee6c8781e"],
 ["function","messenger.plan_runs(schedule public.messenger_schedules, due_at timestamp with time zone, at timestamp with time zone)","returns messenger.run_plan language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0925d2546db644552c914fe272647cd7"],
-["function","messenger.prepare_job()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 30187178043d4328534cc72977bdb319"],
+["function","messenger.prepare_job()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7ed2db3015bcd4175cdc4af40a9539b2"],
 ["function","messenger.prune(step text, object text, finder text, at timestamp with time zone, batch integer, ends_at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7c0d4297406588c674faacd627272507"],
-["function","messenger.prune_counts()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 00cae2137cdafeece98b13d5abee182c"],
-["function","messenger.prune_metrics(at timestamp with time zone, chunk integer)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 67fea93c16cb99bf9dba5e64573c590d"],
+["function","messenger.prune_counts()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 9c399e0582a1cee3073295a268ada4b0"],
+["function","messenger.prune_metrics(at timestamp with time zone, chunk integer)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 95438effdb18337badb0635470fe54d9"],
 ["function","messenger.prune_ordering_keys(at timestamp with time zone, chunk integer)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 9b11a13b769790528e0faf0e2670945a"],
-["function","messenger.prune_replays(at timestamp with time zone, chunk integer)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ab42c8f56408594a2f5f1d12236ffc75"],
+["function","messenger.prune_replays(at timestamp with time zone, chunk integer)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 44490931acd8e9b550b8c3ef97aaf6e1"],
 ["function","messenger.prune_senders(at timestamp with time zone, chunk integer)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 4179642c40cfa96573970b55f23d4759"],
-["function","messenger.prune_ticker_history()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a508ab640e1b45b22cb588909f245241"],
-["function","messenger.prune_wakeup_locks(at timestamp with time zone, chunk integer)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7c0931b7d133c1f4e50d4259b681398f"],
-["function","messenger.prune_wakeups(chunk integer)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ccc8f30979611a6f503310ed2aa4a6a3"],
-["function","messenger.prune_workers(at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4296d3672f2e7034d396e770aaf80ee8"],
-["function","messenger.queue_figures()","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 9e91a13bb71ec76f1991e9528c9d8985"],
-["function","messenger.queue_figures_of(transport text, queue text)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 2e56d08909b6383fa13a3fc4c9d6f902"],
+["function","messenger.prune_ticker_history()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c3855c79bb8bcd3d2e365b545a0000de"],
+["function","messenger.prune_wakeup_locks(at timestamp with time zone, chunk integer)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7ff20b13092f54071f0e478678e4d745"],
+["function","messenger.prune_wakeups(chunk integer)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f8d6fcf39d55cc79bb153e691cdf2020"],
+["function","messenger.prune_workers(at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a9042f63d184ceb78611dbeff94500a9"],
+["function","messenger.queue_figures()","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 40cbcc841fe4089f130db9427e8381ff"],
+["function","messenger.queue_figures_of(transport text, queue text)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 740e3617b0e5f0348b2ad5f9127c5590"],
 ["function","messenger.raise_error(code text, what text, remedy text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ed1842f3593693e6ee4303becca6dc80"],
-["function","messenger.read_cron_field(field text, value text, lowest integer, highest integer, names text[])","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 08f4cfefe5aa48b5d6f1793258dc8b50"],
-["function","messenger.read_cursor(list text, filter jsonb, cursor text)","returns jsonb language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 64b5b29240a2fcc42841f1d8b122d798"],
-["function","messenger.read_drafts(messages jsonb, at timestamp with time zone)","returns SETOF messenger.draft language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source d341d0bafc1de1cf9fa444b9d7f84876"],
+["function","messenger.range_parts(from_time timestamp with time zone, to_time timestamp with time zone, longest integer)","returns TABLE(step_seconds integer, begins_at timestamp with time zone, ends_at timestamp with time zone) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 282c18df34fd6e6b453bc7688a67a6fb"],
+["function","messenger.read_cron_field(field text, value text, lowest integer, highest integer, names text[])","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 9a9719c918913d5338b48ea9a8165c20"],
+["function","messenger.read_cursor(list text, filter jsonb, cursor text)","returns jsonb language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 09f48770761657920fe0ccfaacab20eb"],
+["function","messenger.read_drafts(messages jsonb, at timestamp with time zone)","returns SETOF messenger.draft language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source ac50df2fdd8d7b6b3e7df3efeb900df3"],
 ["function","messenger.read_interval(value jsonb, longest interval)","returns interval language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 1222ab0d106884579514f12372879907"],
 ["function","messenger.read_milliseconds(value jsonb, longest numeric)","returns double precision language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 07b3fbd73cfd5d3176e28b80d047b0e0"],
-["function","messenger.read_moment(value jsonb)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 2c76eab2a8d34cf11ed2fce444df912a"],
-["function","messenger.read_options(options jsonb)","returns public.messenger_schedules language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 445a1130f9163bcf754618ccd81236ad"],
+["function","messenger.read_moment(value jsonb)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source c1c2e3c4a2dfc209bd7933322efdab9d"],
+["function","messenger.read_options(options jsonb)","returns public.messenger_schedules language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 748fcaa5a51f2cde8def6c18fc55e787"],
 ["function","messenger.read_outcomes(outcomes jsonb)","returns messenger.outcome[] language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 405292d83fbed93c739e3e87a87d7297"],
-["function","messenger.read_schedule(schedule jsonb, timezone text, options jsonb, at timestamp with time zone)","returns public.messenger_schedules language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b224e24ff7bf23197e3d4d75e7de5cb9"],
-["function","messenger.read_schedule_message(name text, type text, payload jsonb, schedule public.messenger_schedules, at timestamp with time zone)","returns public.messenger_schedules language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source fc047d111666ab8395ea0aaceb5dfbd8"],
+["function","messenger.read_schedule(schedule jsonb, timezone text, options jsonb, at timestamp with time zone)","returns public.messenger_schedules language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 83722121180e3e8f298982738e40e0d3"],
+["function","messenger.read_schedule_message(name text, type text, payload jsonb, schedule public.messenger_schedules, at timestamp with time zone)","returns public.messenger_schedules language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source bbe879649d74498bf3522a7e9694c26f"],
 ["function","messenger.read_secret(name text, OUT is_there boolean, OUT secret text, OUT fault text)","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 6172255857eaaefa4f136fd9664cb4b1"],
-["function","messenger.read_time(value jsonb)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source c1c2e3c4a2dfc209bd7933322efdab9d"],
-["function","messenger.read_token(sql text)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 3e5647c3880d2868fb5a95b379c4ed47"],
-["function","messenger.read_whole(value jsonb, lowest bigint, highest bigint)","returns bigint language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 166d260d80dddb04f665eeade6696181"],
-["function","messenger.reason_alone(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 14c205b55985738de7d6a79fd7d738e8"],
-["function","messenger.reason_backing_off(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source e23ac2c8ea3db0e8df80368df7b019f3"],
-["function","messenger.reason_cancel_requested(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source af673270074e17878ba9d9cdfe16afec"],
-["function","messenger.reason_cancelled(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source c71614ecb780fdd78440b5ed72e29f7b"],
-["function","messenger.reason_clock_stopped(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 7c2074b4921910f272f36aadb85bde4d"],
-["function","messenger.reason_completed(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 34c821bd6aca5b46aed858235352f787"],
-["function","messenger.reason_delayed(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 8272a43a7fffe07dfed8555afefd3eea"],
-["function","messenger.reason_discarded(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 5e81b8530b4528fc2a4d0cb15dce123c"],
-["function","messenger.reason_expired(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source dd137b706237882e80f3c5dbc1a32df7"],
-["function","messenger.reason_expires(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source f65691fde630541b0c62296dfa5ab5cb"],
-["function","messenger.reason_failed(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 24d7ac171ea5c2a51057c1280c5b261a"],
-["function","messenger.reason_invalid_payload(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 25812f6eef39b547d0cfa5b8501e3f80"],
-["function","messenger.reason_lease_lost(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source abb5f4ec9aece21368f260382a1037c4"],
-["function","messenger.reason_locked(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a59a45d2b27d43509b44e2b1facb8598"],
-["function","messenger.reason_no_handler(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source cad9066df2bd748ff17847a9e6e035b4"],
-["function","messenger.reason_no_wakeups(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source fc706568fbddf4d13bf25ef9238bce4b"],
-["function","messenger.reason_no_worker(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 8f1153a87c7d496363191599d935ce6f"],
-["function","messenger.reason_ordering_dead_letter(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source aee8fbca3ac24baaff60994d1debadc2"],
-["function","messenger.reason_ordering_key(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source d58c382d5f35e151abd4a651ad4486f6"],
-["function","messenger.reason_paused(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source d7b3166839fe2d8ff9ae94e0d1d9ff6c"],
-["function","messenger.reason_ready(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 991b3835cfe3346773955002828bf684"],
-["function","messenger.reason_running(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 2ea0964101beb2548aee1dcc66bb84be"],
-["function","messenger.reason_snoozed(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 6cc9379d22e607f21b910aa60e89a70a"],
-["function","messenger.reason_sql_handler_gone(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source f6e2fc40ed57eef22b044c89a24f998b"],
-["function","messenger.reason_transport_disabled(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 7592c12b5e21ac0c6dcf5cd05383b17b"],
-["function","messenger.reason_transport_missing(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source ca2a4a9bf46f1f18e3161956d8ee8700"],
-["function","messenger.reason_transport_type(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 8fc985ca9cd5ebba11695cb5afc74e9e"],
-["function","messenger.reason_waiting_turn(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 5e0c51f3fcb6574a6e4d2cbc111d7931"],
-["function","messenger.reason_worker_unreachable(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 311d6c4cb53b838793d465ca30656fbc"],
+["function","messenger.read_token(sql text)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 308ba511beb67be7162554f0cea0f34b"],
+["function","messenger.read_whole(value jsonb, lowest bigint, highest bigint)","returns bigint language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 1890ada83557571aed2c3fdaa4c4d56d"],
+["function","messenger.reason_alone(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 6a293b179d56c0affc0ac004c325af48"],
+["function","messenger.reason_backing_off(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0f50840f758aea03d5d441311ba88834"],
+["function","messenger.reason_cancel_requested(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 8a0ba6669f9fd8e7dd3e9a4d56b5311a"],
+["function","messenger.reason_cancelled(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source ba126363a5a8b244a6d69b76415a0684"],
+["function","messenger.reason_clock_stopped(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 021d5510c0bb02418752856505376b9a"],
+["function","messenger.reason_completed(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source ce2695ef1c94a39df89abcec6a7b9d51"],
+["function","messenger.reason_delayed(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source c37e93b34cbbc7b04944f404ffffb538"],
+["function","messenger.reason_discarded(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 65426f097b1da4d8a8e9d3f8136e6134"],
+["function","messenger.reason_expired(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 07bf0eded2f8c811402d2641b3cd04c9"],
+["function","messenger.reason_expires(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source be02480633cda52b73857d23ffa34e13"],
+["function","messenger.reason_failed(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 03b997dae5a07c7c5c6475281501d185"],
+["function","messenger.reason_invalid_payload(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 10a7fc2ad92ffa9256795261f2069b4b"],
+["function","messenger.reason_lease_lost(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source fd6410daac761bc3b5a7568ea8f3190f"],
+["function","messenger.reason_locked(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 1ac2bef490a02f34dddff149e55af4ac"],
+["function","messenger.reason_no_handler(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 02df22610839f851b01311c70ae4deca"],
+["function","messenger.reason_no_wakeups(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 3b284caaaba2173c4cba7cc30117312c"],
+["function","messenger.reason_no_worker(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source f5207f243e5776a4fec09915eca21573"],
+["function","messenger.reason_ordering_dead_letter(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source d5463105e60a9b052c312a15b1f40680"],
+["function","messenger.reason_ordering_key(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source edf5ac3ff30941f409fea25e03d81c9c"],
+["function","messenger.reason_paused(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a995dc6c35f0bc5a410da54f45846619"],
+["function","messenger.reason_ready(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source fd410de115550d049cceeaa763b2b964"],
+["function","messenger.reason_running(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a19001e3b348d65ceea8655f4fe1c0ba"],
+["function","messenger.reason_snoozed(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source c1a599bc599380f9f9f6a7b488039720"],
+["function","messenger.reason_sql_handler_gone(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source cd082e241650a63eb21e13ee1cd9d137"],
+["function","messenger.reason_transport_disabled(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a024e94a11d89f168539bcaa722680e2"],
+["function","messenger.reason_transport_missing(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 869aa37e288375df93a4c7f95b6b9093"],
+["function","messenger.reason_transport_type(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a2962123d2399746655a66e4cdc0d274"],
+["function","messenger.reason_waiting_turn(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source db869858c5390f9f7dfa9624bd12327e"],
+["function","messenger.reason_worker_unreachable(message public.messenger_messages, at timestamp with time zone)","returns SETOF messenger.reason language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 347895fada007bef92f66311961c389a"],
 ["function","messenger.reject_message(error_code text, ord integer, single boolean, subject text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a4edd69b3b0bf9763e65fb63d305f020"],
 ["function","messenger.reject_setting(code text, field text, value jsonb, wanted text)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source cf5fc428adb938d539c60a56d619d0cd"],
 ["function","messenger.reject_waits(lock_timeout text, error text)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 289d24fd7141b8a3ff742892703d4af2"],
 ["function","messenger.release()","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 15598d36338a12b5c30cdac6f1411514"],
-["function","messenger.replace_message(id uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e3cf4af439a9128a961b16e88b872008"],
-["function","messenger.replay_report()","returns TABLE(id uuid, started_at timestamp with time zone, per_second integer, total integer, completed integer, dead integer, lapsed integer, returned integer, remaining integer, stopped_at timestamp with time zone, stop_reason text, finished_at timestamp with time zone) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 9364f3df894b8e857aee8f8ca2ee9b51"],
-["function","messenger.requeue(dead_letters uuid[], payload jsonb, per_second integer, at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4ca2dca0c2ff0febaef20c18bc749bf2"],
+["function","messenger.replace_message(id uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b4ba72ae2b69210bc9c8eb5718de936e"],
+["function","messenger.replay_report()","returns TABLE(id uuid, started_at timestamp with time zone, per_second integer, total integer, completed integer, dead integer, lapsed integer, returned integer, remaining integer, stopped_at timestamp with time zone, stop_reason text, finished_at timestamp with time zone) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 05cd1fc8d2d0a005d47b9ee9b5e77f36"],
+["function","messenger.requeue(dead_letters uuid[], payload jsonb, per_second integer, at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3652f046483b6402bc6bff05d21e5ad1"],
 ["function","messenger.requeue_in_order(ids uuid[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7cf6f8ebf332986a0f4b0b66730f4161"],
 ["function","messenger.require_primary()","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 8ced5e51426a43d3c37adda3540dd64c"],
 ["function","messenger.require_writable()","returns void language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a49b14f80c3bc76529c5c6802bb44dd5"],
-["function","messenger.rescue(at timestamp with time zone, ends_at timestamp with time zone)","returns TABLE(rescued bigint, dead bigint, given_up bigint) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source db4bbb1c834694a61fa600c6451689da"],
-["function","messenger.rescue_messages(ids uuid[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0e0bafdcfc6ff55b0057d5ffe848d98d"],
+["function","messenger.rescue(at timestamp with time zone, ends_at timestamp with time zone)","returns TABLE(rescued bigint, dead bigint, finished bigint) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source dc0130ef74084f1103a9b8ccafe2c78f"],
+["function","messenger.rescue_messages(ids uuid[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 9cfacf44c54a0b0a95c0a9a513af6f86"],
 ["function","messenger.retry_delay(message_type text, failures integer)","returns interval language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0cc1d54d769be4dc68b1bb01d7a73a15"],
-["function","messenger.return_replayed(replay_id uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 753ffbbdb40ebc7e9ef88b6695cbbbc6"],
+["function","messenger.return_replayed(replay_id uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source bef6d518e966309a513bdea4f31a9ec2"],
 ["function","messenger.revise(message_id uuid, draft messenger.draft, at timestamp with time zone, OUT available_at timestamp with time zone, OUT error_code text)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 86bb7721689349af4445c8e087f35c02"],
-["function","messenger.roll_up(at timestamp with time zone, ends_at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off} source e3ad4fbf05750c460748249f7ce9316b"],
-["function","messenger.roll_up_range(OUT tail bigint, OUT sweep bigint, OUT blocks bigint, OUT chunk bigint)","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source b1e375ab3d263fcc4d7b0070641b3427"],
-["function","messenger.roll_up_ranges(tail_from tid, tail_to tid, sweep_from tid, sweep_to tid, aside bigint[])","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off} source b3fbc2ad73f1b2143c458662586ee261"],
-["function","messenger.roll_up_rows(row_ids text[])","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 325ffb97c9e943f3f06b60d6d082f27d"],
-["function","messenger.roll_up_step(step_seconds integer, finer integer, begins_at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off} source dd491a44036b15c284c2e46def282610"],
+["function","messenger.roll_up(at timestamp with time zone, ends_at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off} source dfdb7184154f3c30412b283915bb63b2"],
+["function","messenger.roll_up_range(OUT tail bigint, OUT sweep bigint, OUT blocks bigint, OUT chunk bigint)","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 501fd44a0b194142cfb1e090f93ea4d9"],
+["function","messenger.roll_up_ranges(tail_from tid, tail_to tid, sweep_from tid, sweep_to tid, aside bigint[])","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off} source b83bb1d356ae95891211d88d2fd8baa1"],
+["function","messenger.roll_up_rows(row_ids text[])","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source b1a600d0ff5153d281fdcb5ef0df9396"],
+["function","messenger.roll_up_step(step_seconds integer, finer integer, begins_at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off} source c49607a60154d6e7d69121889dbe8756"],
 ["function","messenger.roll_up_steps(at timestamp with time zone, ends_at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off} source 6c1d472e00476ec7bb731f0ba80c1607"],
 ["function","messenger.rolled_up_until(step_seconds integer)","returns timestamp with time zone language sql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off} source bde2a3472ff5424b27335d480ad8fc49"],
 ["function","messenger.route_due(at timestamp with time zone, chunk integer, ends_at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source b22d95bb650e206a68324695661c7c52"],
 ["function","messenger.route_messages(types text[], chunk integer, at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 147a6c8ee11b4f08706a7f6471c4864b"],
 ["function","messenger.row_ids(ids uuid[])","returns text[] language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source bd8c1977bc012f0aa90a0c99cb024314"],
-["function","messenger.run_near_change(fields messenger.cron_fields, after timestamp without time zone, change timestamp without time zone, offset_before interval, offset_after interval, dst_gap text, dst_overlap text)","returns messenger.cron_run language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 8bb9c2d93542accb4c69e76238814632"],
+["function","messenger.run_near_change(fields messenger.cron_fields, after timestamp without time zone, change timestamp without time zone, offset_before interval, offset_after interval, dst_gap text, dst_overlap text)","returns messenger.cron_run language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 00fc4f2c7a8398a7fa8dd825ba324dee"],
 ["function","messenger.run_sql_handlers(batch integer)","returns TABLE(completed bigint, failed bigint, released bigint) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b9c5b061fbc604c33533c08a33fe388d"],
-["function","messenger.run_step(step text, at timestamp with time zone, batch integer, ends_at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b8694c7531010dded6867cbce4eccf43"],
-["function","messenger.run_steps(batch integer, without text[])","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",lock_timeout=25ms,jit=off} source ce2588ec66b4668d740a9141948e3232"],
-["function","messenger.running_messages(depth integer, only_transport text, only_queues text[])","returns TABLE(transport_name text, queue_name text, locked_by text) language sql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source c5cfe7412dc063c4dbbe79a6dc992393"],
-["function","messenger.runs_since(transport text, queue text, at timestamp with time zone)","returns timestamp with time zone language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 666d33ebc9c01f25238a349ff37c8c8d"],
-["function","messenger.runs_to_fire(schedule public.messenger_schedules, runs timestamp with time zone[])","returns timestamp with time zone[] language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 056b7fad3d950a70e3880a2742c5382e"],
+["function","messenger.run_step(step text, at timestamp with time zone, batch integer, ends_at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d19a84a09ac74b8bfe58a875721df88d"],
+["function","messenger.run_steps(batch integer, without text[])","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",lock_timeout=25ms,jit=off} source b670bbf8ed76c35df31586fc22cf7697"],
+["function","messenger.running_messages(depth integer, only_transport text, only_queues text[])","returns TABLE(transport_name text, queue_name text, locked_by text) language sql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 2b75c05afff3a1868608632beedb141b"],
+["function","messenger.runs_since(transport text, queue text, at timestamp with time zone)","returns timestamp with time zone language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source e3a7b70a997b4e78822219fa69fb95a0"],
+["function","messenger.runs_to_fire(schedule public.messenger_schedules, runs timestamp with time zone[])","returns timestamp with time zone[] language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source b686da166bc6cf5729d4353499fe3784"],
 ["function","messenger.scan_due_queues(at timestamp with time zone, only_transport text, runnable boolean, only_types text[], below_transport text, below_queue text, max_queues integer)","returns TABLE(transport_name text, queue_name text) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source 00b2dff9bf3fb4f60c52b33f3766e2e3"],
-["function","messenger.schedule_headers(name text, due_at timestamp with time zone)","returns jsonb language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 5ca474df4ff41c3bcadddac9fcd158c7"],
-["function","messenger.schedule_of_cron(schedule text)","returns jsonb language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 56c2de31ebcffe54bfdb619ad8e39d90"],
-["function","messenger.scheduled_message(schedule public.messenger_schedules, due_at timestamp with time zone)","returns jsonb language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source b2126e65c89b6d91f8be56072cb2ec1f"],
+["function","messenger.scan_limit()","returns integer language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 29bcb01f7baff17c888c5ba927eeab46"],
+["function","messenger.schedule_headers(name text, due_at timestamp with time zone)","returns jsonb language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 85a7e9cc46b4fb1ddb1775b3bd78872d"],
+["function","messenger.schedule_of_cron(schedule text)","returns jsonb language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 74c6c577d0ec144ec12b99f64362de3d"],
+["function","messenger.scheduled_message(schedule public.messenger_schedules, due_at timestamp with time zone)","returns jsonb language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source d01bc21dc5216c912630c2e8830ef1aa"],
 ["function","messenger.send_wakeup()","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",lock_timeout=100ms} source fd7b97e66e65b1493a3bf94a999a8a96"],
 ["function","messenger.set_message_aside(message_id uuid, error text, sqlstate text, at timestamp with time zone)","returns void language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 91ea9f808cdf638ef3a08de745a06ebb"],
 ["function","messenger.set_row_aside(step text, object text, row_id text, error text, sqlstate text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5ceea9c23b1ebbdfd7a768ecb52ba5fc"],
@@ -14746,100 +16049,99 @@ as $function$ select $manifest$[
 ["function","messenger.sql_queues(types text[])","returns text[] language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 05764d911121759b60673dae101f9b15"],
 ["function","messenger.sql_types()","returns text[] language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 53ea5467923cf09ec413c29163b40b85"],
 ["function","messenger.sql_worker()","returns text language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 34de4d4ad50609b56338c335f0fb6f22"],
-["function","messenger.start(functions_url text, options jsonb)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source d67fae99677286b0735be8755e577add"],
-["function","messenger.status()","returns jsonb language sql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 3a3a66d76bc151863f90314b687a3069"],
-["function","messenger.steps()","returns TABLE(name text, budget interval) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source cbf2bcefa2d277d07cea60714aaffdb0"],
+["function","messenger.start(functions_url text, options jsonb)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 6c03dbdd7db02cd291a5a85b7f6490ce"],
+["function","messenger.status()","returns jsonb language sql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 98280a643021ab33cbf84008823b634b"],
+["function","messenger.steps()","returns TABLE(name text, budget interval) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source dfe065811f4f2ca4e0352de928674fb2"],
 ["function","messenger.steps_of(minute timestamp with time zone, five_minutes_end timestamp with time zone, days_end timestamp with time zone)","returns TABLE(step_seconds integer, at timestamp with time zone) language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 8b526ecdab3657287350a234820b0716"],
-["function","messenger.stop()","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source ff483b963e1d0fbb65d1d6504d6862b7"],
+["function","messenger.stop()","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 6bba53ec5e5bb865245d0c574becbcfd"],
 ["function","messenger.stop_scan()","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 018c3f65d4e63f8a1a794dadc1eff6af"],
-["function","messenger.store_alone(messages jsonb[], schedules uuid[], runs timestamp with time zone[])","returns TABLE(ord integer, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5b3b4b479b4fda359acf98c516e9d787"],
+["function","messenger.store_alone(messages jsonb[], schedules uuid[], runs timestamp with time zone[])","returns TABLE(ord integer, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 96fc363d81cb6ecdae5904b1a496699d"],
 ["function","messenger.store_draft(draft messenger.draft, new_id uuid, sender uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 108790827d7c7c8b714ecdbd863b69bf"],
 ["function","messenger.store_events(event text, events text[], ids uuid[], at timestamp with time zone)","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",TimeZone=UTC,enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 58aceee5bc857cbaa578a0bcebff09ed"],
 ["function","messenger.store_in_turn(messages jsonb, atomic boolean, scope text, sender uuid, single boolean, at timestamp with time zone)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b07b459803c9288c5a3730f428f4da4f"],
 ["function","messenger.store_messages(messages jsonb, atomic boolean, scope text, sender uuid, single boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f29ab1e3702279546ca28d5a59927036"],
-["function","messenger.store_occurrences(messages jsonb[], schedules uuid[], runs timestamp with time zone[])","returns TABLE(ord integer, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source df9de64006a145a33e6694c95543243e"],
-["function","messenger.store_runs(messages jsonb[], schedules uuid[], runs timestamp with time zone[], replaced uuid[], at timestamp with time zone)","returns messenger.run_disposition[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0494e94b4890d5ef304d03edad5282dd"],
+["function","messenger.store_occurrences(messages jsonb[], schedules uuid[], runs timestamp with time zone[])","returns TABLE(ord integer, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 160240ac0e6bdc95ae67f9a5b325d4f5"],
+["function","messenger.store_runs(messages jsonb[], schedules uuid[], runs timestamp with time zone[], replaced uuid[], at timestamp with time zone)","returns messenger.run_disposition[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 72624f05ab209648f1f7ec46fb1eb55b"],
 ["function","messenger.store_watermark(setting text, ends_at timestamp with time zone, from_times timestamp with time zone[], from_ids uuid[], batch integer, ctids tid[], took interval, at timestamp with time zone, lowest integer)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 455e03aada2b446c3291c320e777a215"],
-["function","messenger.summarize(measurements messenger.measurements[])","returns SETOF messenger.metrics language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source f58a39aa936ea2f18ab890ced46e59ec"],
-["function","messenger.sync_handlers_job()","returns void language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source ef0b5ac6c1eb579f96b04b862ba4a796"],
+["function","messenger.summarize(measurements messenger.measurements[])","returns SETOF messenger.metrics language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 572a31bff294742f2f3cd993f53dc051"],
+["function","messenger.sync_handlers_job()","returns void language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 00fac71e8ff46a5757066827d2aeee9a"],
 ["function","messenger.take(ctids tid[], worker text, lease interval, at timestamp with time zone)","returns messenger.claimed[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source cdedc469bafc51e8d28066c02bdaa8e7"],
 ["function","messenger.take_key(scope text, draft messenger.draft, new_id uuid, sender uuid, store boolean, at timestamp with time zone)","returns TABLE(taken boolean, is_stored boolean, passed_on uuid, message_id uuid, status text, transport text, queue text, available_at timestamp with time zone, error_code text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0bf4733c50e09389236ed0940e94b12a"],
-["function","messenger.take_keys_back(dead_letters uuid[], at timestamp with time zone)","returns uuid[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a789e9d54e417a9a90944ae27bf71dff"],
+["function","messenger.take_keys_back(dead_letters uuid[], at timestamp with time zone)","returns uuid[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 32c3dc11125705da83bda7f191b28b23"],
 ["function","messenger.take_singly(ctids tid[], worker text, lease interval, at timestamp with time zone)","returns messenger.claimed[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7eec3c17cfb7b89a614b973d55da8b82"],
 ["function","messenger.take_turns(ords integer[], ids uuid[], transports text[], queues text[], keys text[], moments timestamp with time zone[], are_stored boolean[])","returns TABLE(ord integer, seq bigint, available_at timestamp with time zone) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source b7cb40574c881fc190c5f2aacee44209"],
-["function","messenger.tick(batch integer)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 4b894580146df63c125b5fd284304b2c"],
-["function","messenger.tick_or_note_error()","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",lock_timeout=25ms} source 84fffbfa7c50d2b5601f0af2da1a13a0"],
-["function","messenger.ticker_command()","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 34afe42a0cae6d22b762ce4056ceac16"],
-["function","messenger.ticker_fault(OUT cause text, OUT remedy text)","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 4cc466b9efb24e6f309481d7a9864db0"],
-["function","messenger.ticker_setting_fault(OUT cause text, OUT remedy text)","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 291798e1a72bf848bf4820274754fea8"],
-["function","messenger.ticks_per_minute(at timestamp with time zone, OUT minutes integer, OUT per_minute numeric)","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source e1831da06ba28a537bc050a15a496c65"],
+["function","messenger.tick(batch integer)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 81ff51d4bc96e3f60fc5bd64ace3135d"],
+["function","messenger.tick_or_note_error()","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",lock_timeout=25ms} source 20479c490e068ce00d2c736550ba3273"],
+["function","messenger.ticker_command()","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 28c0edc0ed11c090f8c25bfb0c80712c"],
+["function","messenger.ticker_fault(OUT cause text, OUT remedy text)","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 8a22a635c3a764e08f4fc9db60d74187"],
+["function","messenger.ticker_setting_fault(OUT cause text, OUT remedy text)","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 1f9fa8d791079ba8cdef396cb760dcba"],
+["function","messenger.ticks_per_minute(at timestamp with time zone, OUT minutes integer, OUT per_minute numeric)","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 8bbac544113651fb7e40b03f50aa9b79"],
 ["function","messenger.try_lock(name text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2d58a5980cc5cad902551d190e09c1d7"],
 ["function","messenger.try_send_wakeup()","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 1b3535f345b08013273eb4bad83b1598"],
-["function","messenger.unblock_each(keys messenger.order_key[], at timestamp with time zone, ends_at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e3baf42413a55156ef14e3625ac13db2"],
-["function","messenger.unblock_keys(row_ids text[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 35165957b2004d64a0eddf8a1abcdbad"],
+["function","messenger.unblock_each(keys messenger.order_key[], at timestamp with time zone, ends_at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 6a36eeedc05f6a920d9ddbdef4216e1f"],
+["function","messenger.unblock_keys(row_ids text[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 00269f619c47069cf702c1ae0b4c2565"],
 ["function","messenger.unblock_next(keys messenger.order_key[], at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 633ee1ff114570883ec6c5d409ea0fdf"],
 ["function","messenger.unblock_stuck(at timestamp with time zone, chunk integer, ends_at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 7e745ddf96080f80bb2d01f0df90ab69"],
 ["function","messenger.unbound_waits(lock_timeout text)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c539728048558e349efc17a038cd1345"],
-["function","messenger.unknown_message(id uuid)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source fbafe56a0775e17755d1aa6b8224bf9b"],
+["function","messenger.unknown_message(id uuid)","returns SETOF messenger.reason language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 698f2759b20d3e52e4485cf315ce211c"],
 ["function","messenger.unpack_histogram(histogram numeric)","returns bigint[] language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source d012777bccd1cdfe81e87c0d5436e2d8"],
 ["function","messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb)","returns TABLE(id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone) language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source a541711d266630df7b40dbe19493141a"],
-["function","messenger.uuids_of(row_ids text[])","returns uuid[] language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source bbce279650abb45ad294e199ec79cf65"],
-["function","messenger.verify()","returns TABLE(kind text, object text, state text, detail text) language sql stable definer {\"search_path=pg_catalog, pg_temp\"} source 520b062d9b296adf29253fcea126c0e2"],
-["function","messenger.wake(at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source a9e7e741a3d73a85a6012d8ba73e6d79"],
-["function","messenger.wake_worker(transport text, queue text, type text)","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 699cb2911297bcc902dd8f0ae52865bb"],
-["function","messenger.wakeup_fault()","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",lock_timeout=100ms} source 0d6f18dc538a6ceffde2d14d8650ae4e"],
-["function","messenger.wakeup_figures()","returns TABLE(sent bigint, answered bigint, failed bigint, failed_share numeric, stuck bigint, dropped bigint, has_newest_failed boolean, newest_at timestamp with time zone, last_failure text, is_unreachable boolean) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 15cd87c5f7b2e632bee881626f952fa7"],
-["function","messenger.wakeup_responses(since interval)","returns TABLE(request_id bigint, sent_at timestamp with time zone, answered_at timestamp with time zone, status_code integer, error text, has_failed boolean, is_queued boolean) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 2f039f39cd56d4a411b9635e7ca99394"],
-["function","messenger.wall_time_in_gap(moment timestamp with time zone, timezone text)","returns timestamp without time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source df2b78cbc1a551d66565632e2d28232a"],
-["function","messenger.watch_replay(row_ids text[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e6f6798ebb677d8fc81ce3049fdaa1ba"],
-["function","messenger.watch_replays(at timestamp with time zone, ends_at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b4e22df6ce25980b3ddb93fa43350ed9"],
+["function","messenger.uuids_of(row_ids text[])","returns uuid[] language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 2acdda31e6e5b0818d8e223bf1838881"],
+["function","messenger.verify()","returns TABLE(kind text, object text, state text, detail text) language sql stable definer {\"search_path=pg_catalog, pg_temp\"} source 19cd1dcbc62e83e8b40d319ea2ed39a9"],
+["function","messenger.wake(at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 70b312e11ccc33c71049164e3b17e5ea"],
+["function","messenger.wake_worker(transport text, queue text, type text)","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 8fed3f24680b1106b6e6ebf3c15b3087"],
+["function","messenger.wakeup_fault()","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",lock_timeout=100ms} source b51524d1f10c90629f8840f5df227282"],
+["function","messenger.wakeup_figures()","returns TABLE(sent bigint, answered bigint, failed bigint, failed_share numeric, stuck bigint, dropped bigint, has_newest_failed boolean, newest_at timestamp with time zone, last_failure text, is_unreachable boolean) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a7f1ae026d6ecabae333dc70ddeab78b"],
+["function","messenger.wakeup_responses(since interval)","returns TABLE(request_id bigint, sent_at timestamp with time zone, answered_at timestamp with time zone, status_code integer, error text, has_failed boolean, is_queued boolean) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 1c40e1ffcc5f25bd11c5d662295f9bd4"],
+["function","messenger.wall_time_in_gap(moment timestamp with time zone, timezone text)","returns timestamp without time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0975b89e81d63be77ddac2b361f3780d"],
+["function","messenger.watch_replay(row_ids text[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 58ce0ab81dceed072f9dfbc6fff428ab"],
+["function","messenger.watch_replays(at timestamp with time zone, ends_at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 36d0c8d1b5c8f3b2331a3dd3a3af6715"],
 ["function","messenger.watermark_setting(transport text, queue text, types text[])","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source fd6a880abd9b978aec4255466d508522"],
 ["function","messenger.webhook_keys(secret_name text)","returns SETOF bytea language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 4d6e8e960e071b1a657de93e27e68ff8"],
-["function","messenger.window_parts(from_time timestamp with time zone, to_time timestamp with time zone, longest integer)","returns TABLE(step_seconds integer, begins_at timestamp with time zone, ends_at timestamp with time zone) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source c999357cd4f188861c82c36e78b9ded9"],
 ["function","messenger.without_set_aside(step text, object text, row_ids text[], at timestamp with time zone)","returns text[] language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 2343ca0a5510520467bee9553ff3bbe5"],
 ["function","messenger.work_off(message messenger.claimed, goes_on boolean, cut_at timestamp with time zone)","returns messenger.claimed language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0102a51be02365aba2ce3be080cd0cf0"],
 ["function","messenger.worker_secret_digests()","returns text[] language plpgsql stable definer {\"search_path=pg_catalog, pg_temp\"} source 4e21711b74df5bb3d1c74e032f609446"],
-["function","messenger.write_cursor(list text, filter jsonb, place jsonb)","returns text language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source d78990856650c9cb1898d120528bad52"],
-["function","messenger.write_each(step text, object text, row_ids text[], at timestamp with time zone, ends_at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c7446260cbd4835fe1d8b50879404130"],
-["function","messenger.write_rows(step text, object text, row_ids text[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source fc9309acdc63cfad52cde6c40600c3d2"],
-["function","public.messenger_audit()","returns TABLE(invariant text, violations bigint) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 28e9ded755377f6f4b38cd885bbf4e25"],
-["function","public.messenger_cancel(id uuid)","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source dce492b83c132d41d4443bac0c9889c1"],
-["function","public.messenger_check_worker_secret(secret text)","returns boolean language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a9b7d773a7e7a6b63909edb26b714929"],
+["function","messenger.write_cursor(list text, filter jsonb, page_end jsonb)","returns text language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 6b3059f77722b60ad7d273f1bd50cd4e"],
+["function","messenger.write_each(step text, object text, row_ids text[], at timestamp with time zone, ends_at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 64d47b9ff82d77698693e8a28acd81bf"],
+["function","messenger.write_rows(step text, object text, row_ids text[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 1a121c11aab69bd1bd679c930cd5bf23"],
+["function","public.messenger_audit()","returns TABLE(invariant text, violations bigint) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 873619ad1d62f85bd7e92215e1bfe16f"],
+["function","public.messenger_cancel(id uuid)","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 500fc87a4786f61e3b0c04b6ec7edc80"],
+["function","public.messenger_check_worker_secret(secret text)","returns boolean language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source f030b1f3e2f35bd31a6090bff0913473"],
 ["function","public.messenger_claim(worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 63ab462bbcb08390d5a2177426ba9843"],
 ["function","public.messenger_claim_one(id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c38a451ac46c95792ca70988e732fb49"],
 ["function","public.messenger_complete(id uuid, fence bigint, result jsonb, strict boolean)","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d4c8baa9544863297e041b0774a80581"],
 ["function","public.messenger_complete_with(id uuid, fence bigint, function_name text, args jsonb)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 18f7e9af624085bebc282d3b25a5eaa9"],
-["function","public.messenger_counters()","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source c2f0f2132bf5a9e8d5d5b839efd97cc8"],
+["function","public.messenger_counters()","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source c7eee58abfb8fab5eb1c2104573b9cb9"],
 ["function","public.messenger_disable_webhook(subscription uuid, reason text)","returns boolean language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source de799c93fc703dc7ceaee7b22d570ad6"],
-["function","public.messenger_discard_failed(ids uuid[], filter jsonb, max integer)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3249f8ae6fa304262ac988e9d0e6e149"],
+["function","public.messenger_discard_failed(ids uuid[], filter jsonb, max integer)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a6a5c1442f33d9377e868fcb9d4f1ae1"],
 ["function","public.messenger_dispatch(type text, payload jsonb, queue text, priority integer, available_at timestamp with time zone, delay interval, idempotency_key text, idempotency_mode text, idempotency_window interval, ordering_key text, transport text, max_retries integer, expires_at timestamp with time zone, headers jsonb, metadata jsonb)","returns SETOF messenger.dispatched language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f368ef718d35d94c7caeae2e0176d19d"],
 ["function","public.messenger_dispatch_batch(messages jsonb, atomic boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5ae64ac3bfb30507ca570ca0e1b50e02"],
 ["function","public.messenger_exchange(outcomes jsonb, worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d51e54d6db44ac602fdf044cd9c036be"],
 ["function","public.messenger_explain(id uuid)","returns TABLE(reason text, detail text, remedy text) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 428189d3ea4cd0ec2f46ce9d80942593"],
 ["function","public.messenger_fail(id uuid, fence bigint, error text, error_class text, error_trace text, retryable boolean, retry_after interval)","returns TABLE(outcome text, available_at timestamp with time zone) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5e0b04ee31ee4e8789a7e3ccd3355cb5"],
 ["function","public.messenger_get_failed(id uuid)","returns jsonb language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a65c7ccbf77bbb8bba0c2d53bbeaedc0"],
-["function","public.messenger_get_message(id uuid)","returns jsonb language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 3f6e6250e24b6467d52053693d064d1f"],
+["function","public.messenger_get_message(id uuid)","returns jsonb language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 6931e799f2997bc4907f1acf530b7b37"],
 ["function","public.messenger_health()","returns jsonb language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7d701ccefcfdfcd6fd2b6c45a5cf34d8"],
 ["function","public.messenger_heartbeat(leases jsonb, lease interval)","returns TABLE(id uuid, outcome text, cancel_requested boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",lock_timeout=50ms} source 5e2a4e8e51747635f7362578fe66809f"],
 ["function","public.messenger_import_cron(jobid bigint)","returns jsonb language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4b46768c7cec1f52fa54aa6f5a76852f"],
-["function","public.messenger_list_failed(filter jsonb, cursor text, skip integer, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_sort=off,jit=off} source f46e02ccc06366d54354340a9b2507df"],
-["function","public.messenger_list_messages(filter jsonb, cursor text, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0d8fbf30b329ecd9df133073117c5834"],
-["function","public.messenger_list_queues()","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source b47686d04db91e45dccd39d709defb02"],
-["function","public.messenger_list_schedules(filter jsonb, cursor text, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 94667071d42682e323d39de8d2ae0aa2"],
-["function","public.messenger_list_transports()","returns jsonb language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 05f0454eeda134cecc41d96748319ba1"],
-["function","public.messenger_list_workers()","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source ea7fed79974837eb8b2cbb21c9f33c66"],
-["function","public.messenger_metrics(minutes integer, from_time timestamp with time zone, to_time timestamp with time zone)","returns jsonb language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",TimeZone=UTC,enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,work_mem=64MB,jit=off} source d0d812080a302dcc4b372c52fdb550d4"],
-["function","public.messenger_pause(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a5c07442c14ff18a067cda8cb646233b"],
-["function","public.messenger_pause_schedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b007fec3cbc2d8b35e0501657340cc1f"],
-["function","public.messenger_put_transport(name text, type text, config jsonb, enabled boolean)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3ed7aaa1563b4e6d9f5450e45d1ee0bd"],
+["function","public.messenger_list_failed(filter jsonb, cursor text, skip integer, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_sort=off,jit=off} source e62ceb7a2bb9031c2c5f39ef2628dea7"],
+["function","public.messenger_list_messages(filter jsonb, cursor text, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2205f84e7850f49d3ec8bfd69a0d5e2e"],
+["function","public.messenger_list_queues()","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source f17d7e7bbfa4e292a745b34d6a4c0fc4"],
+["function","public.messenger_list_schedules(filter jsonb, cursor text, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 549e12700fe06ad72fb0f3061f014639"],
+["function","public.messenger_list_transports()","returns jsonb language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source cbed9192d521e46c8912567110e4b6bf"],
+["function","public.messenger_list_workers()","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 6b8bdbec6736fbeefa7bd2a8446c1f1c"],
+["function","public.messenger_metrics(minutes integer, from_time timestamp with time zone, to_time timestamp with time zone)","returns jsonb language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",TimeZone=UTC,enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,work_mem=64MB,jit=off} source 816e1870da098c8a61d7e39b4f7f8ed3"],
+["function","public.messenger_pause(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 65a7ee146e96d3e99b8ecc36e38409b6"],
+["function","public.messenger_pause_schedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e62d0ca1bd820ddf9304c292922a2b5e"],
+["function","public.messenger_put_transport(name text, type text, config jsonb, enabled boolean)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 92e2eb3319278fc35da9bc743ed52dc5"],
 ["function","public.messenger_register(types jsonb)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ab856ea6be832ba3f6b265b765eef59e"],
 ["function","public.messenger_release(id uuid, fence bigint)","returns text language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a5f84dd4506f75e630117173dd91619c"],
-["function","public.messenger_resume(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e77e86a76d1ccf1a89dc38cefe46d799"],
-["function","public.messenger_resume_schedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 1ef0149461e8d3e8d85e112356089214"],
-["function","public.messenger_retry_failed(ids uuid[], filter jsonb, payload jsonb, per_second integer, max integer)","returns TABLE(id uuid, message_id uuid, outcome text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d9aca7180c1925fd5e390fb020d28555"],
-["function","public.messenger_schedule(name text, type text, schedule jsonb, payload jsonb, timezone text, options jsonb)","returns public.messenger_schedules language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 986f1cad2d48e54d76c8c13a9fe42618"],
-["function","public.messenger_schedule_preview(schedule jsonb, timezone text, from_time timestamp with time zone, count integer, options jsonb)","returns TABLE(run_at timestamp with time zone, local_time timestamp without time zone, note text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7e6011098a1d884b1abdb0a6fe930d5f"],
-["function","public.messenger_set_flag(name text, percent integer, updated_by text)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3bd0618e59c86aae8da5cedc83fdccfc"],
+["function","public.messenger_resume(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 1bae1082e8fc95cc0f6fc23f5105346a"],
+["function","public.messenger_resume_schedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source eb0a045df929e6ed8cc71cdc542cfdf1"],
+["function","public.messenger_retry_failed(ids uuid[], filter jsonb, payload jsonb, per_second integer, max integer)","returns TABLE(id uuid, message_id uuid, outcome text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b8903684e204e443b93d7ac41c38f602"],
+["function","public.messenger_schedule(name text, type text, schedule jsonb, payload jsonb, timezone text, options jsonb)","returns public.messenger_schedules language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d9c6a0b9f758ce1cde33342d5e402f7c"],
+["function","public.messenger_schedule_preview(schedule jsonb, timezone text, from_time timestamp with time zone, count integer, options jsonb)","returns TABLE(run_at timestamp with time zone, local_time timestamp without time zone, note text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 872cf62c9cee29c4538264896715d23b"],
+["function","public.messenger_set_flag(name text, percent integer, updated_by text)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 29c77099c3b64ff107876682e697b9f5"],
 ["function","public.messenger_settle(outcomes jsonb)","returns TABLE(id uuid, outcome text, available_at timestamp with time zone) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 768803cd7119fff63e4f205f6a325724"],
 ["function","public.messenger_sign_webhook(subscription uuid, id uuid, body text)","returns TABLE(url text, signed_at bigint, signature text) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 83e91886d3198e1c53a2182eeb7fd60e"],
 ["function","public.messenger_snooze(id uuid, fence bigint, delay interval)","returns text language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 6c4f0d366b18b0c1329d9429683a4f1b"],
@@ -14919,7 +16221,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.fail_without_dead_letter(ids uuid[], error_class text, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.find_change(timezone text, low timestamp without time zone, high timestamp without time zone) to service_role","execute"],
 ["grant","function messenger.find_due(transport text, queue text, batch integer, types text[], at timestamp with time zone, may_be_solo boolean, careful boolean, OUT places tid[], OUT is_solo boolean) to service_role","execute"],
-["grant","function messenger.find_messages(filter jsonb, before uuid, shown uuid[], wanted integer, OUT ids uuid[], OUT looked_to uuid, OUT early uuid[]) to service_role","execute"],
+["grant","function messenger.find_messages(filter jsonb, before uuid, shown uuid[], wanted integer, OUT ids uuid[], OUT searched_to uuid, OUT early uuid[]) to service_role","execute"],
 ["grant","function messenger.fingerprint(body jsonb) to service_role","execute"],
 ["grant","function messenger.finish_undeliverable(ids uuid[], dispositions text[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.finish_undeliverable_singly(ids uuid[], dispositions text[], at timestamp with time zone) to service_role","execute"],
@@ -14936,11 +16238,10 @@ as $function$ select $manifest$[
 ["grant","function messenger.is_setting(value jsonb, kind text, lowest numeric, highest numeric) to service_role","execute"],
 ["grant","function messenger.is_too_deep(value jsonb) to service_role","execute"],
 ["grant","function messenger.known_queues(only_transport text, only_queues text[], again boolean, at timestamp with time zone, only_types text[]) to service_role","execute"],
-["grant","function messenger.last_run(schedule public.messenger_schedules, before timestamp with time zone, known timestamp with time zone, gap interval) to service_role","execute"],
+["grant","function messenger.last_run(schedule public.messenger_schedules, before timestamp with time zone, earlier timestamp with time zone, gap interval) to service_role","execute"],
 ["grant","function messenger.lock_dead_letters(ids uuid[], filter jsonb, max integer) to service_role","execute"],
 ["grant","function messenger.lock_message(message_id uuid) to service_role","execute"],
 ["grant","function messenger.lock_order_keys(keys messenger.order_key[]) to service_role","execute"],
-["grant","function messenger.longest_look() to service_role","execute"],
 ["grant","function messenger.measure_completions(ctids tid[], dispositions text[], durations real[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.measure_failures(kind text, ids uuid[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.measured_errors(from_time timestamp with time zone, to_time timestamp with time zone) to service_role","execute"],
@@ -14966,6 +16267,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.percentiles(durations bigint[], shares double precision[]) to service_role","execute"],
 ["grant","function messenger.queue_figures_of(transport text, queue text) to service_role","execute"],
 ["grant","function messenger.raise_error(code text, what text, remedy text) to service_role","execute"],
+["grant","function messenger.range_parts(from_time timestamp with time zone, to_time timestamp with time zone, longest integer) to service_role","execute"],
 ["grant","function messenger.read_cron_field(field text, value text, lowest integer, highest integer, names text[]) to service_role","execute"],
 ["grant","function messenger.read_cursor(list text, filter jsonb, cursor text) to service_role","execute"],
 ["grant","function messenger.read_drafts(messages jsonb, at timestamp with time zone) to service_role","execute"],
@@ -14976,7 +16278,6 @@ as $function$ select $manifest$[
 ["grant","function messenger.read_outcomes(outcomes jsonb) to service_role","execute"],
 ["grant","function messenger.read_schedule(schedule jsonb, timezone text, options jsonb, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.read_schedule_message(name text, type text, payload jsonb, schedule public.messenger_schedules, at timestamp with time zone) to service_role","execute"],
-["grant","function messenger.read_time(value jsonb) to service_role","execute"],
 ["grant","function messenger.read_whole(value jsonb, lowest bigint, highest bigint) to service_role","execute"],
 ["grant","function messenger.reject_message(error_code text, ord integer, single boolean, subject text) to service_role","execute"],
 ["grant","function messenger.reject_setting(code text, field text, value jsonb, wanted text) to service_role","execute"],
@@ -14997,6 +16298,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.running_messages(depth integer, only_transport text, only_queues text[]) to service_role","execute"],
 ["grant","function messenger.runs_since(transport text, queue text, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.scan_due_queues(at timestamp with time zone, only_transport text, runnable boolean, only_types text[], below_transport text, below_queue text, max_queues integer) to service_role","execute"],
+["grant","function messenger.scan_limit() to service_role","execute"],
 ["grant","function messenger.schedule_headers(name text, due_at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.set_message_aside(message_id uuid, error text, sqlstate text, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.settle_in_parts(outcomes jsonb, ids uuid[], is_whole_first boolean) to service_role","execute"],
@@ -15029,9 +16331,8 @@ as $function$ select $manifest$[
 ["grant","function messenger.wake_worker(transport text, queue text, type text) to service_role","execute"],
 ["grant","function messenger.wall_time_in_gap(moment timestamp with time zone, timezone text) to service_role","execute"],
 ["grant","function messenger.watermark_setting(transport text, queue text, types text[]) to service_role","execute"],
-["grant","function messenger.window_parts(from_time timestamp with time zone, to_time timestamp with time zone, longest integer) to service_role","execute"],
 ["grant","function messenger.worker_secret_digests() to service_role","execute"],
-["grant","function messenger.write_cursor(list text, filter jsonb, place jsonb) to service_role","execute"],
+["grant","function messenger.write_cursor(list text, filter jsonb, page_end jsonb) to service_role","execute"],
 ["grant","function public.messenger_audit() to service_role","execute"],
 ["grant","function public.messenger_cancel(id uuid) to service_role","execute"],
 ["grant","function public.messenger_check_worker_secret(secret text) to service_role","execute"],
@@ -15261,34 +16562,43 @@ as $function$ select $manifest$[
 ["view","public.messenger_schedules_summary","{security_invoker=true} transport_name text, message_type text, schedule_type text, schedule_count bigint, enabled_count bigint, next_run timestamp with time zone"]
 ]$manifest$::jsonb $function$;
 comment on function messenger.expected_manifest() is
-  'The catalog this release made, as [kind, object, definition]; messenger_verify compares, the rollback removes what it names.';
+  'The catalog of this release, as [kind, object, definition]. messenger_verify compares the database with it, '
+  'and the rollback removes the objects in it.';
 revoke all on function messenger.expected_manifest() from public, anon, authenticated, service_role;
 
 -- ---- 90_manifest/10_verify.sql
--- Is this database what the release says, and does it run? messenger.expected_manifest() is generated into the migration from manifest.json.
+-- Compares this database with the release and checks its operation. messenger.expected_manifest() is
+-- generated into the migration from manifest.json.
 create or replace function messenger.verify()
 returns table (kind text, object text, state text, detail text)
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
   with expected as (
-    select e ->> 0 as kind, e ->> 1 as object, e ->> 2 as definition from jsonb_array_elements(messenger.expected_manifest()) e
+    select e ->> 0 as kind, e ->> 1 as object, e ->> 2 as definition
+    from jsonb_array_elements(messenger.expected_manifest()) e
   ),
   difference as (
     select coalesce(e.kind, a.kind) as kind, coalesce(e.object, a.object) as object,
       case when a.object is null then 'missing' when e.object is null then 'unexpected' else 'different' end as state,
-      case when a.object is null then e.definition when e.object is null then a.definition else 'is ' || coalesce(a.definition, '-') || '; should be ' || coalesce(e.definition, '-') end as detail
+      case
+        when a.object is null then e.definition
+        when e.object is null then a.definition
+        else 'is ' || coalesce(a.definition, '-') || '; should be ' || coalesce(e.definition, '-')
+      end as detail
     from expected e full join messenger.manifest() a on a.kind = e.kind and a.object = e.object
     where a.object is null or e.object is null or a.definition is distinct from e.definition
   ),
   operation as (
-    select 'operation' as kind, c.name as object, case c.status when 'healthy' then 'ok' else c.status end as state, concat_ws('; ', c.detail, c.remedy) as detail
+    select 'operation' as kind, c.name as object, case c.status when 'healthy' then 'ok' else c.status end as state,
+    concat_ws('; ', c.detail, c.remedy) as detail
     from messenger.health_checks() c
     where c.name in ('checks', 'clock', 'clock_errors', 'own_rows', 'rights', 'pg_net', 'worker_secret', 'test_clock')
   )
   select d.kind, d.object, d.state, d.detail from difference d
   union all
-  select 'catalog', 'all', 'ok', (select count(*) from expected) || ' objects as released' where not exists (select from difference)
+  select 'catalog', 'all', 'ok', (select count(*) from expected) || ' objects as released'
+  where not exists (select from difference)
   union all
   select o.kind, o.object, o.state, o.detail from operation o
 $$;
@@ -15301,14 +16611,17 @@ as $$ select v.* from messenger.require_primary(), messenger.verify() v $$;
 
 comment on function messenger.verify() is 'See public.messenger_verify.';
 comment on function public.messenger_verify() is
-  'Compares this database with the release (state missing, unexpected, different; one ok row when nothing differs) and checks operation: clock, rows of the bus, rights, wake-ups, Vault secret, no test clock.';
+  'Compares the objects of this database with the release (state: missing, unexpected or different; one row with ok '
+  'if nothing differs) and checks operation: the ticker, required rows, rights, wake-ups, the worker secret, and '
+  'that no test clock is installed. Raises SM_UNAVAILABLE on a read replica. Example: select * from '
+  'messenger_verify() where state <> ''ok'';';
 revoke all on function messenger.verify(), public.messenger_verify() from public, anon, authenticated, service_role;
 grant execute on function messenger.verify(), public.messenger_verify() to service_role;
 
 -- ---- 90_manifest/20_manifest.sql
--- The catalog as data: everything this release made, one row an object, in words that do not depend on who owns it,
--- which Postgres it is, what the session has set, or whether it was restored from a dump. Expressions are printed
--- without needless parentheses: a restored "between" has lost some.
+-- The catalog as data: one row per object of this release. Definitions do not depend on the owner, the
+-- Postgres version, session settings, or a restore from a dump. Expressions are printed without optional
+-- parentheses, because a restored "between" loses some.
 create or replace function messenger.manifest()
 returns table (kind text, object text, definition text)
 language sql stable
@@ -15320,50 +16633,62 @@ set timezone = 'UTC'
 set extra_float_digits = 1
 as $$
   with relation as (
-    select c.oid, s.nspname || '.' || c.relname as name, c.relkind, c.relpersistence, c.relrowsecurity, c.reloptions, c.relacl, c.relowner, c.reltype
+    select c.oid, s.nspname || '.' || c.relname as name, c.relkind, c.relpersistence, c.relrowsecurity, c.reloptions,
+    c.relacl, c.relowner, c.reltype
     from pg_catalog.pg_class c join pg_catalog.pg_namespace s on s.oid = c.relnamespace
     where s.nspname = 'messenger' or s.nspname = 'public' and c.relname like 'messenger\_%'
   ),
   routine as (
     select p.*, s.nspname || '.' || p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')' as name
     from pg_catalog.pg_proc p join pg_catalog.pg_namespace s on s.oid = p.pronamespace
-    where s.nspname = 'messenger' or s.nspname = 'public' and (p.proname like 'messenger\_%' or p.proname like 'update\_messenger\_%')
+    where s.nspname = 'messenger' or s.nspname = 'public' and (p.proname like 'messenger\_%'
+      or p.proname like 'update\_messenger\_%')
   ),
-  -- What the API's roles hold, PUBLIC included; what the owner holds goes without saying.
+  -- Rights of the API's roles and of PUBLIC; those of the owner are implied.
   granted as (
-    select 'relation' as of, r.name, a.grantee, a.privilege_type from relation r, aclexplode(coalesce(r.relacl, acldefault('r', r.relowner))) a where r.relkind in ('r', 'v', 'S')
+    select 'relation' as of, r.name, a.grantee, a.privilege_type from relation r,
+    aclexplode(coalesce(r.relacl, acldefault('r', r.relowner))) a where r.relkind in ('r', 'v', 'S')
     union all
     select 'column', r.name || '.' || t.attname, a.grantee, a.privilege_type
     from relation r join pg_catalog.pg_attribute t on t.attrelid = r.oid, aclexplode(t.attacl) a
     union all
-    select 'function', f.name, a.grantee, a.privilege_type from routine f, aclexplode(coalesce(f.proacl, acldefault('f', f.proowner))) a
+    select 'function', f.name, a.grantee, a.privilege_type
+    from routine f, aclexplode(coalesce(f.proacl, acldefault('f', f.proowner))) a
     union all
     select 'schema', s.nspname, a.grantee, a.privilege_type
-    from pg_catalog.pg_namespace s, aclexplode(coalesce(s.nspacl, acldefault('n', s.nspowner))) a where s.nspname = 'messenger'
+    from pg_catalog.pg_namespace s, aclexplode(coalesce(s.nspacl, acldefault('n', s.nspowner))) a
+    where s.nspname = 'messenger'
   )
-  select 'schema', s.nspname::text, obj_description(s.oid, 'pg_namespace') from pg_catalog.pg_namespace s where s.nspname = 'messenger'
+  select 'schema', s.nspname::text, obj_description(s.oid, 'pg_namespace') from pg_catalog.pg_namespace s
+  where s.nspname = 'messenger'
   union all
   select 'sequence', r.name, null from relation r where r.relkind = 'S'
-    and not exists (select from pg_catalog.pg_depend d where d.classid = 'pg_class'::regclass and d.objid = r.oid and d.deptype in ('a', 'i'))
+    and not exists (select from pg_catalog.pg_depend d where d.classid = 'pg_class'::regclass and d.objid = r.oid
+      and d.deptype in ('a', 'i'))
   union all
-  select 'table', r.name, concat_ws(' ', case r.relpersistence when 'u' then 'unlogged' end, case when r.relrowsecurity then 'rls' else 'no rls' end, r.reloptions::text)
+  select 'table', r.name, concat_ws(' ', case r.relpersistence when 'u' then 'unlogged' end,
+    case when r.relrowsecurity then 'rls' else 'no rls' end, r.reloptions::text)
   from relation r where r.relkind = 'r'
   union all
-  select 'view', r.name, concat_ws(' ', r.reloptions::text, (select string_agg(t.attname || ' ' || format_type(t.atttypid, t.atttypmod), ', ' order by t.attnum)
+  select 'view', r.name, concat_ws(' ', r.reloptions::text,
+    (select string_agg(t.attname || ' ' || format_type(t.atttypid, t.atttypmod), ', ' order by t.attnum)
     from pg_catalog.pg_attribute t where t.attrelid = r.oid and t.attnum > 0))
   from relation r where r.relkind = 'v'
   union all
-  select 'type', r.name, (select string_agg(t.attname || ' ' || format_type(t.atttypid, t.atttypmod), ', ' order by t.attnum) from pg_catalog.pg_attribute t where t.attrelid = r.oid)
+  select 'type', r.name, (select string_agg(t.attname || ' ' || format_type(t.atttypid, t.atttypmod),
+    ', ' order by t.attnum) from pg_catalog.pg_attribute t where t.attrelid = r.oid)
   from relation r where r.relkind = 'c'
   union all
   select 'column', r.name || '.' || t.attname,
-    concat_ws(' ', format_type(t.atttypid, t.atttypmod), case when t.attnotnull then 'not null' end, 'default ' || pg_get_expr(d.adbin, d.adrelid, true))
+    concat_ws(' ', format_type(t.atttypid, t.atttypmod), case when t.attnotnull then 'not null' end,
+      'default ' || pg_get_expr(d.adbin, d.adrelid, true))
   from relation r join pg_catalog.pg_attribute t on t.attrelid = r.oid and t.attnum > 0 and not t.attisdropped
   left join pg_catalog.pg_attrdef d on d.adrelid = r.oid and d.adnum = t.attnum
   where r.relkind = 'r'
   union all
-  -- Postgres 18 lists "not null" as a constraint; the column says it already.
-  select 'constraint', r.name || '.' || k.conname, pg_get_constraintdef(k.oid, true) from relation r join pg_catalog.pg_constraint k on k.conrelid = r.oid where k.contype <> 'n'
+  -- Postgres 18 lists "not null" as a constraint; the column contains it already.
+  select 'constraint', r.name || '.' || k.conname, pg_get_constraintdef(k.oid, true) from relation r
+  join pg_catalog.pg_constraint k on k.conrelid = r.oid where k.contype <> 'n'
   union all
   select 'index', r.name, pg_get_indexdef(r.oid) from relation r where r.relkind = 'i'
   union all
@@ -15373,15 +16698,18 @@ as $$
   from relation r join pg_catalog.pg_trigger g on g.tgrelid = r.oid where not g.tgisinternal
   union all
   select 'policy', r.name || '.' || p.polname,
-    concat_ws(' ', p.polcmd::text, (select string_agg(q.rolname, ',' order by q.rolname) from pg_catalog.pg_roles q where q.oid = any (p.polroles)),
+    concat_ws(' ', p.polcmd::text, (select string_agg(q.rolname, ',' order by q.rolname) from pg_catalog.pg_roles q
+      where q.oid = any (p.polroles)),
       'using ' || pg_get_expr(p.polqual, p.polrelid, true), 'check ' || pg_get_expr(p.polwithcheck, p.polrelid, true))
   from relation r join pg_catalog.pg_policy p on p.polrelid = r.oid
   union all
-  select 'function', f.name, concat_ws(' ', 'returns', pg_get_function_result(f.oid), 'language', l.lanname, case f.provolatile when 'i' then 'immutable' when 's' then 'stable' else 'volatile' end,
+  select 'function', f.name, concat_ws(' ', 'returns', pg_get_function_result(f.oid), 'language', l.lanname,
+    case f.provolatile when 'i' then 'immutable' when 's' then 'stable' else 'volatile' end,
     case when f.prosecdef then 'definer' else 'invoker' end, 
-      -- As it was created under quote_all_identifiers, the path has quotes.
-      (select array_agg(replace(c.setting, '"', '') order by c.n) from unnest(f.proconfig) with ordinality as c(setting, n))::text,
-    -- Line ends may differ after a detour through another machine's editor; the expected list cannot hold its own digest.
+      -- The path has quotes if the function was created under quote_all_identifiers.
+      (select array_agg(replace(c.setting, '"', '') order by c.n)
+        from unnest(f.proconfig) with ordinality as c(setting, n))::text,
+    -- Line ends may differ after editing on another machine. The expected manifest cannot contain its own digest.
     'source', case when f.proname = 'expected_manifest' then 'generated' else md5(replace(f.prosrc, E'\r', '')) end)
   from routine f join pg_catalog.pg_language l on l.oid = f.prolang
   union all
@@ -15392,7 +16720,9 @@ as $$
   group by g.of, g.name, q.rolname
 $$;
 
-comment on function messenger.manifest() is 'Every object of this installation with its definition: tables, columns, constraints, indexes, triggers, policies, functions, types, views, grants to the API''s roles.';
+comment on function messenger.manifest() is
+  'Every object of this installation with its definition: tables, columns, constraints, indexes, triggers, policies, '
+  'functions, types, views, and grants to the API''s roles.';
 revoke all on function messenger.manifest() from public, anon, authenticated, service_role;
 
 -- ---- The migration verifies itself.
@@ -15454,7 +16784,7 @@ declare
     'messenger.is_too_deep',
     'messenger.clip',
     'messenger.cap_size',
-    'messenger.read_time',
+    'messenger.read_moment',
     'messenger.read_interval',
     'messenger.read_milliseconds',
     'messenger.try_lock',
@@ -15613,11 +16943,10 @@ declare
     'messenger.needs_no_transaction',
     'messenger.check_timezone',
     'messenger.read_whole',
-    'messenger.read_moment',
     'messenger.read_options',
     'messenger.read_schedule',
     'messenger.scheduled_message',
-    'messenger.expand_these',
+    'messenger.expand_locked_schedules',
     'messenger.expand_schedules',
     'messenger.plan_runs',
     'messenger.runs_to_fire',
@@ -15799,7 +17128,7 @@ declare
     'messenger.percentiles',
     'messenger.describe_figures',
     'public.messenger_metrics',
-    'messenger.window_parts',
+    'messenger.range_parts',
     'messenger.not_rolled_up_rows',
     'messenger.not_rolled_up',
     'messenger.measured_errors',
@@ -15808,7 +17137,7 @@ declare
     'public.messenger_get_failed',
     'messenger.first_id',
     'messenger.message_conditions',
-    'messenger.longest_look',
+    'messenger.scan_limit',
     'messenger.find_messages',
     'public.messenger_list_messages',
     'public.messenger_get_message',
@@ -15846,9 +17175,11 @@ begin
     raise exception 'symphony migration: missing %', v_wrong;
   end if;
   select string_agg(n, ', ') into v_wrong from unnest(v_functions) n
-  where (select count(*) from pg_catalog.pg_proc p join pg_catalog.pg_namespace s on s.oid = p.pronamespace where s.nspname || '.' || p.proname = n) <> 1;
+  where (
+    select count(*) from pg_catalog.pg_proc p join pg_catalog.pg_namespace s on s.oid = p.pronamespace
+    where s.nspname || '.' || p.proname = n) <> 1;
   if v_wrong is not null then
-    raise exception 'symphony migration: not there exactly once: %', v_wrong;
+    raise exception 'symphony migration: not defined exactly once: %', v_wrong;
   end if;
   select string_agg(c.oid::regclass::text, ', ') into v_wrong
   from pg_catalog.pg_class c where c.oid = any (v_relations::regclass[]) and c.relkind = 'r' and not c.relrowsecurity;
@@ -15858,13 +17189,14 @@ begin
   select string_agg(p.oid::regprocedure::text, ', ') into v_wrong
   from pg_catalog.pg_proc p join pg_catalog.pg_namespace s on s.oid = p.pronamespace
   where s.nspname || '.' || p.proname = any (v_functions)
-    and (not coalesce(p.proconfig, '{}') @> array['search_path=pg_catalog, pg_temp'] or has_function_privilege('anon', p.oid, 'execute'));
+    and (not coalesce(p.proconfig, '{}') @> array['search_path=pg_catalog, pg_temp']
+      or has_function_privilege('anon', p.oid, 'execute'));
   if v_wrong is not null then
     raise exception 'symphony migration: open to anon, or without a pinned search_path: %', v_wrong;
   end if;
 end $$;
 
--- PostgREST learns of the new functions.
+-- PostgREST reloads its schema cache.
 notify pgrst, 'reload schema';
 
 reset check_function_bodies;

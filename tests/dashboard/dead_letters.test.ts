@@ -189,7 +189,7 @@ test("a retry at a rate that was stopped says why, and how many were put back", 
   await killDue(6);
   await call(sql, "messenger_tick");
   await using opened = await dashboard().open("#/failed");
-  await opened.page.getByText("A retry of 8 was stopped: 6 of the 6 that were handled are dead letters again.")
+  await opened.page.getByText("A retry of 8 was stopped: 6 of 6 handled messages are dead letters again.")
     .waitFor();
   await opened.page.getByText("2 were put back").waitFor();
 });

@@ -53,7 +53,7 @@ export const DISPATCHING: Mutant[] = [
   {
     name: "a timestamp without a zone is accepted",
     breaks: "A timestamp means the same in every session.",
-    statement: fn("messenger.read_time"),
+    statement: fn("messenger.read_moment"),
     find: "([Zz]|[+-][0-9]{2}(:?[0-9]{2}){0,2})(",
     replace: "([Zz]|[+-][0-9]{2}(:?[0-9]{2}){0,2})?(",
     noticedBy: ["supabase/dispatch_errors.test.ts"],

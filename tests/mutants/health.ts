@@ -52,8 +52,8 @@ export const WATCHING: Mutant[] = [
     name: "status prefers statistics to its own count",
     breaks: "A figure is never less than the counted rows.",
     statement: fn("messenger.queue_figures"),
-    find: "greatest(v_depth, messenger.estimate_rows",
-    replace: "greatest(0, messenger.estimate_rows",
+    find: "greatest(\n      v_depth, messenger.estimate_rows",
+    replace: "greatest(\n      0, messenger.estimate_rows",
     noticedBy: ["supabase/status.test.ts"],
   },
   {

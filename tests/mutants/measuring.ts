@@ -83,7 +83,7 @@ export const MEASURING: Mutant[] = [
   {
     name: "hours are counted beside their minutes",
     breaks: "A message in a long window counts once.",
-    statement: fn("messenger.window_parts"),
+    statement: fn("messenger.range_parts"),
     find: "v_left := v_left - tstzmultirange(tstzrange(begins_at, ends_at));",
     replace: "null;",
     noticedBy: ["supabase/metrics_windows.test.ts"],
@@ -91,7 +91,7 @@ export const MEASURING: Mutant[] = [
   {
     name: "a window reads minutes of a day that is not rolled up yet as if it were",
     breaks: "Figures do not wait for the roll-up of their day.",
-    statement: fn("messenger.window_parts"),
+    statement: fn("messenger.range_parts"),
     find: "coalesce(messenger.rolled_up_until(step_seconds), '-infinity')",
     replace: "'infinity'",
     noticedBy: ["supabase/metrics_windows.test.ts", ...rollUps],
@@ -99,7 +99,7 @@ export const MEASURING: Mutant[] = [
   {
     name: "long windows are read from hours",
     breaks: "A year is read from days; otherwise it takes seconds.",
-    statement: fn("messenger.window_parts"),
+    statement: fn("messenger.range_parts"),
     find: "array[86400, 3600, 300, 60]",
     replace: "array[3600, 300, 60]",
     noticedBy: rollUps,

@@ -15,8 +15,8 @@ export const KEEPING: Mutant[] = [
     breaks: "P3: a lease that was renewed, or a message that was completed, during the ticker's " +
       "scan is taken from its worker.",
     statement: rescue,
-    find: "and (m.status = 'processing' and m.lock_expires_at < rescue.at or m.status = 'pending' " +
-      "and m.expires_at <= rescue.at)",
+    find: "and (m.status = 'processing' and m.lock_expires_at < rescue.at\n" +
+      "            or m.status = 'pending' and m.expires_at <= rescue.at)",
     // In the snapshot of the statement, the row is still as the ticker's scan found it.
     replace: "and m.id in (select s.id from public.messenger_messages s where s.status = 'processing' " +
       "and s.lock_expires_at < rescue.at" +

@@ -157,8 +157,8 @@ export const TICKING: Mutant[] = [
     name: "the job for SQL handlers pauses in an open transaction",
     breaks: "The effect of a handler is committed as soon as the handler returns, and no lock is held during a pause.",
     statement: fn("messenger.handlers_command"),
-    find: "    v_message := messenger.work_off(v_message, v_goes_on, v_strikes_at);\n    commit;",
-    replace: "    v_message := messenger.work_off(v_message, v_goes_on, v_strikes_at);",
+    find: "    v_message := messenger.work_off(v_message, v_goes_on, v_timeout_at);\n    commit;",
+    replace: "    v_message := messenger.work_off(v_message, v_goes_on, v_timeout_at);",
     noticedBy: handlers,
   },
   {

@@ -153,7 +153,7 @@ test("wake-ups · a pg_net that raises errors or drops requests is named by heal
   const drop = `create function net.drop_it() returns trigger language plpgsql as $$ begin return null; end $$;
     create trigger drop_it before insert on net.http_request_queue for each row execute function net.drop_it()`;
   await whileChanged(drop, "drop function net.drop_it cascade", async () => {
-    assert.match((await check("pg_net")).detail, /^pg_net cannot be called, .*its queue drops what is put into it$/);
+    assert.match((await check("pg_net")).detail, /^pg_net cannot be called, .*its queue drops requests$/);
     assert.match(await reply(), /its queue drops/);
   });
   const forbid = "alter table net.http_request_queue add constraint none check (false) not valid";
@@ -189,7 +189,7 @@ test("wake-ups · an unreachable address stays unhealthy without new ones, the r
   assert.match(detail, /^the last wake-up, answered at .* failed: Couldn't resolve host name$/);
   assert.match(
     remedy,
-    /^the functions URL https:\/\/example\.test\/functions\/v1 leads nowhere: select messenger_start\(/,
+    /^the functions URL https:\/\/example\.test\/functions\/v1 is not reachable; set another: select messenger_start\(/,
   );
   await sql`insert into messenger.wakeups values (2, now())`;
   await sql`insert into net._http_response (id, status_code) values (2, 202)`;
@@ -222,11 +222,11 @@ test("health · a failing schedule, and a type that a worker claims and no code 
   const { status, detail } = await check("schedules");
   assert.deepEqual([status, detail], [
     "degraded",
-    "1 fail and are tried again every 5 minutes, the latest bad: the queue is gone",
+    "1 fail and are retried every 5 minutes, the latest bad: the queue is gone",
   ]);
   await call(sql, "messenger_register", { types: [{ type: "Known", aliases: ["Former"] }] });
   await claim(sql, { types: ["Known", "Former", "Unknown"] });
-  assert.match((await check("registration")).detail, /not in force: Unknown$/);
+  assert.match((await check("registration")).detail, /do not apply: Unknown$/);
   await call(sql, "messenger_register", { types: [{ type: "Unknown" }] });
   assert.equal((await check("registration")).status, "healthy");
 });

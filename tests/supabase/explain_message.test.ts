@@ -28,7 +28,7 @@ test("completed · the time and the delivery; there is no remedy", async () => {
   await call(sql, "messenger_complete", { id, fence });
   const [row, ...others] = await explain(sql, id);
   assert.deepEqual([row.reason, row.remedy, others], ["completed", null, []]);
-  assert.match(row.detail, /^completed at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC \(\d s ago\), with delivery 1$/);
+  assert.match(row.detail, /^completed at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC \(\d s ago\) with delivery 1$/);
 });
 
 test("failed · its error and dead letter; the remedy retries it", async () => {
@@ -84,7 +84,7 @@ test("delayed · a slow retry of dead letters has its rate in the detail", async
   await call(sql, "messenger_retry_failed", { filter: {}, per_second: 1 });
   const [last] =
     await sql`select id from messenger_messages where id = any (${ids}::uuid[]) order by available_at desc limit 1`;
-  assert.match((await causeOf(sql, last.id, "delayed")).detail, /retried from the dead letters at 1 a second$/);
+  assert.match((await causeOf(sql, last.id, "delayed")).detail, /retried from the dead letters at 1 per second$/);
   assert.deepEqual(await reasons(sql, last.id), ["delayed"]);
 });
 
@@ -94,7 +94,7 @@ test("backing off · the failed delivery and its error; the remedy retries at on
   await settle(sql, [{ id, fence, outcome: "failed", error: "busy", error_class: "Http503", delay_ms: 600_000 }]);
   assert.deepEqual(await reasons(sql, id), ["backing_off"]);
   const { detail } = await causeOf(sql, id, "backing_off");
-  assert.match(detail, /^delivery 1 of 4 failed at .*: Http503: busy; the next comes not before .* \(in 10 min\)$/);
+  assert.match(detail, /^delivery 1 of 4 failed at .*: Http503: busy; the next one is due at .* \(in 10 min\)$/);
   await applyRemedy(sql, id, "backing_off");
   assert.ok(await isClaimable(sql, id));
 });
@@ -121,7 +121,7 @@ test("expires · expired, before it is due, or later; the remedy removes the exp
   assert.match((await causeOf(sql, backing, "expires")).detail, /before it becomes due$/);
   await setClock(sql, "2 minutes");
   assert.equal((await reasons(sql, waiting))[0], "expires");
-  assert.match((await causeOf(sql, waiting, "expires")).detail, /^expired at .* gives it up$/);
+  assert.match((await causeOf(sql, waiting, "expires")).detail, /^expired at .* finishes it as expired$/);
   await applyRemedy(sql, waiting, "expires");
   assert.ok(await isClaimable(sql, waiting));
 });
@@ -135,7 +135,7 @@ test("running · since when, by which worker, until when; a paused queue is not 
   assert.deepEqual([row.reason, row.remedy, others], ["running", null, []]);
   assert.match(
     row.detail,
-    /^worker "edge 1" has it since .* \(60 s ago\) \(delivery 1 of 4\); its lease lasts until .* \(in 4 min\)$/,
+    /^worker "edge 1" has been running it since .* \(60 s ago\) \(delivery 1 of 4\); its lease ends at .* \(in 4 min\)$/,
   );
 });
 
@@ -157,7 +157,7 @@ test("lease lost · the earlier worker; the remedy returns the message, to be ha
   const { sql } = project();
   const { id } = await dispatchAndClaim(sql, {}, { lease: "10 s" });
   await setClock(sql, "30 s");
-  assert.match((await causeOf(sql, id, "lease_lost")).detail, /worker ada ran out .* as delivery 2 of 4/);
+  assert.match((await causeOf(sql, id, "lease_lost")).detail, /worker ada expired .* as delivery 2 of 4/);
   await applyRemedy(sql, id, "lease_lost");
   const { remedy } = await causeOf(sql, id, "alone");
   assert.deepEqual((await sql.unsafe(remedy)).map(({ worker }) => worker), ["ada"]);
@@ -169,7 +169,7 @@ test("lease lost · of the last delivery: the remedy makes it a dead letter", as
   const { sql } = project();
   const { id } = await dispatchAndClaim(sql, { max_retries: 0 }, { lease: "10 s" });
   await setClock(sql, "30 s");
-  assert.match((await causeOf(sql, id, "lease_lost")).detail, /makes it a dead letter$/);
+  assert.match((await causeOf(sql, id, "lease_lost")).detail, /moves it to the dead letters$/);
   await applyRemedy(sql, id, "lease_lost");
   assert.deepEqual(await reasons(sql, id), ["failed"]);
 });
@@ -195,7 +195,9 @@ test("ordering key · the blocking message and its state; its remedies unblock t
   const { detail, remedy } = await causeOf(sql, third, "ordering_key");
   assert.match(
     detail,
-    new RegExp(`^behind 2 of its ordering key 'o''brien'; the first is ${first.id}, which worker ada has since `),
+    new RegExp(
+      `^waits for 2 earlier messages of its ordering key 'o''brien'; the first is ${first.id}, which worker ada has been running since `,
+    ),
   );
   assert.equal((await sql.unsafe(remedy))[0].reason, "running");
   await settle(sql, [{ id: first.id, fence: first.fence, outcome: "failed", error: "busy", delay_ms: 60_000 }]);
@@ -213,7 +215,7 @@ test("ordering key · left blocked by a race: the remedy unblocks it", async () 
   await sql`delete from messenger_messages where id <> ${id}`;
   assert.match(
     (await causeOf(sql, id, "ordering_key")).detail,
-    /^no other of its ordering key 'k' is before it: the next tick lets it go$/,
+    /no earlier message of ordering key 'k' is unfinished: the next tick unblocks it$/,
   );
   await applyRemedy(sql, id, "ordering_key");
   assert.ok(await isClaimable(sql, id));

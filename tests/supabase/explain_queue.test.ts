@@ -116,7 +116,7 @@ test("unknown · an id without a message, null, and one whose dead letter is lef
   for (const id of ["01990000-0000-7000-8000-000000000000", null]) {
     const [row] = await sql`select * from messenger_explain(${id})`;
     assert.deepEqual([row.reason, row.remedy], ["unknown", null]);
-    assert.match(row.detail, /never dispatched here, .* or it finished and was pruned$/);
+    assert.match(row.detail, /never dispatched to this database, .* or it finished and was pruned$/);
   }
   const { id, fence } = await dispatchAndClaim(sql);
   await call(sql, "messenger_fail", { id, fence, error: "no", retryable: false });

@@ -44,7 +44,7 @@ test("health · a stopped ticker is unhealthy, a new one is degraded until pg_cr
   await call(sql, "messenger_stop");
   await setClock(sql, "4 seconds");
   const stopped = await check("clock");
-  assert.deepEqual([stopped.status, stopped.detail], ["unhealthy", "last tick 4 s ago: the clock is not started"]);
+  assert.deepEqual([stopped.status, stopped.detail], ["unhealthy", "last tick 4 s ago: the ticker was not started"]);
   // An external ticker may still tick.
   await call(sql, "messenger_tick");
   assert.equal((await check("clock")).status, "healthy");
@@ -85,7 +85,7 @@ test("health · a ticker that never ticked is unhealthy", async () => {
   const clock = await check("clock");
   assert.deepEqual([clock.status, clock.detail], [
     "unhealthy",
-    "no tick yet: the clock is not started",
+    "no tick yet: the ticker was not started",
   ]);
 });
 
@@ -159,7 +159,7 @@ test("health · no active worker is unhealthy when a message is due for half a m
   assert.deepEqual((await check("workers")).figures, { awake: 0, seconds: 31 });
   await claim(sql, { worker: "ada", queues: ["none"] });
   const { status, detail, figures } = await check("workers");
-  assert.deepEqual([status, detail, figures], ["healthy", "1 awake within the last minute", { awake: 1 }]);
+  assert.deepEqual([status, detail, figures], ["healthy", "1 active within the last minute", { awake: 1 }]);
 });
 
 test("health · the tick that runs SQL handlers is no worker, and messages it handles need none", async () => {
@@ -210,7 +210,7 @@ test("health · failed wake-ups: a fifth is degraded, a half unhealthy; other re
       returning request_id as id`;
   await sql`insert into net._http_response (id, status_code, created) values (${id}, 202, now())`;
   const mended = await check("pg_net");
-  assert.deepEqual([mended.status, /the newest did not; the last failure: HTTP 500$/.test(mended.detail)], [
+  assert.deepEqual([mended.status, /but the newest succeeded; the last failure: HTTP 500$/.test(mended.detail)], [
     "degraded",
     true,
   ]);

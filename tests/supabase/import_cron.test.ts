@@ -166,7 +166,7 @@ test("import · commands better as a message type, or failing in a transaction, 
   );
   assert.match(http.notes.join(" "), /message type/);
   for (const command of ["call tidy_up()", "do $$ begin commit; end $$"]) {
-    assert.match((await propose(await job("p", "0 3 * * *", command))).notes.join(" "), /may not commit/);
+    assert.match((await propose(await job("p", "0 3 * * *", command))).notes.join(" "), /must not commit/);
   }
 });
 

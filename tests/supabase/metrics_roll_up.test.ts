@@ -209,7 +209,7 @@ test("speed · no window up to a year is read from more than 400 rows per type",
     const { from, to, stepSeconds, series } = await metrics({ minutes });
     const [{ rows }] = await sql`
       select sum(extract(epoch from ends_at - begins_at) / step_seconds)::int as rows
-      from messenger.window_parts(${from}, ${to}, ${stepSeconds})`;
+      from messenger.range_parts(${from}, ${to}, ${stepSeconds})`;
     assert(rows <= 400 + 60, `${minutes} minutes: ${rows} rows`);
     assert(
       series.length <= 180 && series.length >= Math.min(14, minutes),

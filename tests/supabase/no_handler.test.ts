@@ -14,7 +14,7 @@ async function noHandler(): Promise<Row> {
 const HEALTHY = {
   name: "no_handler",
   status: "healthy",
-  detail: "every type that is due has a handler",
+  detail: "all due types have a handler",
   figures: { types: 0 },
 };
 

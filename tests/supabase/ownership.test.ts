@@ -129,7 +129,7 @@ test("migration · a project's own schema messenger stops it, with or without a 
     try {
       const before = await listing(sql);
       const error = await errorOf(install(sql));
-      assert.match(error.message, /schema "messenger" that is not made by Symphony Messenger; nothing was changed/);
+      assert.match(error.message, /schema "messenger" that was not created by Symphony Messenger; nothing was changed/);
       await rollBack(sql);
       assert.deepEqual(await listing(sql), before);
     } finally {
@@ -268,7 +268,7 @@ test("rollback · objects of the project in our schema stay, and the schema with
         ),
       ].sort(),
     );
-    assert.match((await errorOf(install(sql))).message, /not made by Symphony Messenger/);
+    assert.match((await errorOf(install(sql))).message, /not created by Symphony Messenger/);
   } finally {
     await sql`drop schema messenger cascade`;
   }

@@ -96,7 +96,7 @@ test("stop · more than a fifth of at least five failed: the others are dead let
   await work(0, 1);
   await tick();
   const [report] = await reports();
-  assert.equal(report.stop_reason, "2 of the 5 that were handled are dead letters again");
+  assert.equal(report.stop_reason, "2 of 5 handled messages are dead letters again");
   assert.deepEqual([report.stopped_at instanceof Date, report.finished_at], [true, null], "one was handed out");
   assert.deepEqual(await figures(), { total: 12, completed: 3, dead: 2, lapsed: 0, returned: 6, remaining: 1 });
 

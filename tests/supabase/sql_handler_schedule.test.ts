@@ -141,7 +141,7 @@ test("cron · health reports a missing job, and its history is pruned with the t
   const { status, detail, remedy } = await check();
   assert.deepEqual([status, detail, remedy], [
     "degraded",
-    "types have SQL handlers, and pg_cron has no job symphony-handlers",
+    "types have SQL handlers, but pg_cron has no job symphony-handlers",
     "select messenger_start()",
   ]);
   await callValue(sql, "messenger_start");

@@ -166,7 +166,7 @@ async function rescueWhile(meanwhile: () => Promise<unknown>): Promise<Record<st
   return { ...(await rescuing)[0] };
 }
 
-const NOBODY = { rescued: "0", dead: "0", given_up: "0" };
+const NOBODY = { rescued: "0", dead: "0", finished: "0" };
 
 test("rescue · a lease that its worker renews during the scan stays the worker's", async () => {
   const { sql } = project();

@@ -51,7 +51,7 @@ testOn(
 
       const [{ started }] = await sql`select messenger_start() as started`;
       assert.deepEqual([started.clock, started.wakeups], [false, true]);
-      assert.match(started.clock_remedy, /pg_cron.*outside clock/);
+      assert.match(started.clock_remedy, /pg_cron.*external scheduler/);
       await untilTwoMore(project);
     }),
 );

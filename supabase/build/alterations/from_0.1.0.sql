@@ -1,38 +1,44 @@
--- What 0.1.0's tables need before the definitions of 0.2.0: columns, constraints, data.
+-- Changes to tables of 0.1.0 that the definitions of 0.2.0 need: columns, constraints, data.
 alter table public.messenger_failed_messages add column if not exists created_by uuid;
 update public.messenger_failed_messages f set created_by = m.created_by
 from public.messenger_messages m
 where m.id = f.message_id and f.resolved_at is null and m.created_by is not null;
 
--- Aliases that pose as the bus's own types had no effect but on SQL handlers; they go.
-update messenger.message_types k set aliases = array(select a from unnest(k.aliases) a where not starts_with(a, 'symphony.'))
+-- Aliases that imitate the bus's own types had no effect except on SQL handlers; they are removed.
+update messenger.message_types k
+set aliases = array(select a from unnest(k.aliases) a where not starts_with(a, 'symphony.'))
 where array_to_string(k.aliases, ' ') ~ '(^| )symphony\.';
 alter table messenger.message_types drop constraint if exists message_types_aliases_check;
 alter table messenger.message_types add constraint message_types_aliases_check
   check (array_to_string(aliases, ' ') !~ '(^| )symphony\.');
 
--- Rows of the bus's own types that code had registered get the bus's own policy back.
-delete from messenger.message_types k where starts_with(k.type, 'symphony.') and k.sql_handler is distinct from 'messenger.deliver_event';
+-- Rows of the bus's own types that code had registered are deleted and inserted again with their own policy.
+delete from messenger.message_types k
+where starts_with(k.type, 'symphony.') and k.sql_handler is distinct from 'messenger.deliver_event';
 
--- Positions of scans have a table of their own, messenger.scan_positions: the scans begin again.
+-- Positions of scans are stored in a new table, messenger.scan_positions; the scans start again from the beginning.
 alter table messenger.clock drop column if exists prune_after, drop column if exists prune_keys_after;
 
--- Messages in flight that a user may have dispatched are marked as a user's: 0.1.0 cannot tell them from a service's dispatch in a user's transaction.
+-- Unfinished messages that a user may have dispatched are marked as a user's: 0.1.0 does not distinguish them from a
+-- service's dispatch in a user's transaction.
 update public.messenger_messages m set headers = m.headers || jsonb_build_object('x-symphony-user', m.created_by)
 where m.created_by is not null and m.processed_at is null;
 update public.messenger_failed_messages f set headers = f.headers || jsonb_build_object('x-symphony-user', f.created_by)
 where f.created_by is not null and f.resolved_at is null;
 update public.messenger_messages m set headers = m.headers || jsonb_build_object('x-symphony-user', m.created_by)
-where m.created_by is not null and exists (select from public.messenger_failed_messages f where f.message_id = m.id and f.resolved_at is null);
+where m.created_by is not null
+  and exists (select from public.messenger_failed_messages f where f.message_id = m.id and f.resolved_at is null);
 
--- Figures of five minutes and of days. Rows that are there keep their durations; the ticker adds them up from now on, hours of 90 days included.
+-- Metrics of five minutes and of days. Existing rows keep their durations; the ticker rolls them
+-- up from now on, including the hours of 90 days.
 alter table messenger.metrics add column if not exists histogram numeric;
 alter table messenger.metrics drop constraint if exists metrics_step_check;
 alter table messenger.metrics add constraint metrics_step_check check (step_seconds in (0, 60, 300, 3600, 86400));
 alter table messenger.metric_errors drop constraint if exists metric_errors_step_check;
-alter table messenger.metric_errors add constraint metric_errors_step_check check (step_seconds in (60, 300, 3600, 86400));
+alter table messenger.metric_errors add constraint metric_errors_step_check
+  check (step_seconds in (60, 300, 3600, 86400));
 
--- Durations of transports need a unit now. Postgres has taken a bare number for seconds, so that is what it stays.
+-- Durations of transports now require a unit. Postgres has taken a number without one for seconds, so it stays that.
 update public.messenger_transports t
 set config = t.config || (
   select jsonb_object_agg(c.key, (c.value #>> '{}') || ' seconds') from jsonb_each(t.config) c

@@ -7,5 +7,6 @@ as $function$ select $manifest$[
 @ROWS@
 ]$manifest$::jsonb $function$;
 comment on function messenger.expected_manifest() is
-  'The catalog this release made, as [kind, object, definition]; messenger_verify compares, the rollback removes what it names.';
+  'The catalog of this release, as [kind, object, definition]. messenger_verify compares the database with it, '
+  'and the rollback removes the objects in it.';
 revoke all on function messenger.expected_manifest() from public, anon, authenticated, service_role;

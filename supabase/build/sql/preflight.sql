@@ -1,4 +1,4 @@
--- ---- Preflight: nothing is changed where a name of ours belongs to somebody else, or where another release is installed.
+-- ---- Preflight: nothing is changed if one of our names belongs to another object, or if another release is installed.
 do $$
 declare
   v_relations constant text[] := @RELATIONS@;
@@ -10,17 +10,19 @@ declare
   v_manifest jsonb := '[]';
   v_foreign text;
 begin
-  -- Names in a manifest are written with this path.
+  -- Names in a manifest are written with this search_path.
   perform set_config('search_path', 'pg_catalog, pg_temp', true);
 
   if v_schema is not null then
-    -- A dump without comments has lost the marker, but not the function that holds the catalog.
+    -- A dump without comments has lost the marker, but not the function that contains the catalog.
     if coalesce(v_marker not like 'Symphony Messenger%', to_regprocedure('messenger.expected_manifest()') is null) then
       raise exception using errcode = 'duplicate_schema',
-        message = 'this database has a schema "messenger" that is not made by Symphony Messenger; nothing was changed',
+        message = 'this database has a schema "messenger" that was not created by Symphony Messenger; nothing was '
+          'changed',
         hint = 'rename that schema (alter schema messenger rename to ...), or install into another database';
     end if;
-    -- As after a restore by another role: what it owns cannot be replaced, nor its catalog be read.
+    -- After a restore by another role, this session can neither replace
+    -- the objects of that role nor read their catalog.
     if not pg_has_role((select n.nspowner from pg_catalog.pg_namespace n where n.oid = v_schema), 'usage') then
       raise exception using errcode = 'insufficient_privilege',
         message = format(
@@ -38,20 +40,25 @@ begin
   end if;
   if coalesce(v_installed, '@RELEASE@') <> '@INSTALLABLE@' then
     raise exception using errcode = 'object_not_in_prerequisite_state',
-      message = concat(coalesce('Symphony Messenger ' || v_installed || ' is installed in this database', 'Symphony Messenger is not installed in this database'),
+      message = concat(
+        coalesce('Symphony Messenger ' || v_installed || ' is installed in this database',
+          'Symphony Messenger is not installed in this database'),
         '; this file @PURPOSE@; nothing was changed'),
       hint = @REMEDY@;
   end if;
 
-  -- The manifest of 0.1.0 names sequences only in its grants.
+  -- The manifest of 0.1.0 contains sequences only in its grants.
   with installed as materialized (
     select e ->> 0 as kind, e ->> 1 as object from jsonb_array_elements(v_manifest) e
     union
-    select 'relation', split_part(e ->> 1, ' ', 2) from jsonb_array_elements(v_manifest) e where e ->> 0 = 'grant' and e ->> 1 like 'relation %'
+    select 'relation', split_part(e ->> 1, ' ', 2) from jsonb_array_elements(v_manifest) e
+    where e ->> 0 = 'grant' and e ->> 1 like 'relation %'
   ),
   foreign_object as (
-    select format('%s %s', case c.relkind when 'r' then 'table' when 'p' then 'table' when 'v' then 'view' when 'm' then 'materialized view'
-      when 'i' then 'index' when 'S' then 'sequence' when 'f' then 'foreign table' else 'type' end, r.name) as description
+    select format('%s %s', case c.relkind
+        when 'r' then 'table' when 'p' then 'table' when 'v' then 'view' when 'm' then 'materialized view'
+        when 'i' then 'index' when 'S' then 'sequence' when 'f' then 'foreign table' else 'type'
+      end, r.name) as description
     from unnest(v_relations) as r(name) join pg_catalog.pg_class c on c.oid = to_regclass(r.name)
     where not exists (select from installed i where i.kind <> 'function' and i.object = r.name)
     union
@@ -62,13 +69,15 @@ begin
     from unnest(v_functions) as f(name)
     join pg_catalog.pg_proc p on p.pronamespace::regnamespace::text || '.' || p.proname = f.name
     where not exists (
-      select from installed i where i.kind = 'function' and i.object = f.name || '(' || pg_get_function_identity_arguments(p.oid) || ')')
+      select from installed i
+      where i.kind = 'function' and i.object = f.name || '(' || pg_get_function_identity_arguments(p.oid) || ')')
   )
   select string_agg(o.description, ', ' order by o.description) into v_foreign from foreign_object o;
-  -- Without a manifest in a schema of ours, an earlier run of this file was interrupted: what is there is its own.
+  -- Without a manifest in our schema, an earlier run of this file was interrupted: the existing objects are its own.
   if v_foreign is not null and (v_schema is null or v_manifest <> '[]') then
     raise exception using errcode = 'duplicate_object',
-      message = format('this database has objects of its own under names that Symphony Messenger uses: %s; nothing was changed', v_foreign),
+      message = format('this database has other objects under names that Symphony Messenger uses: %s; '
+        'nothing was changed', v_foreign),
       hint = 'rename them, or install into another database';
   end if;
   perform set_config('search_path', v_path, true);

@@ -1,6 +1,7 @@
--- ---- Transactions of the bus end first, because they run the functions of the earlier release.
--- Each attempt gives up before a transaction that needs one of the tables held here would be taken for a deadlock, and lets it end.
--- A transaction that stays open stops the upgrade after 10 s (or this session's lock_timeout), with everything as it was.
+-- ---- Wait for the end of transactions that use Symphony Messenger, because they run functions of the earlier release.
+-- Each attempt ends before a transaction that needs a table locked here would be taken for a deadlock, and lets it
+-- finish. A transaction that stays open stops the upgrade after 10 s (or the lock_timeout of this session), without any
+-- change.
 do $$
 declare
   v_timeout constant text := current_setting('lock_timeout');
@@ -14,8 +15,9 @@ begin
     exception when lock_not_available then
       if clock_timestamp() > v_end then
         raise exception using errcode = 'lock_not_available',
-          message = 'another transaction that uses Symphony Messenger has not ended in time; nothing was changed',
-          hint = 'end it (select pid, state, query from pg_stat_activity where state <> ''idle''), then run the upgrade again';
+          message = 'another transaction that uses Symphony Messenger is still open; nothing was changed',
+          hint = 'end it (select pid, state, query from pg_stat_activity where state <> ''idle''), then run the '
+            'upgrade again';
       end if;
     end;
     perform pg_sleep(0.02);

@@ -1,4 +1,4 @@
--- ---- Jobs that are installed get this release's commands: their texts call functions by name.
+-- ---- Installed jobs get the commands of this release: their texts call functions by name.
 do $$
 begin
   if to_regclass('cron.job') is not null then

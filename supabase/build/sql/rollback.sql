@@ -1,4 +1,4 @@
--- One statement, so that it removes everything or nothing, whatever runs it.
+-- One statement, so that it removes everything or nothing with any client.
 do $rollback$
 declare
   v_path constant text := current_setting('search_path');
@@ -19,8 +19,9 @@ begin
     raise notice 'Symphony Messenger is not installed in this database: there is nothing to remove';
     perform set_config('search_path', v_path, true), set_config('quote_all_identifiers', v_quoting, true);
     return;
-  elsif coalesce(obj_description(v_schema, 'pg_namespace') not like 'Symphony Messenger%', to_regprocedure('messenger.expected_manifest()') is null) then
-    raise notice 'schema "messenger" of this database is not made by Symphony Messenger: it was left as it is';
+  elsif coalesce(obj_description(v_schema, 'pg_namespace') not like 'Symphony Messenger%',
+    to_regprocedure('messenger.expected_manifest()') is null) then
+    raise notice 'schema "messenger" of this database was not created by Symphony Messenger: it is unchanged';
     perform set_config('search_path', v_path, true), set_config('quote_all_identifiers', v_quoting, true);
     return;
   elsif to_regprocedure('messenger.expected_manifest()') is null then
@@ -29,33 +30,40 @@ begin
       hint = 'run the migration to its end, then this file again';
   end if;
 
-  -- What is ours is what the installed release says it made; the test clock is a tool of ours that no release installs.
+  -- The manifest of the installed release lists our objects. The test clock
+  -- is a development tool that no release installs.
   execute 'select messenger.expected_manifest()' into v_manifest;
   with ours as materialized (
     select e ->> 0 as kind, e ->> 1 as name from jsonb_array_elements(v_manifest) e
     where e ->> 0 in ('table', 'view', 'sequence', 'function', 'type')
-    -- 0.1.0 names its sequence only in a grant.
+    -- 0.1.0 lists its sequence only in a grant.
     union select 'table', split_part(e ->> 1, ' ', 2) from jsonb_array_elements(v_manifest) e
     where e ->> 0 = 'grant' and e ->> 1 like 'relation %'
     union values ('table', 'messenger.test_clock'), ('function', 'messenger.set_clock(skew interval)')
   )
   select
     array(select distinct c.oid from pg_catalog.pg_class c
-      join ours o on o.kind in ('table', 'view', 'sequence') and o.name = c.relnamespace::regnamespace || '.' || c.relname),
+      join ours o on o.kind in ('table', 'view', 'sequence')
+        and o.name = c.relnamespace::regnamespace || '.' || c.relname),
     array(select p.oid from pg_catalog.pg_proc p
       join ours o on o.kind = 'function'
-        and o.name = p.pronamespace::regnamespace || '.' || p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')'),
+        and o.name = p.pronamespace::regnamespace || '.' || p.proname
+          || '(' || pg_get_function_identity_arguments(p.oid) || ')'),
     array(select t.oid from pg_catalog.pg_type t
       join ours o on o.kind = 'type' and o.name = t.typnamespace::regnamespace || '.' || t.typname)
   into v_relations, v_functions, v_types;
   v_types := v_types || array(select t.oid from pg_catalog.pg_type t where t.typrelid = any (v_relations));
-  v_types := v_types || array(select t.oid from pg_catalog.pg_type t where t.typelem = any (v_types) and t.typcategory = 'A');
+  v_types := v_types || array(
+    select t.oid from pg_catalog.pg_type t where t.typelem = any (v_types) and t.typcategory = 'A');
 
-  -- Transactions of the bus end first. An attempt that waits for long is given up, or it would be taken for a deadlock.
+  -- Wait for the end of transactions that use these tables. A long attempt is
+  -- given up, or it would be taken for a deadlock.
   loop
     begin
       perform set_config('lock_timeout', '250ms', true);
-      select 'lock table ' || string_agg(c.oid::regclass::text, ', ' order by c.relname <> 'messenger_transports', c.relname <> 'workers', c.oid)
+      select 'lock table '
+        || string_agg(c.oid::regclass::text, ', '
+          order by c.relname <> 'messenger_transports', c.relname <> 'workers', c.oid)
         || ' in access exclusive mode'
       into v_list from pg_catalog.pg_class c where c.oid = any (v_relations) and c.relkind = 'r';
       execute v_list;
@@ -63,15 +71,17 @@ begin
     exception when lock_not_available then
       if clock_timestamp() > v_end then
         raise exception using errcode = 'lock_not_available',
-          message = 'another transaction that uses Symphony Messenger has not ended in time; nothing was removed',
-          hint = 'end it (select pid, state, query from pg_stat_activity where state <> ''idle''), then run this file again';
+          message = 'another transaction that uses Symphony Messenger is still open; nothing was removed',
+          hint = 'end it (select pid, state, query from pg_stat_activity where state <> ''idle''), then run this file '
+            'again';
       end if;
     end;
     perform pg_sleep(0.02);
   end loop;
   perform set_config('lock_timeout', v_timeout, true);
 
-  -- Whatever of the project's would go with them stops the rollback: a foreign key, a view, a function or column of our types.
+  -- Objects of the project that depend on ours stop the rollback: a foreign
+  -- key, a view, a function or a column of our types.
   select string_agg(distinct pg_describe_object(d.classid, d.objid, d.objsubid), ', ') into v_list
   from pg_catalog.pg_depend d
   left join pg_catalog.pg_rewrite w on d.classid = 'pg_rewrite'::regclass and w.oid = d.objid
@@ -85,7 +95,8 @@ begin
     and (d.refclassid = 'pg_class'::regclass and d.refobjid = any (v_relations)
       or d.refclassid = 'pg_proc'::regclass and d.refobjid = any (v_functions)
       or d.refclassid = 'pg_type'::regclass and d.refobjid = any (v_types))
-    and coalesce(w.ev_class, k.conrelid, g.tgrelid, y.polrelid, f.adrelid, i.indrelid, c.reltype, d.objid) <> all (v_relations || v_functions || v_types);
+    and coalesce(w.ev_class, k.conrelid, g.tgrelid, y.polrelid, f.adrelid, i.indrelid, c.reltype, d.objid)
+      <> all (v_relations || v_functions || v_types);
   if v_list is not null then
     raise exception using errcode = 'dependent_objects_still_exist',
       message = format('objects of the project depend on Symphony Messenger: %s; nothing was removed', v_list),
@@ -95,7 +106,8 @@ begin
   if to_regclass('cron.job') is not null then
     delete from cron.job_run_details d
     using cron.job j
-    where d.jobid = j.jobid and j.jobname in ('symphony-clock', 'symphony-handlers') and strpos(j.command, 'messenger.') > 0;
+    where d.jobid = j.jobid and j.jobname in ('symphony-clock', 'symphony-handlers')
+      and strpos(j.command, 'messenger.') > 0;
     delete from cron.job_run_details d where strpos(d.command, 'messenger.tick_or_note_error()') > 0;
     perform cron.unschedule(j.jobid) from cron.job j
     where j.jobname in ('symphony-clock', 'symphony-handlers') and strpos(j.command, 'messenger.') > 0;
@@ -104,20 +116,25 @@ begin
     delete from vault.secrets where name in ('symphony_worker_secret', 'symphony_worker_secret_next');
   end if;
 
-  -- Cascading reaches only what was found to be ours. All names are written before the first is gone.
+  -- Cascading reaches only objects that were found to be ours. All names are collected before the first drop.
   v_drops := array(
-      select format('drop %s if exists %s cascade', case c.relkind when 'v' then 'view' when 'S' then 'sequence' else 'table' end, c.oid::regclass)
+      select format('drop %s if exists %s cascade',
+        case c.relkind when 'v' then 'view' when 'S' then 'sequence' else 'table' end, c.oid::regclass)
       from pg_catalog.pg_class c where c.oid = any (v_relations) order by c.relkind <> 'v')
-    || array(select format('drop function if exists %s cascade', p.oid::regprocedure) from pg_catalog.pg_proc p where p.oid = any (v_functions))
+    || array(
+      select format('drop function if exists %s cascade', p.oid::regprocedure)
+      from pg_catalog.pg_proc p where p.oid = any (v_functions))
     || array(
       select format('drop type if exists %s cascade', t.oid::regtype)
-      from pg_catalog.pg_type t join pg_catalog.pg_class c on c.oid = t.typrelid and c.relkind = 'c' where t.oid = any (v_types));
+      from pg_catalog.pg_type t join pg_catalog.pg_class c on c.oid = t.typrelid and c.relkind = 'c'
+      where t.oid = any (v_types));
   foreach v_drop in array v_drops loop
     execute v_drop;
   end loop;
 
   select string_agg(pg_describe_object(d.classid, d.objid, d.objsubid), ', ') into v_list
-  from pg_catalog.pg_depend d where d.refclassid = 'pg_namespace'::regclass and d.refobjid = v_schema and d.deptype = 'n';
+  from pg_catalog.pg_depend d
+  where d.refclassid = 'pg_namespace'::regclass and d.refobjid = v_schema and d.deptype = 'n';
   if v_list is null then
     drop schema messenger;
   else

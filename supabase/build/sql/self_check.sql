@@ -10,9 +10,11 @@ begin
     raise exception 'symphony migration: missing %', v_wrong;
   end if;
   select string_agg(n, ', ') into v_wrong from unnest(v_functions) n
-  where (select count(*) from pg_catalog.pg_proc p join pg_catalog.pg_namespace s on s.oid = p.pronamespace where s.nspname || '.' || p.proname = n) <> 1;
+  where (
+    select count(*) from pg_catalog.pg_proc p join pg_catalog.pg_namespace s on s.oid = p.pronamespace
+    where s.nspname || '.' || p.proname = n) <> 1;
   if v_wrong is not null then
-    raise exception 'symphony migration: not there exactly once: %', v_wrong;
+    raise exception 'symphony migration: not defined exactly once: %', v_wrong;
   end if;
   select string_agg(c.oid::regclass::text, ', ') into v_wrong
   from pg_catalog.pg_class c where c.oid = any (v_relations::regclass[]) and c.relkind = 'r' and not c.relrowsecurity;
@@ -22,11 +24,12 @@ begin
   select string_agg(p.oid::regprocedure::text, ', ') into v_wrong
   from pg_catalog.pg_proc p join pg_catalog.pg_namespace s on s.oid = p.pronamespace
   where s.nspname || '.' || p.proname = any (v_functions)
-    and (not coalesce(p.proconfig, '{}') @> array['search_path=pg_catalog, pg_temp'] or has_function_privilege('anon', p.oid, 'execute'));
+    and (not coalesce(p.proconfig, '{}') @> array['search_path=pg_catalog, pg_temp']
+      or has_function_privilege('anon', p.oid, 'execute'));
   if v_wrong is not null then
     raise exception 'symphony migration: open to anon, or without a pinned search_path: %', v_wrong;
   end if;
 end $$;
 
--- PostgREST learns of the new functions.
+-- PostgREST reloads its schema cache.
 notify pgrst, 'reload schema';

@@ -16,7 +16,8 @@ alter role authenticator set lock_timeout = '8s';
 alter role postgres set search_path = "$user", public, extensions;
 alter role supabase_admin set search_path = "$user", public, auth, extensions;
 
--- Owning the database makes postgres the owner of schema public (pg_database_owner) and lets it create trusted extensions.
+-- Owning the database makes postgres the owner of schema public
+-- (pg_database_owner) and lets it create trusted extensions.
 alter database postgres owner to postgres;
 grant usage on schema public to anon, authenticated, service_role;
 grant all on schema public to postgres;

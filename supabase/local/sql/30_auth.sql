@@ -1,4 +1,5 @@
--- Schema auth as far as policies need it: who is asking, and a table of users to refer to.
+-- Schema auth as far as policies need it: functions that read the token of
+-- the request, and a table of users to refer to.
 create schema auth;
 grant usage on schema auth to anon, authenticated, service_role, postgres;
 

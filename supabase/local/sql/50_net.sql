@@ -1,4 +1,5 @@
--- A stand-in for pg_net 0.20: its public surface, tables, defaults and grants; `wake-ups.ts` sends what is queued here.
+-- A stand-in for pg_net 0.20: its public functions, tables, defaults and
+-- grants. `wakeups.ts` sends the queued requests.
 create schema net;
 grant usage on schema net to public;
 
@@ -55,7 +56,8 @@ language sql immutable
 as $$
 select case
     when pg_catalog.cardinality(params_array) = 0 then url
-    else url || case when pg_catalog.strpos(url, '?') > 0 then '&' else '?' end || pg_catalog.array_to_string(params_array, '&')
+    else url || case when pg_catalog.strpos(url, '?') > 0 then '&' else '?' end
+        || pg_catalog.array_to_string(params_array, '&')
 end
 $$;
 

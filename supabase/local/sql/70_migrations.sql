@@ -1,4 +1,4 @@
--- Where the Supabase CLI records what it applied; this project records in the same place.
+-- The tables in which the Supabase CLI records applied migrations and seeds; this project records them in the same way.
 create schema supabase_migrations authorization postgres;
 
 create table supabase_migrations.schema_migrations (

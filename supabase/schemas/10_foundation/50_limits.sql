@@ -72,7 +72,7 @@ end $$;
 
 -- ISO 8601 with a zone: any other form depends on the settings of the session. The forms are those that Postgres
 -- prints, years BC included.
-create or replace function messenger.read_time(value jsonb)
+create or replace function messenger.read_moment(value jsonb)
 returns timestamptz
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -136,7 +136,7 @@ comment on function messenger.clip(text, int) is
 comment on function messenger.cap_size(jsonb) is
   'The value, or a marker {"symphony_dropped": reason} if it has more than 64 KB or a number outside the range of a '
   'double. JSON null becomes SQL null.';
-comment on function messenger.read_time(jsonb) is
+comment on function messenger.read_moment(jsonb) is
   'A JSON string in ISO 8601 with a zone as a timestamp before the year 10000; null for any other value.';
 comment on function messenger.read_interval(jsonb, interval) is
   'A JSON string with a unit as an interval from zero to the given longest one; null for any other value.';
@@ -150,7 +150,7 @@ revoke all on function
   messenger.is_too_deep(jsonb),
   messenger.clip(text, int),
   messenger.cap_size(jsonb),
-  messenger.read_time(jsonb),
+  messenger.read_moment(jsonb),
   messenger.read_interval(jsonb, interval),
   messenger.read_milliseconds(jsonb, numeric)
 from public, anon, authenticated;
@@ -160,7 +160,7 @@ grant execute on function
   messenger.is_too_deep(jsonb),
   messenger.clip(text, int),
   messenger.cap_size(jsonb),
-  messenger.read_time(jsonb),
+  messenger.read_moment(jsonb),
   messenger.read_interval(jsonb, interval),
   messenger.read_milliseconds(jsonb, numeric)
 to service_role;

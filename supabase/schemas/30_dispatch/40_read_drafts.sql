@@ -31,9 +31,9 @@ begin
         or e.value @? 'strict $.* ? (@ == null)'
       then (select f.key from jsonb_each(e.value) f where f.value = 'null' or not messenger.draft_fields() ? f.key
             order by messenger.draft_fields() ? f.key, f.key limit 1) end as odd_field,
-      case when r.available_at is not null then messenger.read_time(r.available_at) end as parsed_available_at,
+      case when r.available_at is not null then messenger.read_moment(r.available_at) end as parsed_available_at,
       case when r.delay is not null then messenger.read_interval(r.delay, '100 years') end as parsed_delay,
-      case when r.expires_at is not null then messenger.read_time(r.expires_at) end as parsed_expires_at,
+      case when r.expires_at is not null then messenger.read_moment(r.expires_at) end as parsed_expires_at,
       case when r.idempotency_window is not null then messenger.read_interval(r.idempotency_window, '1 year') end
         as parsed_window
     from (

@@ -1,4 +1,4 @@
--- Replays: retries of many dead letters at a limited rate, watched by the clock and stopped when they fail again.
+-- Replays: retries of many dead letters at a limited rate. The ticker stops a replay whose messages fail again.
 create table if not exists messenger.replays (
   id uuid not null default messenger.new_id(),
   started_at timestamptz not null,
@@ -28,7 +28,9 @@ create table if not exists messenger.replayed (
 );
 create index if not exists replayed_undecided_idx on messenger.replayed (replay_id, due_at) where outcome is null;
 
-comment on table messenger.replays is 'Retries of dead letters with per_second. Stopped when more than a fifth of at least five that ended are dead letters again; pruned a week after the last one ended.';
+comment on table messenger.replays is
+  'Retries of dead letters with per_second. A replay stops if at least five messages have ended and more than a fifth '
+  'of them are dead letters again. Pruned a week after it has finished.';
 comment on column messenger.replays.id is 'Time-ordered UUID of the replay, version 7.';
 comment on column messenger.replays.started_at is 'When the replay was started.';
 comment on column messenger.replays.per_second is 'Number of messages that become due per second.';
@@ -52,7 +54,7 @@ comment on column messenger.replayed.due_at is 'When the message becomes due.';
 comment on column messenger.replayed.outcome is
   'completed, dead, lapsed or returned; null until the message has ended.';
 
--- Makes dead letters of the messages nobody has been given yet. Those that a claim holds at this moment are left to it, or to the next tick.
+-- Messages that a claim has locked are skipped; the next tick returns them if they are still pending.
 create or replace function messenger.return_replayed(replay_id uuid, at timestamptz)
 returns void
 language plpgsql
@@ -66,8 +68,10 @@ begin
     select m.id
     from messenger.replayed x join public.messenger_messages m on m.id = x.message_id
     where x.replay_id = v_replay and x.outcome is null and m.status = 'pending' and m.fence = x.fence
-      and exists (select from public.messenger_failed_messages f where f.id = x.dead_letter_id and f.resolution = 'retried')
-      and not exists (select from public.messenger_failed_messages f where f.message_id = m.id and f.resolved_at is null)
+      and exists (select from public.messenger_failed_messages f where f.id = x.dead_letter_id
+        and f.resolution = 'retried')
+      and not exists (select from public.messenger_failed_messages f where f.message_id = m.id
+        and f.resolved_at is null)
     order by m.id
     for no key update of m skip locked);
   with dead_letter as (
@@ -78,17 +82,19 @@ begin
   ),
   message as (
     update public.messenger_messages m
-    set status = 'failed', processed_at = return_replayed.at, updated_at = return_replayed.at, last_error = l.error, error_class = l.error_class,
+    set status = 'failed', processed_at = return_replayed.at, updated_at = return_replayed.at, last_error = l.error,
+        error_class = l.error_class,
         retry_count = least(l.retry_count, m.max_retries + 1, m.fence)
     from dead_letter l
     where m.id = l.message_id
   )
   update messenger.replayed x set outcome = 'returned' where x.replay_id = v_replay and x.message_id = any (v_messages);
-  update messenger.replays r set returned = r.returned + cardinality(v_messages) where r.id = v_replay and v_messages <> '{}';
+  update messenger.replays r set returned = r.returned + cardinality(v_messages)
+  where r.id = v_replay and v_messages <> '{}';
   perform messenger.unblock_next(messenger.order_keys(v_messages), at);
 end $$;
 
--- Replays that the caller has locked.
+-- The caller has locked the replays.
 create or replace function messenger.watch_replay(row_ids text[], at timestamptz)
 returns jsonb
 language plpgsql
@@ -101,11 +107,13 @@ begin
   foreach v_id in array messenger.uuids_of(row_ids) loop
     with ended as (
       update messenger.replayed x
-      set outcome = case when s.status is null or s.status = 'completed' then 'completed' when s.error_class in ('Expired', 'Cancelled') then 'lapsed' else 'dead' end
+      set outcome = case when s.status is null or s.status = 'completed' then 'completed'
+        when s.error_class in ('Expired', 'Cancelled') then 'lapsed' else 'dead' end
       from (
         select u.message_id, m.status, m.error_class
         from messenger.replayed u left join public.messenger_messages m on m.id = u.message_id
-        where u.replay_id = v_id and u.outcome is null and u.due_at <= watch_replay.at and (m.id is null or m.processed_at is not null)
+        where u.replay_id = v_id and u.outcome is null and u.due_at <= watch_replay.at
+          and (m.id is null or m.processed_at is not null)
       ) s
       where x.replay_id = v_id and x.message_id = s.message_id
       returning x.outcome
@@ -113,16 +121,19 @@ begin
     update messenger.replays r
     set completed = r.completed + e.completed, dead = r.dead + e.dead, lapsed = r.lapsed + e.lapsed
     from (
-      select count(*) filter (where outcome = 'completed') as completed, count(*) filter (where outcome = 'dead') as dead,
+      select count(*) filter (where outcome = 'completed') as completed, count(*)
+        filter (where outcome = 'dead') as dead,
         count(*) filter (where outcome = 'lapsed') as lapsed, count(*) as ended
       from ended
     ) e
     where r.id = v_id and e.ended > 0;
 
     select * into v_replay from messenger.replays r where r.id = v_id;
-    if v_replay.stopped_at is null and v_replay.completed + v_replay.dead >= 5 and v_replay.dead * 5 > v_replay.completed + v_replay.dead then
+    if v_replay.stopped_at is null and v_replay.completed + v_replay.dead >= 5
+      and v_replay.dead * 5 > v_replay.completed + v_replay.dead then
       update messenger.replays r
-      set stopped_at = watch_replay.at, stop_reason = format('%s of the %s that were handled are dead letters again', r.dead, r.completed + r.dead)
+      set stopped_at = watch_replay.at,
+          stop_reason = format('%s of %s handled messages are dead letters again', r.dead, r.completed + r.dead)
       where r.id = v_id
       returning * into v_replay;
     end if;
@@ -144,7 +155,8 @@ declare
   v_running text[] := messenger.row_ids(array(
     select r.id from messenger.replays r where r.finished_at is null order by r.id for update skip locked));
 begin
-  perform messenger.write_each('replays', 'messenger.replays', messenger.without_set_aside('replays', 'messenger.replays', v_running, at), at, ends_at);
+  perform messenger.write_each('replays', 'messenger.replays',
+    messenger.without_set_aside('replays', 'messenger.replays', v_running, at), at, ends_at);
 end $$;
 
 create or replace function messenger.prune_replays(at timestamptz, chunk int)
@@ -155,33 +167,45 @@ as $$
 begin
   delete from messenger.replayed x
   where x.ctid = any (array(
-    select u.ctid from messenger.replays r join messenger.replayed u on u.replay_id = r.id where r.finished_at < prune_replays.at - interval '7 days'
+    select u.ctid from messenger.replays r join messenger.replayed u on u.replay_id = r.id
+    where r.finished_at < prune_replays.at - interval '7 days'
     limit chunk for update of u skip locked));
   delete from messenger.replays r
-  where r.id in (select o.id from messenger.replays o where o.finished_at < prune_replays.at - interval '7 days' for update skip locked)
+  where r.id in (
+      select o.id from messenger.replays o where o.finished_at < prune_replays.at - interval '7 days'
+      for update skip locked)
     and not exists (select from messenger.replayed x where x.replay_id = r.id);
 end $$;
 
 create or replace function messenger.replay_report()
 returns table (
-  id uuid, started_at timestamptz, per_second int, total int, completed int, dead int, lapsed int, returned int, remaining int,
+  id uuid, started_at timestamptz, per_second int, total int, completed int, dead int, lapsed int, returned int,
+  remaining int,
   stopped_at timestamptz, stop_reason text, finished_at timestamptz
 )
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select r.id, r.started_at, r.per_second, r.total, r.completed, r.dead, r.lapsed, r.returned, r.total - r.completed - r.dead - r.lapsed - r.returned,
+  select r.id, r.started_at, r.per_second, r.total, r.completed, r.dead, r.lapsed, r.returned,
+    r.total - r.completed - r.dead - r.lapsed - r.returned,
     r.stopped_at, r.stop_reason, r.finished_at
   from messenger.replays r
   order by r.id desc
 $$;
 
-comment on function messenger.return_replayed(uuid, timestamptz) is 'Reopens the dead letters of the messages of a stopped replay that were not handed out.';
-comment on function messenger.watch_replay(text[], timestamptz) is 'Counts what ended of these replays, stops those that fail again, finishes those that are over.';
-comment on function messenger.watch_replays(timestamptz, timestamptz) is 'messenger.watch_replay for the running replays, one that cannot be written set aside.';
-comment on function messenger.prune_replays(timestamptz, int) is 'Deletes replays that finished a week ago, in chunks.';
+comment on function messenger.return_replayed(uuid, timestamptz) is
+  'Reopens the dead letters of the messages of a stopped replay that were not handed out.';
+comment on function messenger.watch_replay(text[], timestamptz) is
+  'Counts the ended messages of these replays, stops replays whose messages fail again, and '
+  'finishes replays without remaining messages.';
+comment on function messenger.watch_replays(timestamptz, timestamptz) is
+  'Calls messenger.watch_replay for the running replays. A replay that cannot be written is set aside.';
+comment on function messenger.prune_replays(timestamptz, int) is
+  'Deletes replays that finished more than a week ago, at most chunk messages per call.';
 comment on function messenger.replay_report() is
-  'Replays of the last week and running ones, newest first: of total messages so many completed, died again, lapsed (expired or cancelled), were returned to the dead letters by a stop, or remain. As of the last tick.';
+  'Running replays and those of the last week, newest first, as of the last tick: total messages, of which completed, '
+  'dead (failed again), lapsed (expired or cancelled), returned (dead letter reopened by a stop) and remaining. '
+  'Example: select * from messenger.replay_report() where finished_at is null;';
 
 alter table messenger.replays enable row level security;
 alter table messenger.replayed enable row level security;
@@ -191,7 +215,11 @@ drop policy if exists service_only on messenger.replayed;
 create policy service_only on messenger.replayed for all to anon, authenticated using (false) with check (false);
 revoke all on messenger.replays, messenger.replayed from public, anon, authenticated, service_role;
 grant select, insert on messenger.replays, messenger.replayed to service_role;
-revoke all on function messenger.return_replayed(uuid, timestamptz), messenger.watch_replay(text[], timestamptz),
-  messenger.watch_replays(timestamptz, timestamptz), messenger.prune_replays(timestamptz, int),
-  messenger.replay_report() from public, anon, authenticated, service_role;
+revoke all on function
+  messenger.return_replayed(uuid, timestamptz),
+  messenger.watch_replay(text[], timestamptz),
+  messenger.watch_replays(timestamptz, timestamptz),
+  messenger.prune_replays(timestamptz, int),
+  messenger.replay_report()
+from public, anon, authenticated, service_role;
 grant execute on function messenger.replay_report() to service_role;

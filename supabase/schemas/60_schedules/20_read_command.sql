@@ -1,6 +1,6 @@
--- Reading a job's command: which of its statements Postgres does not run inside a function, known before they fail every night.
+-- Finds statements in a job's command that Postgres does not run inside a function, before such a job is imported.
 
--- Comments, literals and quoted names are passed over, as the server's own scanner does.
+-- Skips comments, literals and quoted names, as the server's own scanner does.
 create or replace function messenger.leading_words(command text)
 returns setof text
 language plpgsql immutable
@@ -35,7 +35,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_token text := substring(sql from '^(?:\s+|--[^\n]*)');
-  v_watermark text;
+  v_delimiter text;
   v_end int := 3;
   v_depth int := 1;
 begin
@@ -44,23 +44,24 @@ begin
   elsif starts_with(sql, '/*') then
     -- Comments nest.
     while v_depth > 0 and v_end <= length(sql) loop
-      v_watermark := substr(sql, v_end, 2);
-      v_depth := v_depth + case v_watermark when '/*' then 1 when '*/' then -1 else 0 end;
-      v_end := v_end + case when v_watermark in ('/*', '*/') then 2 else 1 end;
+      v_delimiter := substr(sql, v_end, 2);
+      v_depth := v_depth + case v_delimiter when '/*' then 1 when '*/' then -1 else 0 end;
+      v_end := v_end + case when v_delimiter in ('/*', '*/') then 2 else 1 end;
     end loop;
     return left(sql, v_end - 1);
   end if;
-  v_watermark := substring(sql from '^\$(?:[A-Za-z_\u0080-\uffff][A-Za-z0-9_\u0080-\uffff]*)?\$');
-  if v_watermark is not null then
-    v_end := strpos(substr(sql, length(v_watermark) + 1), v_watermark);
-    return case when v_end = 0 then sql else left(sql, v_end + 2 * length(v_watermark) - 1) end;
+  v_delimiter := substring(sql from '^\$(?:[A-Za-z_\u0080-\uffff][A-Za-z0-9_\u0080-\uffff]*)?\$');
+  if v_delimiter is not null then
+    v_end := strpos(substr(sql, length(v_delimiter) + 1), v_delimiter);
+    return case when v_end = 0 then sql else left(sql, v_end + 2 * length(v_delimiter) - 1) end;
   end if;
   return coalesce(
-    substring(sql from $e$^[eE]'(?:[^'\\]|\\.|'')*(?:'|$)$e$), substring(sql from $l$^'(?:[^']|'')*(?:'|$)$l$), substring(sql from '^"(?:[^"]|"")*(?:"|$)'),
+    substring(sql from $e$^[eE]'(?:[^'\\]|\\.|'')*(?:'|$)$e$), substring(sql from $l$^'(?:[^']|'')*(?:'|$)$l$),
+    substring(sql from '^"(?:[^"]|"")*(?:"|$)'),
     substring(sql from '^[A-Za-z_][A-Za-z0-9_$]*'), left(sql, 1));
 end $$;
 
--- What PreventInTransactionBlock and plpgsql's EXECUTE reject, and COPY's use of the client.
+-- Covers the statements rejected by PreventInTransactionBlock and by plpgsql's EXECUTE, and COPY from or to the client.
 create or replace function messenger.needs_no_transaction(command text)
 returns text
 language plpgsql immutable
@@ -68,19 +69,27 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return (
-    select substring(w.words from '^[A-Z]+(?: (?:TRANSACTION|DATABASE|SYSTEM|TABLESPACE|SUBSCRIPTION|(?:UNIQUE )?INDEX|ALL)\M)?')
+    select substring(w.words
+      from '^[A-Z]+(?: (?:TRANSACTION|DATABASE|SYSTEM|TABLESPACE|SUBSCRIPTION|(?:UNIQUE )?INDEX|ALL)\M)?')
     from messenger.leading_words(command) w(words)
-    where w.words ~ ('^(VACUUM|BEGIN|START TRANSACTION|COMMIT|END|ROLLBACK|ABORT|SAVEPOINT|RELEASE|PREPARE TRANSACTION|ALTER SYSTEM|DISCARD ALL'
-        || '|(CREATE|DROP) (DATABASE|TABLESPACE|SUBSCRIPTION)|REINDEX (\( .* \) )?(DATABASE|SYSTEM)|CLUSTER( VERBOSE)?$)(\s|$)')
+    where w.words ~ ('^(VACUUM|BEGIN|START TRANSACTION|COMMIT|END|ROLLBACK|ABORT|SAVEPOINT|RELEASE|PREPARE '
+      'TRANSACTION|ALTER SYSTEM|DISCARD ALL'
+        || '|(CREATE|DROP) (DATABASE|TABLESPACE|SUBSCRIPTION)|REINDEX (\( .* \) )?(DATABASE|SYSTEM)|CLUSTER( '
+          'VERBOSE)?$)(\s|$)')
       or w.words ~ '^(CREATE (UNIQUE )?INDEX|DROP INDEX|REINDEX( \(.*\))? (INDEX|TABLE|SCHEMA)) CONCURRENTLY(\s|$)'
       or w.words ~ '^REINDEX \( (.* )?CONCURRENTLY(\s|$)'
       or w.words ~ '^COPY .* (FROM STDIN|TO STDOUT)(\s|$)'
     limit 1);
 end $$;
 
-comment on function messenger.leading_words(text) is 'The first words of each statement of an SQL text, upper case, without comments.';
-comment on function messenger.read_token(text) is 'The first token of an SQL text: white space, a comment, a literal, a name, or one character.';
+comment on function messenger.leading_words(text) is
+  'The first words of each statement of an SQL text, in upper case, without comments.';
+comment on function messenger.read_token(text) is
+  'The first token of an SQL text: white space, a comment, a literal, a name, or one character.';
 comment on function messenger.needs_no_transaction(text) is
-  'The first statement of an SQL text that Postgres does not run inside a function, by its command; null when there is none.';
-revoke all on function messenger.leading_words(text), messenger.read_token(text), messenger.needs_no_transaction(text)
-  from public, anon, authenticated, service_role;
+  'The leading keywords of the first statement that Postgres does not run inside a function; null if there is none.';
+revoke all on function
+  messenger.leading_words(text),
+  messenger.read_token(text),
+  messenger.needs_no_transaction(text)
+from public, anon, authenticated, service_role;

@@ -1,6 +1,7 @@
--- The clock's part in schedules: locks what is due, plans each alone, stores in chunks, moves all on in one statement.
+-- Turns due schedules into messages: locks them, plans each separately, stores the messages in
+-- chunks and advances all schedules in one statement.
 
--- A schedule's message becomes available with its jitter, a hash of schedule and occurrence: the same whoever computes it, and whenever.
+-- The jitter is a hash of schedule and occurrence, so every computation of it gives the same value.
 create or replace function messenger.scheduled_message(schedule public.messenger_schedules, due_at timestamptz)
 returns jsonb
 language plpgsql stable
@@ -10,14 +11,17 @@ declare
   v_jitter interval := interval '0';
 begin
   if schedule.jitter_ms > 0 then
-    v_jitter := ('x' || left(md5(schedule.id || '/' || extract(epoch from due_at)), 12))::bit(48)::bigint % (schedule.jitter_ms + 1) * interval '1 millisecond';
+    v_jitter := ('x' || left(md5(schedule.id || '/' || extract(epoch from due_at)),
+      12))::bit(48)::bigint % (schedule.jitter_ms + 1) * interval '1 millisecond';
   end if;
-  return jsonb_build_object('type', schedule.message_type, 'payload', schedule.body, 'transport', schedule.transport_name, 'queue', schedule.queue_name,
-    'available_at', due_at + v_jitter, 'headers', schedule.headers || messenger.schedule_headers(schedule.name, due_at));
+  return jsonb_build_object('type', schedule.message_type, 'payload', schedule.body, 'transport',
+    schedule.transport_name, 'queue', schedule.queue_name,
+    'available_at', due_at + v_jitter, 'headers', schedule.headers
+      || messenger.schedule_headers(schedule.name, due_at));
 end $$;
 
--- Schedules that the caller has locked.
-create or replace function messenger.expand_these(ids uuid[], at timestamptz)
+-- The caller has locked the schedules.
+create or replace function messenger.expand_locked_schedules(ids uuid[], at timestamptz)
 returns jsonb
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -33,7 +37,7 @@ declare
   v_replaced uuid[] := '{}'::uuid[];
   v_bytes int := 0;
   v_planned int := 0;
-  v_seen uuid[] := '{}'::uuid[];
+  v_ids uuid[] := '{}'::uuid[];
   v_due_ats timestamptz[] := '{}'::timestamptz[];
   v_nexts timestamptz[] := '{}'::timestamptz[];
   v_failures text[] := '{}'::text[];
@@ -41,9 +45,10 @@ declare
   v_dispositions messenger.run_disposition[] := '{}'::messenger.run_disposition[];
 begin
   for v_schedule in
-    select s.* from unnest(ids) with ordinality as x(id, n) join public.messenger_schedules s on s.id = x.id order by x.n
+    select s.* from unnest(ids) with ordinality as x(id, n)
+    join public.messenger_schedules s on s.id = x.id order by x.n
   loop
-    -- What many have to catch up on would make one tick last for minutes: the rest stays due.
+    -- A large backlog would make one tick last for minutes. Schedules beyond the limit stay due.
     exit when v_planned >= 10000;
     v_due_at := v_schedule.next_run_at;
     v_plan := null;
@@ -58,7 +63,7 @@ begin
       v_plan.runs := '{}';
       v_failures := v_failures || left(sqlerrm, 1000);
     end;
-    v_seen := v_seen || v_schedule.id;
+    v_ids := v_ids || v_schedule.id;
     v_due_ats := v_due_ats || v_due_at;
     v_nexts := v_nexts || v_plan.next_run_at;
     v_planned := v_planned + cardinality(v_plan.runs);
@@ -70,7 +75,8 @@ begin
       v_messages := v_messages || messenger.scheduled_message(v_schedule, v_run);
       v_schedules := v_schedules || v_schedule.id;
       v_runs := v_runs || v_run;
-      v_replaced := v_replaced || case when v_schedule.overlap = 'replace' then messenger.last_message(v_schedule.id) end;
+      v_replaced := v_replaced || case when v_schedule.overlap = 'replace'
+        then messenger.last_message(v_schedule.id) end;
       v_bytes := v_bytes + octet_length(v_schedule.body::text) + octet_length(v_schedule.headers::text) + 200;
     end loop;
   end loop;
@@ -79,11 +85,13 @@ begin
   end if;
 
   with planned as materialized (
-    select p.id, p.due_at, p.next_run_at, coalesce(p.failure, f.error) as error, coalesce(f.failed_at, p.due_at) as failed_at,
+    select p.id, p.due_at, p.next_run_at, coalesce(p.failure, f.error) as error,
+      coalesce(f.failed_at, p.due_at) as failed_at,
       coalesce(f.stored, 0) as stored, f.last_run_at
-    from unnest(v_seen, v_due_ats, v_nexts, v_failures) as p(id, due_at, next_run_at, failure)
+    from unnest(v_ids, v_due_ats, v_nexts, v_failures) as p(id, due_at, next_run_at, failure)
     left join (
-      select x.schedule_id, count(*) filter (where x.error is null) as stored, max(x.due_at) filter (where x.error is null) as last_run_at,
+      select x.schedule_id, count(*) filter (where x.error is null) as stored, max(x.due_at)
+        filter (where x.error is null) as last_run_at,
         max(x.error) as error, min(x.due_at) filter (where x.error is not null) as failed_at
       from unnest(v_dispositions) x group by x.schedule_id
     ) f on f.schedule_id = p.id
@@ -98,10 +106,12 @@ begin
   ),
   moved as (
     update public.messenger_schedules s
-    set run_count = s.run_count + p.stored, last_run_at = greatest(s.last_run_at, p.last_run_at), last_error = p.error, updated_at = expand_these.at,
-        next_run_at = case when p.error is not null then expand_these.at + interval '5 minutes'
+    set run_count = s.run_count + p.stored, last_run_at = greatest(s.last_run_at, p.last_run_at), last_error = p.error,
+        updated_at = expand_locked_schedules.at,
+        next_run_at = case when p.error is not null then expand_locked_schedules.at + interval '5 minutes'
           when s.run_count + p.stored >= s.max_runs then null else p.next_run_at end,
-        enabled = p.error is not null or (p.next_run_at is not null and coalesce(s.run_count + p.stored < s.max_runs, true))
+        enabled = p.error is not null or (p.next_run_at is not null
+          and coalesce(s.run_count + p.stored < s.max_runs, true))
     from planned p
     where s.id = p.id
   )
@@ -109,15 +119,16 @@ begin
   return jsonb_build_object('expanded', coalesce(v_stored, 0));
 end $$;
 
--- What raises while it is planned or stored has its error in its own row. A schedule whose row itself cannot be written is set aside, and
--- nothing of it is stored.
+-- A schedule that fails while it is planned or stored gets the error in its own row. If that row cannot be written, the
+-- schedule is set aside and none of its messages are stored.
 create or replace function messenger.expand_schedules(at timestamptz, batch int, ends_at timestamptz default 'infinity')
 returns bigint
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_due text[] := messenger.row_ids(array(select s.id from messenger.due_schedules(at, batch) s order by s.next_run_at));
+  v_due text[] := messenger.row_ids(array(select s.id from messenger.due_schedules(at, batch) s
+    order by s.next_run_at));
   v_chunk constant int := 200;
   v_figures jsonb;
 begin
@@ -129,10 +140,16 @@ begin
   return coalesce((v_figures ->> 'expanded')::bigint, 0);
 end $$;
 
-comment on function messenger.scheduled_message(public.messenger_schedules, timestamptz) is 'The message of an occurrence, as a dispatch.';
-comment on function messenger.expand_these(uuid[], timestamptz) is
-  'Turns what is due of these schedules into messages and moves the schedules on; one that fails is put off by 5 minutes, with last_error.';
+comment on function messenger.scheduled_message(public.messenger_schedules, timestamptz) is
+  'The message of an occurrence as a draft for dispatch.';
+comment on function messenger.expand_locked_schedules(uuid[], timestamptz) is
+  'Stores messages for the due occurrences of these schedules and advances the schedules. A schedule that fails gets '
+  'last_error and is postponed by 5 minutes. Returns {"expanded": number of messages}.';
 comment on function messenger.expand_schedules(timestamptz, int, timestamptz) is
-  'messenger.expand_these for up to so many due schedules, one that cannot be written set aside. Returns how many messages.';
-revoke all on function messenger.scheduled_message(public.messenger_schedules, timestamptz), messenger.expand_these(uuid[], timestamptz),
-  messenger.expand_schedules(timestamptz, int, timestamptz) from public, anon, authenticated, service_role;
+  'Calls messenger.expand_locked_schedules for at most batch due schedules. A schedule that cannot be written is '
+  'set aside. Returns the number of messages.';
+revoke all on function
+  messenger.scheduled_message(public.messenger_schedules, timestamptz),
+  messenger.expand_locked_schedules(uuid[], timestamptz),
+  messenger.expand_schedules(timestamptz, int, timestamptz)
+from public, anon, authenticated, service_role;

@@ -1,9 +1,9 @@
--- Due runs: which occurrences of a schedule fire, and how they become messages with their rows in the ledger.
+-- Selects the occurrences of a schedule that fire, and stores their messages with rows in messenger.occurrences.
 
--- Occurrences to be fired, oldest first, and the one to wait for next.
 
--- fire_once: the latest of what is due. catch_up: the latest catch_up_limit. skip: what is within the grace, unless it follows within the grace on one
--- that is not, as the minutes do after an outage: such a backlog is skipped as a whole. At most a thousand, the rest stays due.
+-- fire_once: the latest due occurrence. catch_up: the latest catch_up_limit occurrences. skip: those within the grace
+-- period, except that a run of occurrences closer together than the grace period is skipped as a whole if it began
+-- before the period, as after an outage. At most 1000 per call; the rest stays due.
 create or replace function messenger.plan_runs(schedule public.messenger_schedules, due_at timestamptz, at timestamptz)
 returns messenger.run_plan
 language plpgsql stable
@@ -47,8 +47,7 @@ begin
   return row(v_runs, v_next)::messenger.run_plan;
 end $$;
 
--- The plan less what the ledger, max_runs and the overlap policy keep from firing.
--- The row of the schedule is locked, so nobody else writes its ledger.
+-- The schedule's row is locked, so no other session writes its occurrences.
 create or replace function messenger.runs_to_fire(schedule public.messenger_schedules, runs timestamptz[])
 returns timestamptz[]
 language plpgsql stable
@@ -65,7 +64,8 @@ begin
   elsif schedule.overlap = 'replace' then
     v_runs := v_runs[cardinality(v_runs):];
   end if;
-  return case when schedule.max_runs is null then v_runs else v_runs[1:greatest(schedule.max_runs - schedule.run_count, 0)::int] end;
+  return case when schedule.max_runs is null then v_runs
+    else v_runs[1:greatest(schedule.max_runs - schedule.run_count, 0)::int] end;
 end $$;
 
 create or replace function messenger.last_message(schedule_id uuid)
@@ -74,7 +74,8 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return (select o.message_id from messenger.occurrences o where o.schedule_id = last_message.schedule_id order by o.due_at desc limit 1);
+  return (select o.message_id from messenger.occurrences o where o.schedule_id = last_message.schedule_id
+    order by o.due_at desc limit 1);
 end $$;
 
 create or replace function messenger.is_unfinished(id uuid)
@@ -86,7 +87,7 @@ begin
   return exists (select from public.messenger_messages m where m.id = is_unfinished.id and m.processed_at is null);
 end $$;
 
--- Stores messages with their ledger rows. An error is a result; only what Postgres itself raises undoes the whole.
+-- A rejected message is returned as a row with an error. Only an exception of Postgres itself undoes the whole call.
 create or replace function messenger.store_occurrences(messages jsonb[], schedules uuid[], runs timestamptz[])
 returns table (ord int, error text)
 language plpgsql
@@ -95,7 +96,8 @@ as $$
 begin
   return query
   with stored as materialized (
-    select s.ord, s.id, concat_ws(': ', s.error_code, s.error) as error, schedules[s.ord] as schedule_id, runs[s.ord] as due_at
+    select s.ord, s.id, concat_ws(': ', s.error_code, s.error) as error, schedules[s.ord] as schedule_id,
+    runs[s.ord] as due_at
     from messenger.store_messages(to_jsonb(messages), false, 'schedule', null) s
   ),
   entered as (
@@ -103,10 +105,12 @@ begin
     select s.schedule_id, s.due_at, s.id from stored s where s.id is not null
   )
   -- A trigger of the project's own may have swallowed the row.
-  select s.ord, case when s.id is null then coalesce(nullif(s.error, ''), 'the message was not stored') end from stored s;
+  select s.ord, case when s.id is null then coalesce(nullif(s.error, ''), 'the message was not stored') end
+  from stored s;
 end $$;
 
--- Takes back the message an occurrence is to replace, if it still waits. One that a worker is just taking is not waited for.
+-- Takes back the message an occurrence is to replace, if it still waits. One
+-- that a worker is just taking is not waited for.
 create or replace function messenger.replace_message(id uuid, at timestamptz)
 returns void
 language plpgsql
@@ -114,7 +118,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_waiting uuid[] := array(
-    select m.id from public.messenger_messages m where m.id = replace_message.id and m.status = 'pending' for no key update skip locked);
+    select m.id from public.messenger_messages m where m.id = replace_message.id and m.status = 'pending'
+    for no key update skip locked);
 begin
   if v_waiting <> '{}' then
     perform messenger.fail_without_dead_letter(v_waiting, 'Cancelled', at);
@@ -134,33 +139,36 @@ begin
   return query
   select s.* from public.messenger_schedules s
   where s.enabled and s.next_run_at <= due_schedules.at
-    and not messenger.is_set_aside('schedules', 'public.messenger_schedules', jsonb_build_object('id', s.id)::text, due_schedules.at)
+    and not messenger.is_set_aside('schedules', 'public.messenger_schedules', jsonb_build_object('id', s.id)::text,
+      due_schedules.at)
   order by s.next_run_at limit batch
   for no key update skip locked;
 end $$;
 
--- Stores what one schedule has due by itself: after a chunk was undone, so that the one at fault suffers alone. Constraints that the project has deferred
--- are checked here, or they would fail with the whole transaction.
+-- Used after a chunk was undone, so that only the faulty occurrence fails. Deferred constraints are checked here, or
+-- they would fail the whole transaction at commit.
 create or replace function messenger.store_alone(messages jsonb[], schedules uuid[], runs timestamptz[])
 returns table (ord int, error text)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  for v_place in 1..cardinality(messages) loop
+  for v_index in 1..cardinality(messages) loop
     begin
-      select v_place, s.error into ord, error
-      from messenger.store_occurrences(messages[v_place:v_place], schedules[v_place:v_place], runs[v_place:v_place]) s;
+      select v_index, s.error into ord, error
+      from messenger.store_occurrences(messages[v_index:v_index], schedules[v_index:v_index], runs[v_index:v_index]) s;
       set constraints all immediate;
     exception when others then
-      ord := v_place;
+      ord := v_index;
       error := sqlerrm;
     end;
     return next;
   end loop;
 end $$;
 
-create or replace function messenger.store_runs(messages jsonb[], schedules uuid[], runs timestamptz[], replaced uuid[], at timestamptz)
+create or replace function messenger.store_runs(
+  messages jsonb[], schedules uuid[], runs timestamptz[], replaced uuid[], at timestamptz
+)
 returns messenger.run_disposition[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -170,11 +178,13 @@ declare
 begin
   begin
     v_dispositions := array(
-      select row(schedules[s.ord], runs[s.ord], s.error)::messenger.run_disposition from messenger.store_occurrences(messages, schedules, runs) s order by s.ord);
+      select row(schedules[s.ord], runs[s.ord], s.error)::messenger.run_disposition
+      from messenger.store_occurrences(messages, schedules, runs) s order by s.ord);
     set constraints all immediate;
   exception when others then
     v_dispositions := array(
-      select row(schedules[s.ord], runs[s.ord], s.error)::messenger.run_disposition from messenger.store_alone(messages, schedules, runs) s order by s.ord);
+      select row(schedules[s.ord], runs[s.ord], s.error)::messenger.run_disposition
+      from messenger.store_alone(messages, schedules, runs) s order by s.ord);
   end;
   perform messenger.replace_message(r.id, at)
   from unnest(replaced) with ordinality as r(id, ord)
@@ -182,18 +192,33 @@ begin
   return v_dispositions;
 end $$;
 
-comment on function messenger.plan_runs(public.messenger_schedules, timestamptz, timestamptz) is 'Which of the occurrences from due_at to a moment fire, by the misfire policy.';
-comment on function messenger.runs_to_fire(public.messenger_schedules, timestamptz[]) is 'Occurrences less those in the ledger, beyond max_runs, or kept back by the overlap policy.';
-comment on function messenger.last_message(uuid) is 'The message of a schedule''s latest occurrence, or null.';
-comment on function messenger.is_unfinished(uuid) is 'Whether a message is pending or processing.';
-comment on function messenger.store_occurrences(jsonb[], uuid[], timestamptz[]) is 'Stores messages and their ledger rows; error is an error of one of them.';
-comment on function messenger.store_alone(jsonb[], uuid[], timestamptz[]) is 'As store_occurrences, one by one: error is whatever was raised.';
+comment on function messenger.plan_runs(public.messenger_schedules, timestamptz, timestamptz) is
+  'The occurrences from due_at to at that fire by the misfire policy, and the next one.';
+comment on function messenger.runs_to_fire(public.messenger_schedules, timestamptz[]) is
+  'The given occurrences without those already in messenger.occurrences, those beyond max_runs, '
+  'and those held back by the overlap policy.';
+comment on function messenger.last_message(uuid) is
+  'The message id of the latest occurrence of a schedule; null if there is none.';
+comment on function messenger.is_unfinished(uuid) is 'True if the message is pending or processing.';
+comment on function messenger.store_occurrences(jsonb[], uuid[], timestamptz[]) is
+  'Stores messages with their rows in messenger.occurrences. Returns one row per '
+  'message: its index, and its error or null.';
+comment on function messenger.store_alone(jsonb[], uuid[], timestamptz[]) is
+  'As messenger.store_occurrences, but one by one; error also holds exceptions of Postgres.';
 comment on function messenger.store_runs(jsonb[], uuid[], timestamptz[], uuid[], timestamptz) is
-  'Stores up to 1000 occurrences, together or, when Postgres raises, one by one; cancels the pending messages they replace.';
-comment on function messenger.replace_message(uuid, timestamptz) is 'Cancels a message that is pending.';
-comment on function messenger.due_schedules(timestamptz, int) is 'Locks up to so many due schedules that no other tick has.';
-revoke all on function messenger.plan_runs(public.messenger_schedules, timestamptz, timestamptz), messenger.runs_to_fire(public.messenger_schedules, timestamptz[]),
-  messenger.last_message(uuid), messenger.is_unfinished(uuid), messenger.store_occurrences(jsonb[], uuid[], timestamptz[]),
-  messenger.store_alone(jsonb[], uuid[], timestamptz[]), messenger.store_runs(jsonb[], uuid[], timestamptz[], uuid[], timestamptz),
-  messenger.replace_message(uuid, timestamptz), messenger.due_schedules(timestamptz, int)
-  from public, anon, authenticated, service_role;
+  'Stores up to 1000 occurrences, together or, if Postgres raises, one by one. '
+  'Cancels the pending messages that they replace.';
+comment on function messenger.replace_message(uuid, timestamptz) is 'Cancels the message if it is pending.';
+comment on function messenger.due_schedules(timestamptz, int) is
+  'Locks and returns at most batch due schedules that no other session has locked.';
+revoke all on function
+  messenger.plan_runs(public.messenger_schedules, timestamptz, timestamptz),
+  messenger.runs_to_fire(public.messenger_schedules, timestamptz[]),
+  messenger.last_message(uuid),
+  messenger.is_unfinished(uuid),
+  messenger.store_occurrences(jsonb[], uuid[], timestamptz[]),
+  messenger.store_alone(jsonb[], uuid[], timestamptz[]),
+  messenger.store_runs(jsonb[], uuid[], timestamptz[], uuid[], timestamptz),
+  messenger.replace_message(uuid, timestamptz),
+  messenger.due_schedules(timestamptz, int)
+from public, anon, authenticated, service_role;

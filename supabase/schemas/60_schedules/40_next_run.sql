@@ -1,6 +1,6 @@
--- When a schedule runs. The expander, the preview and the errors all ask here.
+-- Computes when a schedule runs. The ticker, the preview and the checks of messenger_schedule all use these functions.
 
--- Moments are whole milliseconds, so that the header of a message names its occurrence exactly.
+-- Moments are whole milliseconds, so that the header of a message identifies its occurrence exactly.
 create or replace function messenger.next_run(schedule public.messenger_schedules, after timestamptz)
 returns messenger.cron_run
 language plpgsql stable parallel safe
@@ -16,13 +16,16 @@ declare
 begin
   case schedule.schedule_type
     when 'cron' then
-      v_run := messenger.next_cron_run(messenger.parse_cron(v_config ->> 'cron'), schedule.timezone, v_after, schedule.dst_gap, schedule.dst_overlap);
+      v_run := messenger.next_cron_run(messenger.parse_cron(v_config ->> 'cron'), schedule.timezone, v_after,
+        schedule.dst_gap, schedule.dst_overlap);
     when 'interval' then
-      -- Counted from the anchor in whole steps: nothing drifts, whenever the clock looked.
-      v_anchor := date_trunc('milliseconds', coalesce((v_config ->> 'startAt')::timestamptz, schedule.starts_at, schedule.created_at));
+      -- Counted from the anchor in whole periods, so a late tick causes no drift.
+      v_anchor := date_trunc('milliseconds',
+        coalesce((v_config ->> 'startAt')::timestamptz, schedule.starts_at, schedule.created_at));
       v_interval := (v_config ->> 'interval')::bigint * 1000;
       v_elapsed := (extract(epoch from v_after - v_anchor) * 1000000)::bigint;
-      v_run.run_at := v_anchor + case when v_elapsed < 0 then 0 else v_elapsed / v_interval + 1 end * (v_interval * interval '1 microsecond');
+      v_run.run_at := v_anchor
+        + case when v_elapsed < 0 then 0 else v_elapsed / v_interval + 1 end * (v_interval * interval '1 microsecond');
     else
       v_run.run_at := date_trunc('milliseconds', (v_config ->> 'at')::timestamptz);
       if v_run.run_at <= v_after then
@@ -32,15 +35,17 @@ begin
   return case when v_run.run_at <= coalesce(schedule.ends_at, 'infinity') then v_run end;
 end $$;
 
--- The last run before a moment, at or after a known one. There is no looking back in cron: next_run is monotone, so galloping and halving find it.
--- "gap" is a guess at the distance; a right one needs two looks.
-create or replace function messenger.last_run(schedule public.messenger_schedules, before timestamptz, known timestamptz, gap interval)
+-- Cron expressions cannot be evaluated backwards. next_run is monotone, so exponential steps and bisection find the
+-- run. "gap" is a guess at the distance; with a good guess two evaluations suffice.
+create or replace function messenger.last_run(
+  schedule public.messenger_schedules, before timestamptz, earlier timestamptz, gap interval
+)
 returns timestamptz
 language plpgsql stable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_run timestamptz := known;
+  v_run timestamptz := earlier;
   v_high timestamptz := before;
   v_gap interval := gap;
   v_probe timestamptz;
@@ -48,7 +53,7 @@ declare
 begin
   loop
     v_probe := before - v_gap;
-    exit when v_probe <= known;
+    exit when v_probe <= earlier;
     v_next := (messenger.next_run(schedule, v_probe - interval '1 microsecond')).run_at;
     if v_next < before then
       v_run := v_next;
@@ -72,7 +77,7 @@ begin
   return v_run;
 end $$;
 
--- From when on a schedule that is new or was changed may run: nothing up to its last run again; what is past only if it is to run once.
+-- A schedule does not repeat runs up to last_run_at. Only a schedule that runs once may start in the past.
 create or replace function messenger.first_run(schedule public.messenger_schedules, at timestamptz)
 returns timestamptz
 language plpgsql stable parallel safe
@@ -83,10 +88,20 @@ begin
     then coalesce(schedule.last_run_at, '-infinity') else greatest(at, schedule.last_run_at) end)).run_at;
 end $$;
 
-comment on function messenger.next_run(public.messenger_schedules, timestamptz) is 'The schedule''s first run later than a moment, between starts_at and ends_at, both included; null when there is none.';
-comment on function messenger.last_run(public.messenger_schedules, timestamptz, timestamptz, interval) is 'The schedule''s last run before a moment; "known" is a run before it, "gap" a guess at the distance in seconds.';
-comment on function messenger.first_run(public.messenger_schedules, timestamptz) is 'The run a schedule saved at a moment waits for.';
-revoke all on function messenger.next_run(public.messenger_schedules, timestamptz), messenger.last_run(public.messenger_schedules, timestamptz, timestamptz, interval),
-  messenger.first_run(public.messenger_schedules, timestamptz) from public, anon, authenticated;
-grant execute on function messenger.next_run(public.messenger_schedules, timestamptz), messenger.last_run(public.messenger_schedules, timestamptz, timestamptz, interval),
-  messenger.first_run(public.messenger_schedules, timestamptz) to service_role;
+comment on function messenger.next_run(public.messenger_schedules, timestamptz) is
+  'The schedule''s first run later than a moment, between starts_at and '
+  'ends_at (both inclusive); null if there is none.';
+comment on function messenger.last_run(public.messenger_schedules, timestamptz, timestamptz, interval) is
+  'The schedule''s last run before a moment. earlier is a run before it; gap is a guess at the distance.';
+comment on function messenger.first_run(public.messenger_schedules, timestamptz) is
+  'The first run of a schedule that is saved or resumed at this moment.';
+revoke all on function
+  messenger.next_run(public.messenger_schedules, timestamptz),
+  messenger.last_run(public.messenger_schedules, timestamptz, timestamptz, interval),
+  messenger.first_run(public.messenger_schedules, timestamptz)
+from public, anon, authenticated;
+grant execute on function
+  messenger.next_run(public.messenger_schedules, timestamptz),
+  messenger.last_run(public.messenger_schedules, timestamptz, timestamptz, interval),
+  messenger.first_run(public.messenger_schedules, timestamptz)
+to service_role;

@@ -1,10 +1,12 @@
--- From wall clocks to moments: what a cron expression means on the days when a zone changes its offset.
+-- Maps wall-clock times to moments, including the days on which a zone changes its offset.
 
--- Around a change at instant T from offset o1 to o2 there are three lines to look along: the clock before T, the clock from T on, and for fixed
--- times in a gap the clock before T as if it had gone on. Each is asked once, so a change costs a constant, however many runs lie in it.
--- Moments are timestamps in UTC here: adding hours to them means the same in every session.
+-- Around a change at instant T three series are searched: wall-clock times with the old offset before T, with the new
+-- offset from T on, and, for fixed times in a gap, with the old offset continued after T. Each is evaluated once, so
+-- the cost of a change does not depend on the number of runs in it. Timestamps are in UTC here: adding hours to them
+-- gives the same result in every session.
 create or replace function messenger.run_near_change(
-  fields messenger.cron_fields, after timestamp, change timestamp, offset_before interval, offset_after interval, dst_gap text, dst_overlap text
+  fields messenger.cron_fields, after timestamp, change timestamp, offset_before interval, offset_after interval,
+  dst_gap text, dst_overlap text
 )
 returns messenger.cron_run
 language plpgsql immutable parallel safe
@@ -20,7 +22,8 @@ declare
 begin
   if after < change then
     v_before := messenger.next_wall_time(fields, after + offset_before) - offset_before;
-    if v_before >= change or (not fields.elapsed and dst_overlap = 'second' and v_before + offset_before >= change + offset_after) then
+    if v_before >= change or (
+      not fields.elapsed and dst_overlap = 'second' and v_before + offset_before >= change + offset_after) then
       v_before := null;
     end if;
   end if;
@@ -45,7 +48,6 @@ begin
   end)::messenger.cron_run;
 end $$;
 
--- The instant at which the offset of a zone changes between two instants of different offset, to the second.
 create or replace function messenger.find_change(timezone text, low timestamp, high timestamp)
 returns timestamp
 language plpgsql immutable parallel safe
@@ -68,9 +70,12 @@ begin
   return v_high;
 end $$;
 
--- The offset is asked for 26 hours to both sides, because no clock was ever moved by more than a day. Zones that change twice within that are not known.
--- Each turn either answers or leaves a change behind in which nothing ran, as every year's when fixed times in a gap are skipped.
-create or replace function messenger.next_cron_run(fields messenger.cron_fields, timezone text, after timestamptz, dst_gap text, dst_overlap text)
+-- The offset is compared with those 26 hours before and after, because no zone was ever moved by more than a day. Two
+-- changes within that time are not supported. Each iteration returns a run or passes a change without runs, such as the
+-- yearly one if fixed times in a gap are skipped.
+create or replace function messenger.next_cron_run(
+  fields messenger.cron_fields, timezone text, after timestamptz, dst_gap text, dst_overlap text
+)
 returns messenger.cron_run
 language plpgsql stable parallel safe
 set search_path = pg_catalog, pg_temp
@@ -116,7 +121,8 @@ begin
       v_change := messenger.find_change(timezone, v_run, v_run + v_reach);
     end if;
     v_found := messenger.run_near_change(
-      fields, coalesce(v_from, greatest(v_after, v_change - v_reach * 2)), v_change, v_before, v_later, dst_gap, dst_overlap);
+      fields, coalesce(v_from, greatest(v_after, v_change - v_reach * 2)), v_change, v_before, v_later, dst_gap,
+      dst_overlap);
     if v_found.run_at is null or v_found.run_at at time zone 'UTC' <= v_change + v_reach then
       return v_found;
     end if;
@@ -125,27 +131,42 @@ begin
   return null;
 end $$;
 
-create or replace function messenger.cron_next(expression text, timezone text, after timestamptz, dst_gap text default 'run_after', dst_overlap text default 'first')
+create or replace function messenger.cron_next(
+  expression text, timezone text, after timestamptz, dst_gap text default 'run_after', dst_overlap text default 'first'
+)
 returns timestamptz
 language plpgsql stable parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_run messenger.cron_run := messenger.next_cron_run(messenger.parse_cron(expression), timezone, after, dst_gap, dst_overlap);
+  v_run messenger.cron_run :=
+    messenger.next_cron_run(messenger.parse_cron(expression), timezone, after, dst_gap, dst_overlap);
 begin
   return v_run.run_at;
 end $$;
 
-comment on function messenger.run_near_change(messenger.cron_fields, timestamp, timestamp, interval, interval, text, text) is
-  'The first run later than a moment close to a change of offset; moments are in UTC.';
-comment on function messenger.find_change(text, timestamp, timestamp) is 'When a zone''s offset changes between two moments in UTC, to the second.';
+comment on function messenger.run_near_change(
+  messenger.cron_fields, timestamp, timestamp, interval, interval, text, text
+) is
+  'The first run after a moment that is close to a change of offset. Timestamps are in UTC.';
+comment on function messenger.find_change(text, timestamp, timestamp) is
+  'The instant between two instants of different offset at which the offset of a zone '
+  'changes, to the second. Timestamps are in UTC.';
 comment on function messenger.next_cron_run(messenger.cron_fields, text, timestamptz, text, text) is
-  'The first run later than a moment, by the wall clock of a zone. dst_gap: run_after | skip; dst_overlap: first | second | both; both for fixed hours only. Null when there is none within 41 years.';
+  'The first run later than a moment, by the wall clock of a zone; null if there is none within 41 years. dst_gap: '
+  'run_after or skip; dst_overlap: first, second or both; they apply to expressions with fixed hours only.';
 comment on function messenger.cron_next(text, text, timestamptz, text, text) is
-  'The first moment later than "after" at which the cron expression fires in the zone; null when there is none within 41 years. The zone is not validated here.';
-revoke all on function messenger.run_near_change(messenger.cron_fields, timestamp, timestamp, interval, interval, text, text),
-  messenger.find_change(text, timestamp, timestamp), messenger.next_cron_run(messenger.cron_fields, text, timestamptz, text, text),
-  messenger.cron_next(text, text, timestamptz, text, text) from public, anon, authenticated;
-grant execute on function messenger.run_near_change(messenger.cron_fields, timestamp, timestamp, interval, interval, text, text),
-  messenger.find_change(text, timestamp, timestamp), messenger.next_cron_run(messenger.cron_fields, text, timestamptz, text, text),
-  messenger.cron_next(text, text, timestamptz, text, text) to service_role;
+  'The first moment later than after at which the cron expression fires in the zone; null if there is none '
+  'within 41 years. The zone is not validated.';
+revoke all on function
+  messenger.run_near_change(messenger.cron_fields, timestamp, timestamp, interval, interval, text, text),
+  messenger.find_change(text, timestamp, timestamp),
+  messenger.next_cron_run(messenger.cron_fields, text, timestamptz, text, text),
+  messenger.cron_next(text, text, timestamptz, text, text)
+from public, anon, authenticated;
+grant execute on function
+  messenger.run_near_change(messenger.cron_fields, timestamp, timestamp, interval, interval, text, text),
+  messenger.find_change(text, timestamp, timestamp),
+  messenger.next_cron_run(messenger.cron_fields, text, timestamptz, text, text),
+  messenger.cron_next(text, text, timestamptz, text, text)
+to service_role;

@@ -1,7 +1,7 @@
--- Rolling up further: minutes to five minutes and hours to days, once these are over: long windows are read from few rows.
+-- Rolls minutes up to five minutes and hours to days once these are over, so that long ranges are read from few rows.
 
--- From the oldest step on and without a gap, so the newest row shows how far it has come. Where nothing is rolled up,
--- readers take the finer rows.
+-- Steps are rolled up from the oldest on without a gap, so the newest row shows the progress. Where
+-- nothing is rolled up, readers use the finer rows.
 create or replace function messenger.rolled_up_until(step_seconds int)
 returns timestamptz
 language sql stable
@@ -12,7 +12,7 @@ as $$
   from messenger.metrics m where m.step_seconds = rolled_up_until.step_seconds
 $$;
 
--- No sum may leave the range of its column: one row that cannot be added up would keep all later ones from it.
+-- Sums are clamped to the range of their columns: one row that cannot be added up would block all later ones.
 create or replace function messenger.roll_up_step(step_seconds int, finer int, begins_at timestamptz)
 returns void
 language plpgsql
@@ -26,37 +26,39 @@ declare
   v_ends_at timestamptz := begins_at + make_interval(secs => step_seconds);
 begin
   insert into messenger.metrics (
-    step_seconds, at, transport_name, message_type, dispatched, completed, retried, dead, duration_ms, wait_count, waited_ms,
+    step_seconds, at, transport_name, message_type, dispatched, completed, retried, dead, duration_ms, wait_count,
+    waited_ms,
     histogram)
   select step_seconds, begins_at, m.transport_name, m.message_type,
-    least(sum(m.dispatched), v_most), least(sum(m.completed), v_most), least(sum(m.retried), v_most), least(sum(m.dead), v_most),
+    least(sum(m.dispatched), v_most), least(sum(m.completed), v_most), least(sum(m.retried), v_most),
+    least(sum(m.dead), v_most),
     sum(m.duration_ms), least(sum(m.wait_count), v_most), sum(m.waited_ms),
     sum(coalesce(m.histogram, messenger.pack_histogram(m.durations)))
   from messenger.metrics m
   where m.step_seconds = finer and m.at >= begins_at and m.at < v_ends_at
   group by m.transport_name, m.message_type;
 
-  -- An hour has at most 100 rows, and so has a day, with the least frequent ones together.
+  -- An hour has at most 100 rows of errors, and a day too: the least frequent ones are merged.
   insert into messenger.metric_errors (step_seconds, at, message_type, error_class, error_count, error, last_at)
   select step_seconds, begins_at, n.message_type, n.error_class, least(sum(e.error_count), v_most),
     (array_agg(e.error order by e.last_at desc))[1], max(e.last_at)
   from (
     select m.message_type, m.error_class, sum(m.error_count) as error_count,
       (array_agg(m.error order by m.last_at desc))[1] as error, max(m.last_at) as last_at,
-      row_number() over (order by sum(m.error_count) desc, m.message_type, m.error_class) as place
+      row_number() over (order by sum(m.error_count) desc, m.message_type, m.error_class) as rank
     from messenger.metric_errors m
     where m.step_seconds = finer and m.at >= begins_at and m.at < v_ends_at
     group by m.message_type, m.error_class
   ) e
   cross join lateral (
-    select case when e.place <= 99 then e.message_type else '(other)' end as message_type,
-      case when e.place <= 99 then e.error_class else '(other)' end as error_class
+    select case when e.rank <= 99 then e.message_type else '(other)' end as message_type,
+      case when e.rank <= 99 then e.error_class else '(other)' end as error_class
   ) n
   group by n.message_type, n.error_class;
 end $$;
 
--- An upgrade from 0.1.0 would hold its locks for a minute if it converted a million rows. The newest first, because short
--- windows are read from minutes.
+-- An upgrade from 0.1.0 that converted a million rows would hold its locks for a minute. The newest rows come first,
+-- because short ranges are read from minutes.
 create or replace function messenger.pack_old_metrics(chunk int)
 returns bigint
 language plpgsql
@@ -74,7 +76,7 @@ begin
   return v_packed;
 end $$;
 
--- Under the lock of the roll-up, which adds to the same rows.
+-- Runs under the lock of the roll-up, which adds to the same rows.
 create or replace function messenger.roll_up_steps(at timestamptz, ends_at timestamptz)
 returns void
 language plpgsql
@@ -105,7 +107,7 @@ begin
   end loop;
 end $$;
 
--- Hours stay until their day is rolled up, however far the ticker has fallen behind.
+-- Hours are kept until their day is rolled up, even if the ticker has fallen behind.
 create or replace function messenger.prune_metrics(at timestamptz, chunk int)
 returns void
 language plpgsql
@@ -119,27 +121,36 @@ begin
   delete from messenger.metrics m
   where m.ctid = any (array(
     select x.ctid
-    from (values (60, v_minutes_until), (300, v_minutes_until), (3600, v_hours_until), (86400, v_days_until)) k(step, until)
+    from (
+      values (60, v_minutes_until), (300, v_minutes_until), (3600, v_hours_until), (86400, v_days_until)
+    ) k(step, until)
     join messenger.metrics x on x.step_seconds = k.step and x.at < k.until limit chunk for update of x skip locked));
   delete from messenger.metric_errors m
   where m.ctid = any (array(
     select x.ctid
-    from (values (60, v_minutes_until), (300, v_minutes_until), (3600, v_hours_until), (86400, v_days_until)) k(step, until)
-    join messenger.metric_errors x on x.step_seconds = k.step and x.at < k.until limit chunk for update of x skip locked));
+    from (
+      values (60, v_minutes_until), (300, v_minutes_until), (3600, v_hours_until), (86400, v_days_until)
+    ) k(step, until)
+    join messenger.metric_errors x on x.step_seconds = k.step and x.at < k.until limit chunk
+    for update of x skip locked));
 end $$;
 
 comment on function messenger.rolled_up_until(int) is
-  'Until when five minutes (300) or days (86400) are rolled up; null: none is.';
+  'Until when steps of five minutes (300) or days (86400) are rolled up; null if none are.';
 comment on function messenger.roll_up_step(int, int, timestamptz) is
-  'Adds the rows of a finer step up to one five minutes or day.';
+  'Adds up the rows of a finer step into one row per type of five minutes or a day.';
 comment on function messenger.pack_old_metrics(int) is
-  'Gives rows of release 0.1.0 their histogram, the newest first. Returns how many.';
+  'Gives rows of release 0.1.0 their histogram, the newest first. Returns the number of rows.';
 comment on function messenger.roll_up_steps(timestamptz, timestamptz) is
-  'Adds up five minutes and days that are over, one after the other, until ends_at has passed.';
+  'Rolls up complete five minutes and days, one after the other, until ends_at has passed.';
 comment on function messenger.prune_metrics(timestamptz, int) is
-  'Deletes minutes and five minutes older than two days, hours older than 90 and days older than 400, in chunks; the figures of all time stay.';
-revoke all on function messenger.rolled_up_until(int), messenger.roll_up_step(int, int, timestamptz),
-  messenger.pack_old_metrics(int), messenger.roll_up_steps(timestamptz, timestamptz),
+  'Deletes minutes and five minutes older than 2 days, hours older than 90 days and days older than 400 days, at most '
+  'chunk rows per call. The all-time sums stay.';
+revoke all on function
+  messenger.rolled_up_until(int),
+  messenger.roll_up_step(int, int, timestamptz),
+  messenger.pack_old_metrics(int),
+  messenger.roll_up_steps(timestamptz, timestamptz),
   messenger.prune_metrics(timestamptz, int)
-  from public, anon, authenticated, service_role;
+from public, anon, authenticated, service_role;
 grant execute on function messenger.rolled_up_until(int) to service_role;

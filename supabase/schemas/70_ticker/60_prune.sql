@@ -1,8 +1,11 @@
--- Pruning in chunks, for as long as its step has time: finished messages past their retention, resolved dead letters, spent idempotency keys,
--- old occurrences, schedules that have fired for good.
+-- Prunes in chunks within the time of the step: finished messages past their retention, resolved dead letters, expired
+-- idempotency keys, old occurrences, and schedules that have run once.
 
--- One chunk after the other, from where the scan stopped. A chunk is left behind only once it was written as a whole.
-create or replace function messenger.prune(step text, object text, finder text, at timestamptz, batch int, ends_at timestamptz)
+-- Continues from the position where the last scan stopped. The position moves
+-- past a chunk only once it was written as a whole.
+create or replace function messenger.prune(
+  step text, object text, finder text, at timestamptz, batch int, ends_at timestamptz
+)
 returns jsonb
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -46,7 +49,7 @@ begin
   return v_figures;
 end $$;
 
--- Walks the primary key, which is ordered by time; turns back at the first row too young for any retention.
+-- Scans the primary key, which is ordered by time, up to the first row that is too new for any retention.
 create or replace function messenger.find_finished_messages(
   after_id uuid, at timestamptz, batch int, out row_ids text[], out next_id uuid
 )
@@ -55,25 +58,28 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_after uuid := coalesce(after_id, '00000000-0000-0000-0000-000000000000');
-  v_shortest interval := (select min(coalesce((t.config ->> 'retention')::interval, '7 days')) from public.messenger_transports t);
+  v_shortest interval := (select min(coalesce((t.config ->> 'retention')::interval, '7 days'))
+    from public.messenger_transports t);
   v_chunk record;
 begin
   with chunk as materialized (
     select m.id, m.created_at,
       m.processed_at < find_finished_messages.at - coalesce((t.config ->> 'retention')::interval, '7 days')
-      -- A failed message stays as long as its dead letter is open.
-      and not exists (select from public.messenger_failed_messages f where f.message_id = m.id and f.resolved_at is null) as is_done
+      -- A failed message stays while its dead letter is open.
+      and not exists (select from public.messenger_failed_messages f where f.message_id = m.id
+        and f.resolved_at is null) as is_done
     from (select * from public.messenger_messages x where x.id > v_after order by x.id limit batch) m
     left join public.messenger_transports t on t.name = m.transport_name
   ),
-  -- A foreign key of the project, or a message that is being retried: what is locked is left to the next walk.
+  -- Rows locked by a foreign key of the project or by a retry are left to the next scan.
   held as (
     select m.id from public.messenger_messages m
     where m.id = any (array(select c.id from chunk c where c.is_done)) and m.processed_at is not null
     order by m.id
     for update skip locked
   )
-  select count(*) as seen, (select c.id from chunk c order by c.id desc limit 1) as id, max(c.created_at) as created_at, array(select h.id from held h) as ids
+  select count(*) as seen, (select c.id from chunk c order by c.id desc limit 1) as id, max(c.created_at) as created_at,
+    array(select h.id from held h) as ids
   into v_chunk
   from chunk c;
   row_ids := messenger.row_ids(v_chunk.ids);
@@ -113,11 +119,13 @@ as $$
 declare
   v_after_at timestamptz := coalesce(after_at, '-infinity');
   v_after_id uuid := coalesce(after_id, '00000000-0000-0000-0000-000000000000');
-  v_shortest interval := (select min(coalesce((t.config ->> 'failed_retention')::interval, '30 days')) from public.messenger_transports t);
+  v_shortest interval := (select min(coalesce((t.config ->> 'failed_retention')::interval, '30 days'))
+    from public.messenger_transports t);
   v_chunk record;
 begin
   with chunk as materialized (
-    select f.id, f.resolved_at, f.resolved_at < find_resolved_dead_letters.at - coalesce((t.config ->> 'failed_retention')::interval, '30 days') as is_done
+    select f.id, f.resolved_at, f.resolved_at < find_resolved_dead_letters.at
+      - coalesce((t.config ->> 'failed_retention')::interval, '30 days') as is_done
     from (
       select x.id, x.resolved_at, x.transport_name from public.messenger_failed_messages x
       where x.resolved_at is not null and (x.resolved_at, x.id) > (v_after_at, v_after_id)
@@ -144,8 +152,9 @@ begin
   end if;
 end $$;
 
--- Expired keys of unfinished messages and open dead letters stay, however many there are. A message is looked for by its id alone: "where
--- processed_at is null" tempts the planner to read the whole backlog for each key (4 s for 5,000 beside 10,000 pending, now 30 ms).
+-- Expired keys of unfinished messages and open dead letters stay. The message is looked up by its id
+-- alone: with "where processed_at is null" the planner may read the whole backlog per key (4 s for 5,000
+-- keys beside 10,000 pending messages, now 30 ms).
 create or replace function messenger.find_spent_keys(
   after_at timestamptz, at timestamptz, batch int, out row_ids text[], out next_at timestamptz
 )
@@ -156,14 +165,15 @@ declare
   v_seen record;
   v_held tid[];
 begin
-  -- With ties, because the keys of a batch expire at one instant.
-  select count(*) as keys, max(k.expires_at) as last, array_agg(k.place) filter (where k.is_spent) as ctids into v_seen
+  -- With ties, because the keys of one batch expire at the same instant.
+  select count(*) as keys, max(k.expires_at) as last, array_agg(k.row_id) filter (where k.is_spent) as ctids into v_seen
   from (
-    select x.place, x.expires_at,
+    select x.row_id, x.expires_at,
       coalesce((select m.processed_at is not null from public.messenger_messages m where m.id = x.message_id), true)
-      and not exists (select from public.messenger_failed_messages f where f.message_id = x.message_id and f.resolved_at is null) as is_spent
+      and not exists (select from public.messenger_failed_messages f where f.message_id = x.message_id
+        and f.resolved_at is null) as is_spent
     from (
-      select e.ctid as place, e.message_id, e.expires_at from messenger.idempotency_keys e
+      select e.ctid as row_id, e.message_id, e.expires_at from messenger.idempotency_keys e
       where e.expires_at < find_spent_keys.at and e.expires_at > coalesce(after_at, '-infinity')
       order by e.expires_at fetch first (batch) rows with ties
     ) x
@@ -171,17 +181,21 @@ begin
   next_at := case when v_seen.keys >= batch then v_seen.last end;
   row_ids := '{}';
   if v_seen.ctids is not null then
-    -- Asked again once the keys are held: a dispatch may have taken one over since.
-    v_held := array(select x.ctid from messenger.idempotency_keys x where x.ctid = any (v_seen.ctids) and x.expires_at < find_spent_keys.at for update skip locked);
+    -- Checked again under the lock: a dispatch may have taken over a key since.
+    v_held := array(select x.ctid from messenger.idempotency_keys x where x.ctid = any (v_seen.ctids)
+      and x.expires_at < find_spent_keys.at for update skip locked);
     row_ids := array(
       select jsonb_build_object('scope', k.scope, 'key', k.key)::text from messenger.idempotency_keys k
       where k.ctid = any (v_held)
-        and coalesce((select m.processed_at is not null from public.messenger_messages m where m.id = k.message_id), true)
-        and not exists (select from public.messenger_failed_messages f where f.message_id = k.message_id and f.resolved_at is null));
+        and coalesce((select m.processed_at is not null from public.messenger_messages m where m.id = k.message_id),
+          true)
+        and not exists (select from public.messenger_failed_messages f where f.message_id = k.message_id
+          and f.resolved_at is null));
   end if;
 end $$;
 
--- Kept while its message is unfinished, which overlap asks for, and while its schedule has not gone past it.
+-- An occurrence stays while its message is unfinished, because the overlap policy reads
+-- it, and until its schedule has moved past it.
 create or replace function messenger.find_old_occurrences(
   after_at timestamptz, after_id uuid, at timestamptz, batch int,
   out row_ids text[], out next_at timestamptz, out next_id uuid
@@ -196,16 +210,18 @@ declare
   v_chunk record;
 begin
   with chunk as materialized (
-    select o.ctid as place, o.schedule_id, o.due_at,
+    select o.ctid as row_id, o.schedule_id, o.due_at,
       coalesce((select m.processed_at is not null from public.messenger_messages m where m.id = o.message_id), true)
-      and not exists (select from public.messenger_schedules s where s.id = o.schedule_id and s.next_run_at <= o.due_at) as is_done
+      and not exists (select from public.messenger_schedules s where s.id = o.schedule_id
+        and s.next_run_at <= o.due_at) as is_done
     from messenger.occurrences o
-    where o.due_at < find_old_occurrences.at - interval '7 days' and (o.due_at, o.schedule_id) > (v_after_at, v_after_id)
+    where o.due_at < find_old_occurrences.at - interval '7 days'
+      and (o.due_at, o.schedule_id) > (v_after_at, v_after_id)
     order by o.due_at, o.schedule_id limit batch
   ),
   held as (
     select o.schedule_id, o.due_at from messenger.occurrences o
-    where o.ctid = any (array(select c.place from chunk c where c.is_done))
+    where o.ctid = any (array(select c.row_id from chunk c where c.is_done))
     for update skip locked
   )
   select count(*) as seen, max(c.due_at) as last_at,
@@ -220,8 +236,8 @@ begin
   end if;
 end $$;
 
--- One that is paused has a next run and stays. Counted from updated_at, when it fired: last_run_at is the moment that
--- was due, which may lie far back.
+-- A paused schedule has a next run and stays. The retention counts from updated_at, when the schedule fired:
+-- last_run_at is the due moment, which may lie far back.
 create or replace function messenger.find_fired_schedules(
   after_at timestamptz, after_id uuid, at timestamptz, batch int,
   out row_ids text[], out next_at timestamptz, out next_id uuid
@@ -261,22 +277,27 @@ begin
 end $$;
 
 comment on function messenger.find_fired_schedules(timestamptz, uuid, timestamptz, int) is
-  'Locks schedules of kind once that have been over for longer than their transport''s retention among the next batch of '
-  'rows, by updated_at and id.';
+  'Locks schedules of type once that finished longer ago than their transport''s retention, among '
+  'the next batch of rows by updated_at and id.';
 comment on function messenger.prune(text, text, text, timestamptz, int, timestamptz) is
-  'Writes what the finder finds in a table, in chunks of batch, until it has come to the end or ends_at has passed. Returns figures.';
+  'Deletes the rows that the finder selects from a table, in chunks of batch, until the end of the '
+  'table or ends_at is reached. Returns figures.';
 comment on function messenger.find_finished_messages(uuid, timestamptz, int) is
-  'Locks finished messages past their transport''s retention among the next batch of rows, by id.';
-comment on function messenger.delete_messages(uuid[], timestamptz) is 'Deletes messages with their attempts, and counts them.';
+  'Locks finished messages past their transport''s retention among the next batch of rows by id.';
+comment on function messenger.delete_messages(uuid[], timestamptz) is
+  'Deletes messages with their attempts and adds them to messenger.pruned. Returns {"pruned": number}.';
 comment on function messenger.find_resolved_dead_letters(timestamptz, uuid, timestamptz, int) is
-  'Locks resolved dead letters past their transport''s retention among the next batch of rows, by resolved_at and id.';
+  'Locks resolved dead letters past their transport''s retention among the next batch of rows by resolved_at and id.';
 comment on function messenger.find_spent_keys(timestamptz, timestamptz, int) is
-  'Locks the spent ones among the next batch of expired idempotency keys.';
+  'Locks keys of finished or deleted messages among the next batch of expired idempotency keys.';
 comment on function messenger.find_old_occurrences(timestamptz, uuid, timestamptz, int) is
-  'Locks occurrences older than 7 days that nobody needs any more among the next batch of rows.';
-revoke all on function messenger.prune(text, text, text, timestamptz, int, timestamptz),
+  'Locks occurrences older than 7 days that are no longer needed among the next batch of rows.';
+revoke all on function
+  messenger.prune(text, text, text, timestamptz, int, timestamptz),
   messenger.find_finished_messages(uuid, timestamptz, int),
-  messenger.delete_messages(uuid[], timestamptz), messenger.find_resolved_dead_letters(timestamptz, uuid, timestamptz, int),
-  messenger.find_spent_keys(timestamptz, timestamptz, int), messenger.find_old_occurrences(timestamptz, uuid, timestamptz, int),
+  messenger.delete_messages(uuid[], timestamptz),
+  messenger.find_resolved_dead_letters(timestamptz, uuid, timestamptz, int),
+  messenger.find_spent_keys(timestamptz, timestamptz, int),
+  messenger.find_old_occurrences(timestamptz, uuid, timestamptz, int),
   messenger.find_fired_schedules(timestamptz, uuid, timestamptz, int)
-  from public, anon, authenticated, service_role;
+from public, anon, authenticated, service_role;

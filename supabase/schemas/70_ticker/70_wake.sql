@@ -1,6 +1,5 @@
--- Waking workers for what is due, from the tick.
+-- Wakes workers for due messages, from the tick.
 
--- Rings as many workers as the backlog earns, less those awake; none when nothing is due.
 create or replace function messenger.wake(at timestamptz)
 returns int
 language plpgsql
@@ -14,9 +13,9 @@ declare
   v_settings messenger.settings;
   v_pair record;
   v_due record;
-  v_unasked boolean := false;
+  v_has_unpolled boolean := false;
   v_backlog bigint := 0;
-  v_blind boolean := false;
+  v_has_unregistered boolean := false;
   v_active int := 0;
   v_wanted int;
   v_woken int := 0;
@@ -29,18 +28,22 @@ begin
     return 0;
   end if;
   for v_pair in select * from messenger.due_queues(at) loop
-    -- A type nobody has registered may have no handler: for those alone, ring once a minute, or an idle project would pay for it each second.
+    -- An unregistered type may have no handler: for such types alone a worker is woken once per minute only, or an idle
+    -- project would pay for a call per second.
     for v_due in
       select due.message_type, count(*) as backlog,
-        exists (select from messenger.message_types k where k.type = due.message_type) as is_known,
-        messenger.active_workers(v_pair.transport_name, v_pair.queue_name, due.message_type, '1 second') as awake
+        exists (select from messenger.message_types k where k.type = due.message_type) as is_registered,
+        messenger.active_workers(v_pair.transport_name, v_pair.queue_name, due.message_type,
+          '1 second') as active_workers
       from (
         select head.message_type
         from generate_series(10, 1, -1) as level(priority)
         cross join lateral (
           select m.message_type from public.messenger_messages m
-          where m.transport_name = v_pair.transport_name and m.queue_name = v_pair.queue_name and m.priority = level.priority
-            and m.processed_at is null and m.available_at <= wake.at and (m.status = 'pending' or m.lock_expires_at < wake.at)
+          where m.transport_name = v_pair.transport_name and m.queue_name = v_pair.queue_name
+            and m.priority = level.priority
+            and m.processed_at is null and m.available_at <= wake.at
+            and (m.status = 'pending' or m.lock_expires_at < wake.at)
             and m.message_type <> all (v_sql_types)
           order by m.available_at, m.id
           limit v_settings.max_workers * v_settings.messages_per_worker
@@ -51,25 +54,26 @@ begin
     loop
       v_transports := v_transports || v_pair.transport_name;
       v_queues := v_queues || v_pair.queue_name;
-      if v_due.is_known then
+      if v_due.is_registered then
         v_backlog := v_backlog + v_due.backlog;
-        v_active := greatest(v_active, v_due.awake);
-        v_unasked := v_unasked or v_due.awake = 0;
+        v_active := greatest(v_active, v_due.active_workers);
+        v_has_unpolled := v_has_unpolled or v_due.active_workers = 0;
       else
-        v_blind := v_blind or v_due.awake = 0;
+        v_has_unregistered := v_has_unregistered or v_due.active_workers = 0;
       end if;
     end loop;
   end loop;
 
   perform messenger.make_wakeup_locks(v_transports, v_queues, at);
   v_wanted := least(v_settings.max_workers, ceil(v_backlog::numeric / v_settings.messages_per_worker)) - v_active;
-  -- Workers for other types may be awake in plenty.
-  if v_unasked then
+  -- The active workers may all be for other types.
+  if v_has_unpolled then
     v_wanted := greatest(v_wanted, 1);
-  elsif v_backlog = 0 and v_blind then
+  elsif v_backlog = 0 and v_has_unregistered then
     update messenger.clock c set unregistered_wakeup_at = wake.at
     where c.singleton in (select x.singleton from messenger.clock x for update skip locked)
-      and (c.unregistered_wakeup_at is null or c.unregistered_wakeup_at not between wake.at - interval '1 minute' and wake.at);
+      and (c.unregistered_wakeup_at is null
+        or c.unregistered_wakeup_at not between wake.at - interval '1 minute' and wake.at);
     v_wanted := found::int;
   end if;
   while v_woken < v_wanted loop
@@ -79,5 +83,7 @@ begin
   return v_woken;
 end $$;
 
-comment on function messenger.wake(timestamptz) is 'Rings for due messages: workers wanted by the backlog less those awake. Returns how many wake-ups were posted.';
+comment on function messenger.wake(timestamptz) is
+  'Sends wake-ups for due messages: as many workers as the backlog needs, less the active ones, and none if nothing is '
+  'due. Returns the number of wake-ups sent.';
 revoke all on function messenger.wake(timestamptz) from public, anon, authenticated, service_role;

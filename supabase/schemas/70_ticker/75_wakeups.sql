@@ -1,7 +1,8 @@
--- Wakeups: they wake workers and carry nothing. A lost one costs up to a second, until the clock wakes again.
+-- Wake-ups: calls through pg_net that wake workers. They carry no data. A lost wake-up delays a
+-- message by up to a second, until the next tick.
 
--- Posts the call that wakes one worker. Definer: the Vault secret and pg_net are nobody else's business. pg_net's queue can be locked by any role of the
--- project, for as long as it likes: then the wake-up is given up, not waited for.
+-- Definer: only the owner may read the secret and call pg_net. Any role of the project can lock pg_net's queue for any
+-- time, so lock_timeout gives the wake-up up instead of waiting.
 create or replace function messenger.send_wakeup()
 returns boolean
 language plpgsql security definer
@@ -26,7 +27,7 @@ begin
   return true;
 end $$;
 
--- For dispatches: a wake-up that cannot be sent must not cost the caller the message. Health tries pg_net by itself
+-- Used by dispatches: a failing wake-up must not fail the dispatch. Health tests pg_net itself
 -- (messenger.wakeup_fault).
 create or replace function messenger.try_send_wakeup()
 returns boolean
@@ -40,8 +41,7 @@ exception when others then
   return false;
 end $$;
 
--- Tries what send_wakeup does and takes it back before it can leave. Some other transaction's lock is no fault of
--- pg_net.
+-- Queues a request as send_wakeup does and rolls it back. A lock held by another transaction is not a fault of pg_net.
 create or replace function messenger.wakeup_fault()
 returns text
 language plpgsql
@@ -61,14 +61,15 @@ begin
     raise exception using errcode = 'SM000';
   exception
     when sqlstate 'SM000' then
-      return case when not v_is_queued then 'its queue drops what is put into it' end;
+      return case when not v_is_queued then 'its queue drops requests' end;
     when others then
       return case when not messenger.is_lock_error(sqlstate) then sqlerrm end;
   end;
 end $$;
 
--- Rings unless a worker of this type is awake on this queue or another transaction is ringing for it: an ordinary dispatch updates no shared row and never waits.
--- The setting ends with the transaction, or savepoint, as the wake-up does: a transaction of a thousand dispatches wakes once.
+-- Sends nothing if a worker of this type is active on the queue or another transaction is sending a wake-up for it. An
+-- ordinary dispatch updates no shared row and never waits. The setting messenger.woken ends with the transaction or
+-- savepoint, as the wake-up does, so a transaction with a thousand dispatches sends one.
 create or replace function messenger.wake_worker(transport text, queue text, type text)
 returns boolean
 language plpgsql security definer
@@ -81,15 +82,19 @@ begin
   if v_pair = any (string_to_array(v_woken, ' ')) or messenger.active_workers(transport, queue, type, '0') > 0 then
     return false;
   end if;
-  -- Asked apart: an IF with a query in it costs every dispatch, this one only those that would ring. Types with an SQL handler are the clock's own.
-  if exists (select from messenger.queues q where q.transport_name = wake_worker.transport and q.queue_name = wake_worker.queue and q.paused_at is not null)
+  -- A separate IF: a query in the first one would cost every dispatch, here only those that would
+  -- send. Types with an SQL handler need no worker.
+  if exists (select from messenger.queues q where q.transport_name = wake_worker.transport
+    and q.queue_name = wake_worker.queue and q.paused_at is not null)
     or exists (select from messenger.sql_handlers() h where h.type = wake_worker.type) then
     return false;
   end if;
-  -- No row yet: the wake-up is sent, as a dispatch must not wait for another one that makes the row.
-  perform from messenger.wakeup_locks l where l.transport_name = wake_worker.transport and l.queue_name = wake_worker.queue for update skip locked;
+  -- Without a row the wake-up is sent, because a dispatch must not wait for another one that inserts the row.
+  perform from messenger.wakeup_locks l where l.transport_name = wake_worker.transport
+    and l.queue_name = wake_worker.queue for update skip locked;
   if not found then
-    if exists (select from messenger.wakeup_locks l where l.transport_name = wake_worker.transport and l.queue_name = wake_worker.queue) then
+    if exists (select from messenger.wakeup_locks l where l.transport_name = wake_worker.transport
+      and l.queue_name = wake_worker.queue) then
       return false;
     end if;
   end if;
@@ -107,8 +112,9 @@ begin
   return (
     select count(*)::int
     from messenger.workers w left join messenger.settings s on true
-    -- A poll in the future was made before the clock was set back: by whom, nobody knows any more.
-    where w.polled_at > messenger.now() - greatest(2 * coalesce(s.poll_interval, '50 ms'), grace) and w.polled_at <= messenger.now()
+    -- A poll in the future was recorded before the database clock was set back; the worker may no longer exist.
+    where w.polled_at > messenger.now() - greatest(2 * coalesce(s.poll_interval, '50 ms'), grace)
+      and w.polled_at <= messenger.now()
       and (w.transport_name is null or w.transport_name = transport)
       and (w.queues is null or queue = any (w.queues))
       and (w.types is null or type = any (w.types))
@@ -122,7 +128,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   insert into messenger.wakeup_locks (transport_name, queue_name, made_at)
-  select distinct q.transport, q.queue, make_wakeup_locks.at from unnest(transports, queues) as q(transport, queue) order by 1, 2
+  select distinct q.transport, q.queue, make_wakeup_locks.at from unnest(transports, queues) as q(transport, queue)
+  order by 1, 2
   on conflict on constraint wakeup_locks_pkey do nothing;
 end $$;
 
@@ -136,21 +143,37 @@ declare
 begin
   delete from messenger.wakeup_locks l
   where l.ctid = any (array(
-    select x.ctid from messenger.wakeup_locks x where x.made_at < prune_wakeup_locks.at - interval '1 day' limit chunk for update skip locked));
+    select x.ctid from messenger.wakeup_locks x where x.made_at < prune_wakeup_locks.at - interval '1 day' limit chunk
+    for update skip locked));
   get diagnostics v_pruned = row_count;
   return v_pruned;
 end $$;
 
-comment on function messenger.make_wakeup_locks(text[], text[], timestamptz) is 'Makes the rows by which dispatches to these queues share a wake-up.';
-comment on function messenger.prune_wakeup_locks(timestamptz, int) is 'Deletes rows that are a day old. Returns how many.';
-revoke all on function messenger.make_wakeup_locks(text[], text[], timestamptz), messenger.prune_wakeup_locks(timestamptz, int) from public, anon, authenticated, service_role;
+comment on function messenger.make_wakeup_locks(text[], text[], timestamptz) is
+  'Inserts the rows through which dispatches to these queues share a wake-up.';
+comment on function messenger.prune_wakeup_locks(timestamptz, int) is
+  'Deletes at most chunk rows that are a day old. Returns their number.';
+revoke all on function
+  messenger.make_wakeup_locks(text[], text[], timestamptz),
+  messenger.prune_wakeup_locks(timestamptz, int)
+from public, anon, authenticated, service_role;
 comment on function messenger.send_wakeup() is
-  'Queues one POST to the worker edge function with pg_net; it leaves at commit. False without a URL, pg_net or a secret that can be read.';
-comment on function messenger.try_send_wakeup() is 'messenger.send_wakeup, and false where that raises.';
+  'Queues one POST to the worker edge function with pg_net, sent at commit. Returns false without a '
+  'functions URL, pg_net or a readable secret.';
+comment on function messenger.try_send_wakeup() is 'messenger.send_wakeup, but false if that raises.';
 comment on function messenger.wakeup_fault() is
-  'Why pg_net cannot be called; null where it can, or where there is none.';
-comment on function messenger.wake_worker(text, text, text) is 'Wakes a worker for a message type of a queue if none is awake, by pg_net and NOTIFY messenger.';
-comment on function messenger.active_workers(text, text, text, interval) is 'Workers that asked for this type from this queue within two poll intervals, or within the grace when that is longer.';
-revoke all on function messenger.send_wakeup(), messenger.wakeup_fault(), messenger.try_send_wakeup(), messenger.wake_worker(text,
-  text, text), messenger.active_workers(text, text, text, interval) from public, anon, authenticated, service_role;
+  'Why pg_net cannot be called; null if it can, or if it is not installed.';
+comment on function messenger.wake_worker(text, text, text) is
+  'Wakes a worker for a message type of a queue by pg_net and NOTIFY messenger, if none is '
+  'active. Returns whether a wake-up was sent.';
+comment on function messenger.active_workers(text, text, text, interval) is
+  'The number of workers that polled this queue for this type within two poll intervals, or '
+  'within the grace period if that is longer.';
+revoke all on function
+  messenger.send_wakeup(),
+  messenger.wakeup_fault(),
+  messenger.try_send_wakeup(),
+  messenger.wake_worker(text, text, text),
+  messenger.active_workers(text, text, text, interval)
+from public, anon, authenticated, service_role;
 grant execute on function messenger.wake_worker(text, text, text) to service_role;

@@ -1,7 +1,8 @@
--- The secret that edge functions of the clock ask for. It lives in Vault and opens nothing else, because any SQL role may read pg_net's queue.
+-- The secret with which the ticker authenticates to the edge functions worker and scheduler. It is stored in Vault and
+-- grants nothing else, because any SQL role may read pg_net's queue.
 
--- A secret is there and cannot be read where Vault's key is another than the one it was encrypted with, as in a
--- database restored into another project: then Vault raises, or decrypts to null.
+-- A secret cannot be read if it was encrypted with another key of Vault, as in a database restored into another
+-- project: Vault then raises, or decrypts to null.
 create or replace function messenger.read_secret(name text, out is_there boolean, out secret text, out fault text)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -20,8 +21,8 @@ exception when others then
   fault := sqlerrm;
 end $$;
 
--- Definer, so that service_role needs no rights on Vault. Read one by one: a secret that cannot be decrypted must not
--- hide the other.
+-- Definer, so that service_role needs no rights on Vault. Each secret is read separately: one
+-- that cannot be decrypted must not hide the other.
 create or replace function messenger.worker_secret_digests()
 returns text[]
 language plpgsql stable security definer
@@ -50,11 +51,12 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select coalesce(
-    encode(sha256(convert_to(messenger_check_worker_secret.secret, 'UTF8')), 'hex') = any (messenger.worker_secret_digests()), false)
+    encode(sha256(convert_to(messenger_check_worker_secret.secret, 'UTF8')),
+      'hex') = any (messenger.worker_secret_digests()), false)
 $$;
 
--- Made here and never shown: 244 random bits from the server's strong source. One that cannot be read is of no use to
--- anybody and is replaced, but only by one that can be read.
+-- Generated here and never shown: 244 random bits from the server's strong random source. A secret that cannot be read
+-- is replaced, but only by one that can.
 create or replace function messenger.ensure_worker_secret(out is_readable boolean, out fault text)
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -71,28 +73,38 @@ begin
   begin
     delete from vault.secrets s where s.name = v_name;
     perform vault.create_secret(replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''), v_name,
-      'Symphony Messenger: the ticker shows it to the edge functions worker and scheduler');
+      'Symphony Messenger: authenticates the ticker to the edge functions worker and scheduler');
     v_secret := messenger.read_secret(v_name);
     is_readable := v_secret.secret is not null;
     if not is_readable then
       raise exception '%', v_secret.fault;
     end if;
   exception when others then
-    fault := 'Vault cannot keep the worker secret: ' || sqlerrm;
+    fault := 'Vault cannot store the worker secret: ' || sqlerrm;
   end;
 end $$;
 
 comment on function messenger.worker_secret_digests() is 'See public.messenger_worker_secret_digests.';
 comment on function public.messenger_worker_secret_digests() is
-  'SHA-256 in lower-case hex of the worker secrets in Vault, symphony_worker_secret and, during a rotation, symphony_worker_secret_next: edge functions compare with them.';
+  'SHA-256 digests, in lower-case hex, of the worker secrets in Vault: symphony_worker_secret and, during a '
+  'rotation, symphony_worker_secret_next. Edge functions compare a caller''s secret with them. Example: '
+  'select messenger_worker_secret_digests();';
 comment on function public.messenger_check_worker_secret(text) is
-  'True for the secret in Vault under symphony_worker_secret, or symphony_worker_secret_next during a rotation; otherwise false.';
+  'True if the secret is stored in Vault as symphony_worker_secret or, during a rotation, as '
+  'symphony_worker_secret_next; otherwise false. Example: select messenger_check_worker_secret(''...'');';
 comment on function messenger.read_secret(text) is
-  'A secret of Vault by name: whether it is there, its value, or why it cannot be read (fault).';
+  'A secret of Vault by name: is_there, secret (its value, or null) and fault (why it cannot be read, or null).';
 comment on function messenger.ensure_worker_secret() is
-  'Creates the worker secret where there is none that can be read. Returns whether one can be read now, else why not.';
-revoke all on function messenger.read_secret(text), messenger.worker_secret_digests(),
-  public.messenger_worker_secret_digests(), public.messenger_check_worker_secret(text),
-  messenger.ensure_worker_secret() from public, anon, authenticated, service_role;
-grant execute on function messenger.worker_secret_digests(), public.messenger_worker_secret_digests(),
-  public.messenger_check_worker_secret(text) to service_role;
+  'Creates the worker secret if there is none that can be read. Returns is_readable and, if it is false, fault.';
+revoke all on function
+  messenger.read_secret(text),
+  messenger.worker_secret_digests(),
+  public.messenger_worker_secret_digests(),
+  public.messenger_check_worker_secret(text),
+  messenger.ensure_worker_secret()
+from public, anon, authenticated, service_role;
+grant execute on function
+  messenger.worker_secret_digests(),
+  public.messenger_worker_secret_digests(),
+  public.messenger_check_worker_secret(text)
+to service_role;

@@ -7,7 +7,8 @@ begin
   end if;
 end $$;
 comment on type messenger.check_result is
-  'What a check found: status (healthy, degraded, unhealthy), detail, remedy (what fixes it when it is not healthy), figures (the numbers behind it, a JSON object).';
+  'The result of a health check: status (healthy, degraded or unhealthy), detail, remedy (how to fix it; shown unless '
+  'healthy) and figures (the numbers behind it, a JSON object).';
 
 do $$
 begin
@@ -16,13 +17,16 @@ begin
   end if;
 end $$;
 comment on type messenger.reason is
-  'A cause: rank (below 90 it holds the message up, the lowest first; 90: nothing does; from 100 on only worth knowing), reason (the name of its function), detail, remedy (SQL or a command to paste; null where there is nothing to fix).';
+  'A reason of messenger_explain: rank (below 90: it delays the message, the lowest first; 90: nothing delays '
+  'it; from 100 on: additional information), reason (the name of its function), detail, remedy (SQL or a '
+  'command to run; null if nothing needs fixing).';
 
 do $$
 begin
   if to_regtype('messenger.figures') is null then
     create type messenger.figures as (
-      dispatched bigint, completed bigint, retried bigint, dead bigint, duration_ms double precision, durations bigint[], wait_count bigint, waited_ms double precision
+      dispatched bigint, completed bigint, retried bigint, dead bigint, duration_ms double precision,
+      durations bigint[], wait_count bigint, waited_ms double precision
     );
   end if;
 end $$;

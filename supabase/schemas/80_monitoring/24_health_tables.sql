@@ -1,18 +1,17 @@
--- Health of what the bus keeps: rows and rights it needs, types, schedules, tables that grow.
+-- Health checks of tables: required rows and rights, registered types, failing schedules, and growth.
 
--- A restore without data, or a TRUNCATE, takes rows that the bus cannot do without. The tick makes messenger.clock
--- again.
+-- A restore without data or a TRUNCATE removes required rows. The tick inserts the row of messenger.clock again.
 create or replace function messenger.health_own_rows(at timestamptz)
 returns setof messenger.check_result
 language sql
 set search_path = pg_catalog, pg_temp
 as $$
   select case when count(*) = 0 then 'healthy' else 'unhealthy' end,
-    coalesce('missing: ' || string_agg(m.what, ', ' order by m.what), 'all are there'),
-    'select messenger_start(); -- makes them again; a functions URL that is lost must be given',
+    coalesce('missing: ' || string_agg(m.name, ', ' order by m.name), 'all required rows exist'),
+    'select messenger_start(); -- creates them again; pass the functions URL if it was lost',
     jsonb_build_object('missing', count(*))
   from (
-    select 'transport ' || d.name as what from unnest(array['supabase', 'sync']) as d(name)
+    select 'transport ' || d.name as name from unnest(array['supabase', 'sync']) as d(name)
     where not exists (select from public.messenger_transports t where t.name = d.name)
     union all
     select 'message type ' || d.type from unnest(array['symphony.event', 'symphony.webhook']) as d(type)
@@ -22,18 +21,18 @@ as $$
   ) m
 $$;
 
--- Default privileges of the project give anon and authenticated all on the tables that a dump makes; only the migration
--- takes it away.
+-- Default privileges of the project grant anon and authenticated all rights on tables restored
+-- from a dump; only the migration revokes them.
 create or replace function messenger.health_rights(at timestamptz)
 returns setof messenger.check_result
 language sql
 set search_path = pg_catalog, pg_temp
 as $$
   select case when count(*) = 0 then 'healthy' else 'unhealthy' end,
-    coalesce('PUBLIC, anon or authenticated have rights that this release does not give, on '
+    coalesce('PUBLIC, anon or authenticated have rights that this release does not grant, on '
       || left(string_agg(x.name, ', ' order by x.name), 500),
-      'PUBLIC, anon and authenticated have those of this release'),
-    'run the migration of this release again: it takes away what was granted besides',
+      'PUBLIC, anon and authenticated have only the rights of this release'),
+    'run the migration of this release again: it revokes all other rights',
     jsonb_build_object('relations', count(*))
   from (
     select distinct c.relname as name
@@ -46,18 +45,18 @@ as $$
   ) x
 $$;
 
--- A worker names the types it takes; their routes, retries and the users' allow-list are in force only once they are
--- registered.
+-- Each worker reports the types it takes. Their routes, retries and allowed
+-- dispatchers apply only once they are registered.
 create or replace function messenger.health_registration(at timestamptz)
 returns setof messenger.check_result
 language sql
 set search_path = pg_catalog, pg_temp
 as $$
   select case when count(*) = 0 then 'healthy' else 'degraded' end,
-    coalesce('workers take types that are not registered, so their routes, retries and permissions are not in force: '
+    coalesce('workers take types that are not registered, so their routes, retries and permissions do not apply: '
       || left(string_agg(u.type, ', ' order by u.type), 1000),
-      'every type that a worker of the last minute takes is registered'),
-    'see the worker''s log for the definition that was rejected; a worker registers its types when it starts',
+      'all types taken by workers of the last minute are registered'),
+    'look for the rejected definition in the worker''s log; a worker registers its types when it starts',
     jsonb_build_object('types', count(*))
   from (
     select distinct t.type
@@ -73,8 +72,8 @@ language sql
 set search_path = pg_catalog, pg_temp
 as $$
   select case when f.n = 0 then 'healthy' else 'degraded' end,
-    case when f.n = 0 then 'none fails'
-      else format('%s fail and are tried again every 5 minutes, the latest %s: %s', f.n, f.names[1],
+    case when f.n = 0 then 'no schedule fails'
+      else format('%s fail and are retried every 5 minutes, the latest %s: %s', f.n, f.names[1],
         left(f.errors[1], 300)) end,
     'select name, last_error, next_run_at from messenger_schedules where enabled and last_error is not null',
     jsonb_build_object('failing', f.n)
@@ -85,7 +84,7 @@ as $$
   ) f
 $$;
 
--- Tables that only an operator or a worker can make smaller.
+-- Tables that only an operator or a worker can shrink.
 create or replace function messenger.growth_limits()
 returns table (name text, rows_query text, most bigint, remedy text)
 language sql immutable
@@ -96,11 +95,12 @@ as $$
       'select * from messenger_failed_summary; then retry them with messenger_retry_failed, '
       'or discard them with messenger_discard_failed'),
     ('unfinished messages', 'select from public.messenger_messages m where m.processed_at is null', 100000,
-      'select * from messenger_queue_depth; raise max_workers, or find out what produces more than is handled'),
+      'select * from messenger_queue_depth; raise max_workers, or reduce the rate of dispatches'),
     ('schedules that run once', 'select from public.messenger_schedules s where s.schedule_type = ''once''', 10000,
-      'dispatch with a delay instead of a schedule; those that have fired go after their transport''s retention'),
+      'dispatch with a delay instead of a schedule; schedules that have run are deleted after their transport''s '
+      'retention'),
     ('wake-ups', 'select from messenger.wakeups b', 50000,
-      'select * from messenger.step_errors where step = ''prune_wakeups''; see why workers are woken so often')
+      'select * from messenger.step_errors where step = ''prune_wakeups''; find out why workers are woken so often')
 $$;
 
 create or replace function messenger.check_growth()
@@ -123,7 +123,7 @@ begin
       v_result.remedy := concat_ws('; ', v_result.remedy, v_limit.remedy);
     end if;
   end loop;
-  v_result.detail := coalesce(v_result.detail, 'no table holds more rows than is usual');
+  v_result.detail := coalesce(v_result.detail, 'no table has more rows than expected');
   return next v_result;
 end $$;
 
@@ -134,17 +134,23 @@ set search_path = pg_catalog, pg_temp
 as $$ select * from messenger.check_growth() $$;
 
 comment on function messenger.health_own_rows(timestamptz) is
-  'A transport, a type or settings of the bus that are missing: unhealthy.';
+  'A required transport, type or row of settings is missing: unhealthy.';
 comment on function messenger.health_rights(timestamptz) is
-  'A right of anon, authenticated or PUBLIC on a whole table of the bus: unhealthy.';
+  'anon, authenticated or PUBLIC have a right on a whole table of Symphony Messenger: unhealthy.';
 comment on function messenger.health_registration(timestamptz) is
-  'A type that a worker of the last minute takes and that is not registered: degraded.';
-comment on function messenger.health_schedules(timestamptz) is 'A schedule that fails: degraded.';
+  'A worker of the last minute takes a type that is not registered: degraded.';
+comment on function messenger.health_schedules(timestamptz) is 'A schedule fails: degraded.';
 comment on function messenger.growth_limits() is
-  'Tables that nothing but use keeps small: how many rows are more than usual, and what to do then.';
+  'The tables of messenger.health_growth: the query for their rows, the highest expected number, and the remedy.';
 comment on function messenger.check_growth() is 'See messenger.health_growth.';
 comment on function messenger.health_growth(timestamptz) is
-  'A table with more rows than messenger.growth_limits says: degraded.';
-revoke all on function messenger.check_growth(), messenger.health_own_rows(timestamptz), messenger.health_rights(timestamptz),
-  messenger.health_registration(timestamptz), messenger.health_schedules(timestamptz), messenger.growth_limits(),
-  messenger.health_growth(timestamptz) from public, anon, authenticated, service_role;
+  'A table has more rows than messenger.growth_limits allows: degraded.';
+revoke all on function
+  messenger.check_growth(),
+  messenger.health_own_rows(timestamptz),
+  messenger.health_rights(timestamptz),
+  messenger.health_registration(timestamptz),
+  messenger.health_schedules(timestamptz),
+  messenger.growth_limits(),
+  messenger.health_growth(timestamptz)
+from public, anon, authenticated, service_role;

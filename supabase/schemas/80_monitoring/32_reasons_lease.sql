@@ -1,11 +1,12 @@
--- Causes: somebody has it, or had it.
+-- Reasons of messages that a worker holds or has lost, or whose row is locked.
 create or replace function messenger.reason_running(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select 40, 'running',
-    format('worker %s has it since %s (delivery %s of %s); its lease lasts until %s', quote_ident(message.locked_by), messenger.moment(message.locked_at, at),
+    format('worker %s has been running it since %s (delivery %s of %s); its lease ends at %s',
+      quote_ident(message.locked_by), messenger.moment(message.locked_at, at),
       message.retry_count + 1, message.max_retries + 1, messenger.moment(message.lock_expires_at, at)),
     null
   where message.status = 'processing' and message.lock_expires_at >= at
@@ -17,10 +18,13 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select 40, 'lease_lost',
-    format('the lease of worker %s ran out at %s: it died, hung or was too slow; ', quote_ident(message.locked_by), messenger.moment(message.lock_expires_at, at))
-      || case when message.cancel_requested_at is not null then 'the next tick cancels it, as was asked'
-        when message.retry_count >= message.max_retries then 'that was its last delivery, and the next claim or tick makes it a dead letter'
-        else format('the next claim of its queue takes it over as delivery %s of %s, or the next tick puts it back', message.retry_count + 2, message.max_retries + 1) end,
+    format('the lease of worker %s expired at %s: the worker stopped, hung or was too slow; ',
+      quote_ident(message.locked_by), messenger.moment(message.lock_expires_at, at))
+      || case when message.cancel_requested_at is not null then 'the next tick cancels the message, as requested'
+        when message.retry_count >= message.max_retries
+          then 'this was the last delivery, and the next claim or tick moves it to the dead letters'
+        else format('the next claim of its queue takes it as delivery %s of %s, or the next tick requeues it',
+          message.retry_count + 2, message.max_retries + 1) end,
     'select messenger_tick()'
   where message.status = 'processing' and message.lock_expires_at < at
 $$;
@@ -31,7 +35,8 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select 41, 'cancel_requested',
-    format('cancelling was asked for at %s; the worker hears of it with its next heartbeat, a completion still counts', messenger.moment(message.cancel_requested_at, at)),
+    format('cancellation was requested at %s; the worker is notified with its next heartbeat, and a completion still '
+      'counts', messenger.moment(message.cancel_requested_at, at)),
     case when message.lock_expires_at < at then 'select messenger_tick()' end
   where message.status = 'processing' and message.cancel_requested_at is not null
 $$;
@@ -41,19 +46,23 @@ returns setof messenger.reason
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select 110, 'alone', format('its lease ran out %s times, so it may have killed its worker: it is handed out alone, with nothing else in flight', message.lease_losses),
+  select 110, 'alone',
+    format('its lease expired %s times, so it may have crashed its worker: it is handed out alone, with no other '
+      'message in flight', message.lease_losses),
     format('select at, worker, error from messenger.attempts where message_id = %L order by fence', message.id)
   where message.status = 'pending' and message.lease_losses > 0
 $$;
 
--- Claims pass over a row that is locked. Its xmax is then the transaction that holds it, if that still runs; asking so locks nothing.
+-- Claims skip a locked row. Its xmax is then the transaction that holds the lock, if
+-- that is still running; reading it takes no lock.
 create or replace function messenger.reason_locked(message public.messenger_messages, at timestamptz)
 returns setof messenger.reason
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select 35, 'locked',
-    format('process %s (%s) has locked its row in a transaction that is open since %s, so claims pass it over', l.pid, coalesce(nullif(a.application_name, ''), 'no name'),
+    format('process %s (%s) has locked its row in a transaction open since %s, so claims skip it', l.pid,
+      coalesce(nullif(a.application_name, ''), 'no name'),
       messenger.moment(a.xact_start, pg_catalog.clock_timestamp())),
     format('select pg_terminate_backend(%s, 5000)', l.pid)
   from public.messenger_messages m
@@ -62,11 +71,20 @@ as $$
   where m.id = message.id and messenger.is_waiting(message, at) and l.pid <> pg_backend_pid()
 $$;
 
-comment on function messenger.reason_running(public.messenger_messages, timestamptz) is 'Cause: a worker has it.';
-comment on function messenger.reason_lease_lost(public.messenger_messages, timestamptz) is 'Cause: its worker has lost it, and nobody has taken it over.';
-comment on function messenger.reason_cancel_requested(public.messenger_messages, timestamptz) is 'Cause: its worker was asked to stop.';
-comment on function messenger.reason_alone(public.messenger_messages, timestamptz) is 'Worth knowing: after a lost lease it is handed out alone.';
-comment on function messenger.reason_locked(public.messenger_messages, timestamptz) is 'Cause: another transaction holds its row.';
-revoke all on function messenger.reason_locked(public.messenger_messages, timestamptz), messenger.reason_running(public.messenger_messages, timestamptz), messenger.reason_lease_lost(public.messenger_messages, timestamptz),
-  messenger.reason_cancel_requested(public.messenger_messages, timestamptz), messenger.reason_alone(public.messenger_messages, timestamptz)
-  from public, anon, authenticated, service_role;
+comment on function messenger.reason_running(public.messenger_messages, timestamptz) is
+  'Reason: a worker is running the message.';
+comment on function messenger.reason_lease_lost(public.messenger_messages, timestamptz) is
+  'Reason: the lease of its worker has expired, and no other worker has claimed it.';
+comment on function messenger.reason_cancel_requested(public.messenger_messages, timestamptz) is
+  'Reason: cancellation was requested while a worker runs it.';
+comment on function messenger.reason_alone(public.messenger_messages, timestamptz) is
+  'Additional information: after a lost lease the message is handed out alone.';
+comment on function messenger.reason_locked(public.messenger_messages, timestamptz) is
+  'Reason: another transaction holds a lock on its row.';
+revoke all on function
+  messenger.reason_locked(public.messenger_messages, timestamptz),
+  messenger.reason_running(public.messenger_messages, timestamptz),
+  messenger.reason_lease_lost(public.messenger_messages, timestamptz),
+  messenger.reason_cancel_requested(public.messenger_messages, timestamptz),
+  messenger.reason_alone(public.messenger_messages, timestamptz)
+from public, anon, authenticated, service_role;

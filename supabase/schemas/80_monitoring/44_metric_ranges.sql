@@ -1,8 +1,8 @@
--- The rows from which the figures of a window are read: the coarsest steps that are rolled up, finer ones at the edges,
+-- Selects the rows for the metrics of a range of time: the coarsest steps that are rolled up, finer ones at the edges,
 -- and measurements that are not rolled up yet.
 
--- Of 366 days and 23 hours 59 minutes: days, then hours, five minutes and minutes before and after them.
-create or replace function messenger.window_parts(from_time timestamptz, to_time timestamptz, longest int)
+-- For 366 days, 23 hours and 59 minutes: days, then the hours, five minutes and minutes before and after them.
+create or replace function messenger.range_parts(from_time timestamptz, to_time timestamptz, longest int)
 returns table (step_seconds int, begins_at timestamptz, ends_at timestamptz)
 language plpgsql stable rows 5
 set search_path = pg_catalog, pg_temp
@@ -17,7 +17,7 @@ begin
   foreach step_seconds in array array[86400, 3600, 300, 60] loop
     continue when step_seconds > longest;
     v_length := make_interval(secs => step_seconds);
-    -- Minutes and hours are there from the first measurement on.
+    -- Minutes and hours exist from the first measurement on.
     v_until := case when step_seconds in (60, 3600) then 'infinity'
       else coalesce(messenger.rolled_up_until(step_seconds), '-infinity') end;
     for v_gap in select g from unnest(v_left) g loop
@@ -31,7 +31,7 @@ begin
   end loop;
 end $$;
 
--- Where the ticker stands still, what is not rolled up gathers: then the first 20,000 rows of it.
+-- Without a running ticker measurements accumulate: at most the first 20,000 are read.
 create or replace function messenger.not_rolled_up_rows()
 returns setof messenger.measurements
 language plpgsql stable
@@ -69,7 +69,7 @@ as $$
     max(e.last_at)
   from (
     select m.error_class, m.message_type, m.error, m.error_count, m.last_at
-    from messenger.window_parts(from_time, to_time, 86400) w
+    from messenger.range_parts(from_time, to_time, 86400) w
     join messenger.metric_errors m on m.step_seconds = w.step_seconds and m.at >= w.begins_at and m.at < w.ends_at
     union all
     select x.error_class, x.message_type, x.error, x.message_count, x.at from messenger.not_rolled_up_rows() x
@@ -80,16 +80,23 @@ as $$
   limit 10
 $$;
 
-comment on function messenger.window_parts(timestamptz, timestamptz, int) is
-  'Splits a window of whole minutes into spans, each to be read from rows of one step: the coarsest possible, at most longest seconds.';
+comment on function messenger.range_parts(timestamptz, timestamptz, int) is
+  'Splits a range of whole minutes into spans, each to be read from rows of one step: the '
+  'coarsest possible, at most longest seconds.';
 comment on function messenger.not_rolled_up_rows() is 'Measurements that no tick has rolled up yet, at most 20,000.';
 comment on function messenger.not_rolled_up(timestamptz, timestamptz) is
-  'The same of a window, as metrics of their minutes.';
+  'Measurements of a range of time that are not rolled up yet, as metrics of their minutes.';
 comment on function messenger.measured_errors(timestamptz, timestamptz) is
-  'The ten commonest errors of a window of whole minutes.';
-revoke all on function messenger.window_parts(timestamptz, timestamptz, int), messenger.not_rolled_up_rows(),
-  messenger.not_rolled_up(timestamptz, timestamptz), messenger.measured_errors(timestamptz, timestamptz)
-  from public, anon, authenticated, service_role;
-grant execute on function messenger.window_parts(timestamptz, timestamptz, int), messenger.not_rolled_up_rows(),
-  messenger.not_rolled_up(timestamptz, timestamptz), messenger.measured_errors(timestamptz, timestamptz)
-  to service_role;
+  'The ten most frequent errors of a range of whole minutes.';
+revoke all on function
+  messenger.range_parts(timestamptz, timestamptz, int),
+  messenger.not_rolled_up_rows(),
+  messenger.not_rolled_up(timestamptz, timestamptz),
+  messenger.measured_errors(timestamptz, timestamptz)
+from public, anon, authenticated, service_role;
+grant execute on function
+  messenger.range_parts(timestamptz, timestamptz, int),
+  messenger.not_rolled_up_rows(),
+  messenger.not_rolled_up(timestamptz, timestamptz),
+  messenger.measured_errors(timestamptz, timestamptz)
+to service_role;

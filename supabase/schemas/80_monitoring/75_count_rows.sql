@@ -1,8 +1,9 @@
--- Counting for people who watch: exact as long as that is cheap, then what the planner believes.
+-- Counts rows: exactly while that is cheap, otherwise as the planner estimates.
 
--- Whoever polls a window must not pay for a million rows each time. The planner is asked twice: whether finding so many rows is cheap, and, where it is
--- not or there are more, how many there are. 15,000 of its cost units were a full read of 130,000 messages: 30 ms from memory, 80 from disk.
--- It takes conditions for independent of each other: "processed_at is null and status = ..." is believed to be a tenth of what it is, either alone is not.
+-- A client that polls must not cost a scan of a million rows each time. The planner is queried twice: for the cost of
+-- finding bound rows and, if that is too high or there are more, for the number of rows. 15,000 of its cost units were
+-- a full read of 130,000 messages: 30 ms from memory, 80 ms from disk. It assumes that conditions are independent:
+-- "processed_at is null and status = ..." is estimated at a tenth of the real number, each condition alone is not.
 create or replace function messenger.count_rows(query text, args jsonb default '{}', bound int default 10000)
 returns table (n bigint, estimated boolean)
 language plpgsql
@@ -43,7 +44,12 @@ begin
 end $$;
 
 comment on function messenger.count_rows(text, jsonb, int) is
-  'How many rows a query has: exact up to bound, estimated above it and where counting so far would cost too much. The query is run as it stands, with $1 for args: put values from outside there, never into the text.';
-comment on function messenger.estimate_rows(text, jsonb) is 'How many rows the planner believes a query has; $1 is args.';
-revoke all on function messenger.count_rows(text, jsonb, int), messenger.estimate_rows(text, jsonb) from public, anon, authenticated;
+  'The number of rows of a query: exact up to bound, estimated above it or if counting would be too expensive. The '
+  'query is executed as it is, with $1 for args: pass untrusted values in args, never in the text.';
+comment on function messenger.estimate_rows(text, jsonb) is
+  'The planner''s estimate of the number of rows of a query; $1 is args.';
+revoke all on function
+  messenger.count_rows(text, jsonb, int),
+  messenger.estimate_rows(text, jsonb)
+from public, anon, authenticated;
 grant execute on function messenger.count_rows(text, jsonb, int), messenger.estimate_rows(text, jsonb) to service_role;

@@ -1,11 +1,11 @@
--- Checks of health and reasons of explain are functions found by their names: a further one is a file that defines one function, nothing else.
+-- Finds health checks and reasons by their function names: adding one takes a file with one function.
 
--- Their callers run as the owner of the bus, so a function that somebody else could replace is not among them.
+-- The callers run as the owner of schema messenger, so functions of other owners are not called.
 create or replace function messenger.own_functions(prefix text, arguments text, result regtype)
 returns table (name text, function regproc)
 language sql stable
 set search_path = pg_catalog, pg_temp
--- Names of types are compared as text.
+-- Type names are compared as text.
 set quote_all_identifiers = off
 as $$
   select substr(p.proname, length(prefix) + 2), p.oid::regproc
@@ -17,5 +17,6 @@ as $$
 $$;
 
 comment on function messenger.own_functions(text, text, regtype) is
-  'Functions <prefix>_<name> of schema messenger with these argument types and this result, in order of name. Only those of the bus''s own owner.';
+  'Functions <prefix>_<name> of schema messenger with these argument types and this result type, in order of their '
+  'names. Only functions of the schema''s own owner.';
 revoke all on function messenger.own_functions(text, text, regtype) from public, anon, authenticated, service_role;
