@@ -1,5 +1,4 @@
 // What surrounds every handler: the payload is checked, time is limited, middleware runs, and whatever happens becomes a outcome.
-import { z } from "zod";
 import type { Clock } from "../clock.ts";
 import { Completion } from "./completion.ts";
 import type { Database } from "../db.ts";
@@ -7,9 +6,10 @@ import { StaleLease } from "../errors.ts";
 import { InvalidPayload, outcomeOf, unreserved } from "./failure.ts";
 import { type Json, type JsonObject, toJson } from "../json.ts";
 import type { Log } from "../log.ts";
-import { DEFAULT_TIMEOUT, type HandlerContext, type MessageType, type Registry, senderOf } from "../message.ts";
+import { type HandlerContext, senderOf } from "../handler_context.ts";
+import { DEFAULT_TIMEOUT, type MessageType, type Registry } from "../message.ts";
 import { chain, type DeliveryResult, logging, type Middleware, timing } from "../middleware.ts";
-import { refusalOf } from "../payload.ts";
+import { invalidPayloadError, parsePayload } from "../payload.ts";
 import { storableResult } from "./result.ts";
 import type { Tracer } from "../tracing/span.ts";
 import { traceDelivery } from "../tracing/instrument.ts";
@@ -66,10 +66,10 @@ export function supervise(
     if (!messageType) return { id, fence, outcome: "released" };
     try {
       const result = await within(messageType.timeout ?? DEFAULT_TIMEOUT, clock, controller, async () => {
-        const parsed = await z.safeParseAsync(messageType.payload, delivery.body);
+        const parsed = await parsePayload(messageType, delivery.body);
         isInvalid = !parsed.success;
         if (!parsed.success) {
-          throw new InvalidPayload(refusalOf(messageType.type, parsed.error, delivery.body).message);
+          throw new InvalidPayload(invalidPayloadError(messageType.type, parsed.error, delivery.body).message);
         }
         const result = await run(messageType, parsed.data, ctx);
         await completion.idle();
