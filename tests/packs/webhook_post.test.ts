@@ -45,7 +45,7 @@ test("post · any 2xx is accepted, whatever the body", async () => {
 
 test("post · of other answers the status and 200 characters are kept", async () => {
   const { message } = await error(NotAccepted, () => new Response("x".repeat(100_000), { status: 500 }));
-  assert.match(message, /^127\.0\.0\.1:\d+ answered 500: x{200}$/);
+  assert.match(message, /^127\.0\.0\.1:\d+ responded with 500: x{200}$/);
   const endless = new ReadableStream({ pull: (to) => to.enqueue(new TextEncoder().encode("y".repeat(1_000))) });
   assert.match((await error(NotAccepted, () => new Response(endless, { status: 400 }))).message, /y{200}$/);
 });
@@ -88,7 +88,7 @@ test("post · a receiver that does not answer in time is given up", async () => 
     return promise;
   }, { timeout: 50 });
   clearTimeout(atLast);
-  assert.match(message, /did not reply within 50 ms/);
+  assert.match(message, /did not respond within 50 ms/);
 });
 
 test("post · a delivery that is aborted ends its POST at once, with the reason", async () => {
@@ -119,7 +119,7 @@ test("post · a receiver that cannot be reached: the connection is rejected", as
   const { port } = listener.addr;
   listener.close();
   const { message } = await unreachable(`http://me:hunter2@127.0.0.1:${port}/hook/s3cret?key=s3cret#s3cret`);
-  assert.match(message, /^127\.0\.0\.1:\d+ cannot be reached: .*Connection rejected/i);
+  assert.match(message, /^127\.0\.0\.1:\d+ cannot be reached: .*Connection refused/i);
 });
 
 test("post · a receiver that cannot be reached: its name is not found", async () => {
@@ -157,5 +157,5 @@ test("post · a response that repeats the URL is stored without its secret parts
     NotAccepted,
     ({ url }) => new Response(`Cannot POST ${url.slice(url.indexOf("/", 7))}: no s3cret here`, { status: 404 }),
   );
-  assert.match(message, / answered 404: Cannot POST \[redacted\]: no \[redacted\] here$/);
+  assert.match(message, / responded with 404: Cannot POST \[redacted\]: no \[redacted\] here$/);
 });

@@ -9,12 +9,12 @@ const good = defineMessage({ type: "Good", payload, aliases: ["Fine"], handle: (
 const odd = (fields: Record<string, unknown>) => ({ type: "Bad", payload, handle: () => {}, ...fields }) as never;
 
 const FAULTS: [fields: Record<string, unknown>, field: string, message: RegExp][] = [
-  [{ type: "" }, "type", /^A message type without a name: type must be a deadLetter, then up to 127/],
+  [{ type: "" }, "type", /^A message type without a name: type must be a letter, then up to 127/],
   [{ type: undefined }, "type", /^A message type without a name: type must be/],
-  [{ type: "Two words" }, "type", /^Two words: type must be a deadLetter, .*not "Two words"/],
+  [{ type: "Two words" }, "type", /^Two words: type must be a letter, .*not "Two words"/],
   [{ type: "a".repeat(129) }, "type", /: type must be a deadLetter/],
   [{ type: 5 }, "type", /: type must be/],
-  [{ aliases: ["a b"] }, "aliases.0", /^Bad: aliases\.0 must be a deadLetter, .*not "a b"/],
+  [{ aliases: ["a b"] }, "aliases.0", /^Bad: aliases\.0 must be a letter, .*not "a b"/],
   [{ aliases: "Old" }, "aliases", /^Bad: aliases must be an array/],
   [{ payload: undefined }, "payload", /^Bad: payload must be a zod schema/],
   [{ payload: {} }, "payload", /^Bad: payload must be a zod schema/],

@@ -140,7 +140,7 @@ Deno.test("execute · the trace of an error tells its causes, even if they go ro
   const causes = (outcome.error_trace ?? "").split("\nCaused by: ").map((stack) => stack.split("\n")[0]);
   assert.deepEqual(causes.slice(0, 3), [
     "TypeError: fetch failed",
-    "Error: rejected",
+    "Error: refused",
     "Error: no such host, Bearer [redacted]",
   ]);
   assert.equal(causes.length, 6);
