@@ -53,7 +53,7 @@ test("post · of other answers the status and 200 characters are kept", async ()
 test("post · a redirect is not followed", async () => {
   for (const status of [301, 302, 307, 308]) {
     const reply = () => new Response(null, { status, headers: { location: "/elsewhere" } });
-    assert.match((await error(NotAccepted, reply)).message, new RegExp(`answered ${status}`));
+    assert.match((await error(NotAccepted, reply)).message, new RegExp(`responded with ${status}`));
   }
 });
 

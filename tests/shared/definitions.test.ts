@@ -12,7 +12,7 @@ const FAULTS: [fields: Record<string, unknown>, field: string, message: RegExp][
   [{ type: "" }, "type", /^A message type without a name: type must be a letter, then up to 127/],
   [{ type: undefined }, "type", /^A message type without a name: type must be/],
   [{ type: "Two words" }, "type", /^Two words: type must be a letter, .*not "Two words"/],
-  [{ type: "a".repeat(129) }, "type", /: type must be a deadLetter/],
+  [{ type: "a".repeat(129) }, "type", /: type must be a letter/],
   [{ type: 5 }, "type", /: type must be/],
   [{ aliases: ["a b"] }, "aliases.0", /^Bad: aliases\.0 must be a letter, .*not "a b"/],
   [{ aliases: "Old" }, "aliases", /^Bad: aliases must be an array/],

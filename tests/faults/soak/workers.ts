@@ -1,5 +1,5 @@
 // The SQL consumers' processes: started, stopped, killed, replaced.
-import { boundToUs } from "../../../supabase/local/wrapping.ts";
+import { boundToThisProcess } from "../../../supabase/local/wrapping.ts";
 import { pause } from "../../pause.ts";
 
 export interface Crew extends AsyncDisposable {
@@ -26,7 +26,7 @@ export function hire(size: number, databaseUrl: string, lease: number): Crew {
   function start(): Member {
     const name = `sql-${++hired}`;
     const [command, ...args] = [
-      ...boundToUs("KILL"),
+      ...boundToThisProcess("KILL"),
       Deno.execPath(),
       ...["run", "-A", "--quiet", "--no-check", program, databaseUrl, name, String(lease)],
     ];
