@@ -66,8 +66,8 @@ export interface Symphony {
   /**
    * Stores a message. Calls that are made while another one is in flight share the next request.
    *
-   * After SM_UNAVAILABLE send the message again with the same `idempotencyKey`. Send a key wherever a second message would
-   * do harm: fetch itself may repeat a request whose connection closed before the first byte of the reply.
+   * After SM_UNAVAILABLE send the message again with the same `idempotencyKey`. Send a key wherever a second message
+   * would do harm: fetch itself may repeat a request whose connection closed before the first byte of the reply.
    *
    * @param messageType the type, from `defineMessage`
    * @param payload checked by the type's schema
@@ -195,7 +195,7 @@ export interface Symphony {
    * Computes the next runs of a schedule without saving it.
    *
    * @param when the schedule, as for `schedule`
-   * @param options `from`: runs after this moment, ISO 8601 with a zone (default: now); `count`: 1 to 1,000 (default: 10)
+   * @param options `from`: runs after this moment, ISO 8601 with a zone (default: now); `count`: 1 to 1,000, default 10
    * @returns the runs in order
    * @throws SymphonyError the codes of `schedule`
    */

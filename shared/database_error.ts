@@ -10,8 +10,8 @@ export interface PostgrestFailure {
 }
 
 /**
- * The owner of the credential that a call carries, who is at fault if it is rejected: the `caller`'s own key (a client), a
- * `user`'s token beside the deployment's publishable key, or the `deployment`'s secret key (an edge function by itself).
+ * The owner of the credential that a call carries, and so of the fault if it is rejected: the `caller` (a client's
+ * key), a `user` (a token beside the deployment's publishable key) or the `deployment` (an edge function's secret key).
  */
 export type Credential = "caller" | "user" | "deployment";
 
@@ -31,9 +31,9 @@ const NO_REPLY_HINT =
   "Try again; with an idempotency key that is safe. If this persists, check the project's URL and that it runs.";
 
 /**
- * The caller is at fault only if the bus's own SQL raised an SM_ code in `details`. Arguments are checked before they are
- * sent, so any other SQLSTATE, including class 22 (malformed data), comes from code that ran: a trigger of the project,
- * auth.uid(), a business function.
+ * The caller is at fault only if the bus's own SQL raised an SM_ code in `details`. Arguments are checked before they
+ * are sent, so any other SQLSTATE, including class 22 (malformed data), comes from code that ran: a trigger of the
+ * project, auth.uid(), a business function.
  * @param failure the error of PostgREST, of the gateway or of a failed fetch
  * @param status the HTTP status; 0 if there was no reply
  */

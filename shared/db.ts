@@ -30,8 +30,8 @@ export type Row<T extends TableName> = Tables[T]["Row"];
 /** The database of the bus, with the rights of one caller. */
 export interface Database {
   /**
-   * Calls a SQL function once, without retries. Untrusted arguments must be checked before: one that Postgres cannot read
-   * is SM_INTERNAL, since a project's code may raise the same SQLSTATE. Numbers in a project's own JSON (payloads,
+   * Calls a SQL function once, without retries. Untrusted arguments must be checked before: one that Postgres cannot
+   * read is SM_INTERNAL, since a project's code may raise the same SQLSTATE. Numbers in a project's own JSON (payloads,
    * results) that a double cannot hold arrive as strings.
    *
    * @param name the function

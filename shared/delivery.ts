@@ -70,5 +70,7 @@ export interface Receiver {
   heartbeat(leases: Lease[], lease: number): Promise<Beat[]>;
 }
 
-/** The result of `completeWith`. `already`: an earlier call has completed the message; the function did not run again. */
+/**
+ * The result of `completeWith`. `already`: an earlier call has completed the message; the function did not run again.
+ */
 export type Completed = { outcome: "completed"; result: Json } | { outcome: "already" };

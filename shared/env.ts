@@ -94,7 +94,9 @@ const headerPair = z.tuple([
   z.string().regex(/^[\t\x20-\x7e]*$/, { error: HEADERS }),
 ]);
 
-/** OpenTelemetry's own names. An invalid one disables traces only: it may be meant for other functions of the project. */
+/**
+ * OpenTelemetry's own names. An invalid one disables traces only: it may be meant for other functions of the project.
+ */
 const traceVariables = z.object({
   OTEL_SDK_DISABLED: z.string().optional(),
   OTEL_EXPORTER_OTLP_ENDPOINT: endpoint,

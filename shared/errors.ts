@@ -104,8 +104,8 @@ export const ERRORS = {
 export type ErrorCode = keyof typeof ERRORS;
 
 /**
- * An error of the bus with its code, HTTP status and hint. `message` and `hint` are safe to show to a caller; `cause` is
- * for the log.
+ * An error of the bus with its code, HTTP status and hint. `message` and `hint` are safe to show to a caller; `cause`
+ * is for the log.
  *
  * @example Handle one code of a failed dispatch
  * ```ts

@@ -77,8 +77,8 @@ export function* findInexactNumbers(text: string): Generator<InexactNumber> {
 }
 
 /**
- * Writes numbers that JSON.parse would change as strings, in the project's own data of a reply. Figures of the bus, such as
- * averages with many digits, stay numbers.
+ * Writes numbers that JSON.parse would change as strings, in the project's own data of a reply. Figures of the bus,
+ * such as averages with many digits, stay numbers.
  */
 export function quoteInexactNumbers(text: string): string {
   if (!hasLongNumber(text)) return text; // jsonb is never printed with an exponent

@@ -1,4 +1,4 @@
-// The arguments of a handler beside the payload: the message's envelope, its signal, log and database, or those of a batch.
+// The context of a handler: the message's envelope, signal, log and database, or those of a batch.
 import type { Database } from "./db.ts";
 import type { Completed } from "./delivery.ts";
 import type { JsonObject } from "./json.ts";
@@ -47,8 +47,8 @@ export interface HandlerContext {
   /** The W3C trace context of this delivery: the value of the header `traceparent` for calls and messages. */
   traceparent: string;
   /**
-   * Stores a value that the sender can read while the handler runs. It travels with the next heartbeat, at most once per
-   * second; of several values the last one counts.
+   * Stores a value that the sender can read while the handler runs. It travels with the next heartbeat, at most once
+   * per second; of several values the last one counts.
    *
    * @param value a JSON value
    * @throws SymphonyError SM_JSON and others if the value cannot be stored as JSON
@@ -90,7 +90,9 @@ export interface BatchItem<Payload = unknown> extends HandlerContext {
 
 /** The second argument of a batch handler. */
 export interface BatchContext {
-  /** Aborts when the signals of all messages without a report have aborted: at the timeout, or when all leases are lost. */
+  /**
+   * Aborts when the signals of all messages without a report have aborted: at the timeout, or when all leases are lost.
+   */
   signal: AbortSignal;
   /** A log whose lines carry the type and the size of the batch. */
   log: Log;

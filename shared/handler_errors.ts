@@ -36,7 +36,7 @@ export class RetryAfter extends Error {
   readonly ms: number;
 
   /**
-   * Asks for a retry.
+   * Requests a retry.
    *
    * @param ms milliseconds from now before the retry, at most 10 years
    * @param message the error that is stored with the attempt
@@ -68,7 +68,7 @@ export class Snooze extends Error {
   readonly ms: number;
 
   /**
-   * Asks for a later delivery.
+   * Requests a later delivery.
    *
    * @param ms milliseconds from now before the next delivery, at most 10 years
    */
@@ -79,8 +79,8 @@ export class Snooze extends Error {
 }
 
 /**
- * The database function called by `completeWith` raised an error: its transaction is rolled back, and the lease is still
- * held. A handler that does not catch it fails with the function's SQLSTATE as the error class.
+ * The database function called by `completeWith` raised an error: its transaction is rolled back, and the lease is
+ * still held. A handler that does not catch it fails with the function's SQLSTATE as the error class.
  *
  * @example Try another function
  * ```ts

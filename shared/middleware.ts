@@ -7,15 +7,15 @@ import type { HandlerContext } from "./handler_context.ts";
 export type { Clock, Failure, HandlerContext, Outcome };
 
 /**
- * The outcome of a delivery. Null: the lease was lost, so nothing is recorded. `recorded`: the database has recorded the
- * outcome already, by `completeWith`.
+ * The outcome of a delivery. Null: the lease was lost, so nothing is recorded. `recorded`: the database has recorded
+ * the outcome already, by `completeWith`.
  */
 export type DeliveryResult = Outcome & { recorded?: true } | null;
 
 /**
- * Runs around each delivery, including each message of a batch. It may replace the outcome that `next` returns, or return
- * one without calling `next`. Before it calls `next` it may replace members of the context
- * (`ctx.log = ctx.log.with(...)`). An error that it throws fails the delivery.
+ * Runs around each delivery, including each message of a batch. It may replace the outcome that `next` returns, or
+ * return one without calling `next`. Before it calls `next` it may replace members of the context, such as its
+ * log. An error that it throws fails the delivery.
  *
  * @example Add the tenant to every log line of a delivery
  * ```ts

@@ -45,7 +45,7 @@ export type SendResult = Sent | SymphonyError;
 export interface Sender {
   /**
    * Stores new messages.
-   * @param atomic true: all or none, and the first bad message throws; false: the error takes the place of its message
+   * @param atomic true: all or none, and the first bad message throws; false: the result of a bad message is its error
    * @returns one result per message, in the same order
    */
   send(messages: NewMessage[], atomic: boolean): Promise<SendResult[]>;

@@ -27,7 +27,8 @@ export interface Posting {
 /**
  * Redirects are not followed: their target has not been checked, and the signature is not meant for it.
  * @returns the status of the response, 200 to 299
- * @throws Gone for 410; RetryAfter for 429 and 503 with a Retry-After header; NotAccepted for any other response or none
+ * @throws Gone for 410, RetryAfter for 429 and 503 with a Retry-After header, NotAccepted otherwise or without a
+ * response
  */
 export async function post(url: URL, { body, headers, signal, timeout = TIMEOUT }: Posting): Promise<number> {
   const late = AbortSignal.timeout(timeout);
@@ -47,7 +48,7 @@ export async function post(url: URL, { body, headers, signal, timeout = TIMEOUT 
     await response.body?.cancel().catch(() => {}); // the status decides
     return response.status;
   }
-  const beginning = await beginningOf(response, EXCERPT + url.href.length); // longer, so that no secret is cut and missed
+  const beginning = await beginningOf(response, EXCERPT + url.href.length); // so that no secret is cut
   const message = `${url.host} responded with ${response.status}${excerpt(withoutSecrets(beginning, url))}`;
   if (response.status === 410) throw new Gone(message);
   const wait = [429, 503].includes(response.status) ? readRetryAfter(response.headers.get("retry-after")) : undefined;
@@ -62,7 +63,7 @@ export function readRetryAfter(header: string | null, now = Date.now()): number 
   return Number.isNaN(ms) ? undefined : Math.min(Math.max(0, ms), LONGEST_WAIT);
 }
 
-/** The innermost cause holds the reason, such as connection refused, no such name or TLS. Fetch puts the URL before it. */
+/** The innermost cause holds the reason, such as an unknown name or a TLS error. Fetch puts the URL before it. */
 function reasonOf(thrown: unknown): string {
   let reason = thrown;
   while (reason instanceof Error && reason.cause instanceof Error) reason = reason.cause;

@@ -1,4 +1,4 @@
-// Runs steps of a batch in which an element may fail without failing the others: its error takes its place in the results.
+// Steps of a batch in which an element may fail without failing the others: the results hold its error.
 import { SymphonyError, toSymphonyError } from "../errors.ts";
 
 export function accepted<T>(item: T | SymphonyError): item is T {
@@ -7,7 +7,8 @@ export function accepted<T>(item: T | SymphonyError): item is T {
 
 /**
  * Runs `step` for each item.
- * @param atomic true: the first error is thrown, with the item's number from 1; false: it takes the place of the item
+ * @param atomic true: the first error is thrown, with the item's number from 1; false: the result of the item is the
+ * error
  */
 export function attemptEach<T, R>(
   items: readonly T[],
@@ -28,7 +29,7 @@ export function attemptEach<T, R>(
   }));
 }
 
-/** Sends the items that are not errors; their results take their places, and errors keep theirs. */
+/** Sends the items that are not errors. Returns one result per item, in the same order. */
 export async function sendAccepted<T, R>(
   items: readonly (T | SymphonyError)[],
   send: (items: T[]) => Promise<(R | SymphonyError)[]>,

@@ -122,7 +122,9 @@ export function withKey(request: DispatchRequest, header: string | undefined): D
   return idempotencyKey === undefined ? request : { ...request, options: { ...request.options, idempotencyKey } };
 }
 
-/** The IETF draft of the header requires a string of RFC 8941, `"abc"`; most callers send the bare key. Both mean abc. */
+/**
+ * The IETF draft of the header requires a string of RFC 8941, `"abc"`; most callers send the bare key. Both mean abc.
+ */
 function unquoted(header: string): string {
   if (!/^[\t\x20-\x7e]*$/.test(header)) {
     throw new SymphonyError("SM_IDEMPOTENCY_KEY", "The header Idempotency-Key has characters outside ASCII.", {

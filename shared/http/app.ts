@@ -13,8 +13,8 @@ import { isTracestate, parseTraceparent } from "../tracing/trace_context.ts";
 const RETRY_AFTER = "1"; // seconds
 
 // Without allowHeaders hono allows the headers that the browser requests. A list would be out of date with the next
-// release of supabase-js (x-region, x-retry-count) or of a tracing SDK (baggage, sentry-trace, b3, x-datadog-*), and one
-// missing name blocks the whole call. It would protect nothing: any origin may call, no cookie is read, and unused
+// release of supabase-js (x-region, x-retry-count) or of a tracing SDK (baggage, sentry-trace, b3, x-datadog-*), and
+// one missing name blocks the whole call. It would protect nothing: any origin may call, no cookie is read, and unused
 // headers are ignored.
 const CORS = {
   origin: "*",
@@ -64,8 +64,8 @@ export function logFailure(c: RequestContext, error: SymphonyError, log: Log): v
 }
 
 /**
- * The caller's trace headers that are stored with a message. Invalid ones are dropped; `tracestate` is stored only beside
- * a valid `traceparent`, as W3C requires. `baggage` is never stored: applications put private data into it.
+ * The caller's trace headers that are stored with a message. Invalid ones are dropped; `tracestate` is stored only
+ * beside a valid `traceparent`, as W3C requires. `baggage` is never stored: applications put private data into it.
  */
 export function traceHeaders(c: RequestContext): JsonObject {
   const traceparent = c.req.header("traceparent");
@@ -89,7 +89,9 @@ function rejectMethod(c: Context, methods: string[]): Response {
   return reply(c, new SymphonyError("SM_METHOD", `The method ${c.req.method} is not allowed for this path.`));
 }
 
-/** supabase-js repeats a region in the query, for the platform's router; endpoints with an exact query would reject it. */
+/**
+ * supabase-js repeats a region in the query, for the platform's router; endpoints with an exact query would reject it.
+ */
 const withoutRegion: MiddlewareHandler<RequestEnv> = async (c, next) => {
   const url = new URL(c.req.url);
   if (url.searchParams.has(REGION_PARAMETER)) {

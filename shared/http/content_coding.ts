@@ -8,7 +8,7 @@ type Chunks = AsyncIterable<Chunk>;
 const FORMATS: Record<string, CompressionFormat> = { gzip: "gzip", "x-gzip": "gzip", deflate: "deflate" };
 /** The value of Accept-Encoding in a reply that rejects a coding (RFC 9110, 15.5.16). */
 export const ACCEPTED_CODINGS = "gzip, deflate";
-// Bytes per write. DecompressionStream returns the whole expansion of a write at once, at most 1,032 times as much: 1 MB.
+// Bytes per write. DecompressionStream returns the expansion of a write at once, at most 1,032 times as much: 1 MB.
 const SLICE = 1_024;
 
 /**

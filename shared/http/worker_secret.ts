@@ -1,4 +1,4 @@
-// The worker secret: SYMPHONY_WORKER_SECRET if it is set, otherwise those in Vault, whose digests are read once per minute.
+// The worker secret: SYMPHONY_WORKER_SECRET, or else those in Vault, whose digests are read once per minute.
 import { timingSafeEqual } from "node:crypto";
 import type { WorkerSecret } from "./auth.ts";
 import type { Clock } from "../clock.ts";

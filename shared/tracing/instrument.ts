@@ -9,8 +9,8 @@ import type { NewMessage, Sender, SendResult } from "../sender.ts";
 const TRACE_ID = /^[0-9a-f]{32}$/;
 
 /**
- * Starts the span of a delivery, and puts its `trace_id` and `span_id` into the log lines and its `traceparent` into the
- * context. All deliveries of a message without a trace share one, whose id is the message's.
+ * Starts the span of a delivery, and puts its `trace_id` and `span_id` into the log lines and its `traceparent` into
+ * the context. All deliveries of a message without a trace share one, whose id is the message's.
  * @returns ends the span
  */
 export function traceDelivery(ctx: HandlerContext, tracer: Tracer | undefined): (result: DeliveryResult) => void {

@@ -69,7 +69,9 @@ function unixNow(): number {
   return origin + performance.now();
 }
 
-/** Half a surrogate pair would make a collector reject the whole request. Middleware may pass a value that is no text. */
+/**
+ * Half a surrogate pair would make a collector reject the whole request. Middleware may pass a value that is no text.
+ */
 function cut(text: unknown, length: number): string {
   return redact(String(text)).slice(0, length).toWellFormed();
 }

@@ -11,12 +11,16 @@ const FIRST_PAUSE = 100; // ms
 // SQLSTATEs of the connection, the server and lost races: not the function's own errors.
 const NOT_THE_FUNCTION = /^(08|53|57P|58|40001|40P01)/;
 
-/** The completion of one delivery. Repeating a call whose reply was lost is safe: the fencing token makes it `already`. */
+/**
+ * The completion of one delivery. Repeating a call whose reply was lost is safe: the fencing token makes it `already`.
+ */
 export class Completion {
   #running: Promise<Completed> | undefined;
   #completed: Completed | undefined;
 
-  /** @param onStale called before a call throws StaleLease: a handler that catches it must not report an outcome either */
+  /**
+   * @param onStale called before a call throws StaleLease: a handler that catches it must not report an outcome either
+   */
   constructor(
     readonly lease: { id: string; fence: number },
     readonly db: Database,

@@ -1,4 +1,4 @@
-// The consume loop, one per isolate: claims as many messages as it has room for, runs them, and settles with the next claim.
+// The consume loop, one per isolate: claims messages, runs their handlers, and settles them with the next claim.
 import { type Clock, systemClock, WakeSignal } from "../clock.ts";
 import type { Delivery, Outcome, Receiver, Selection, Settled } from "../delivery.ts";
 import type { DeliveryResult } from "../middleware.ts";
@@ -49,7 +49,9 @@ export interface Run {
 export interface Consumer {
   /** Starts a run. While one is active it gets the selection too; its limits stay those of the first caller. */
   wake(limits: Limits, selection?: Selection): Run;
-  /** The isolate is about to end: claims no more, releases messages that have not started, settles those that finish. */
+  /**
+   * The isolate is about to end: claims no more, releases messages that have not started, settles those that finish.
+   */
   stop(): void;
 }
 

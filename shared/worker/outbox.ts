@@ -40,8 +40,8 @@ export class Outbox {
   }
 
   /**
-   * Passes all outcomes to `send`. After a transient error they stay for the next flush, and a pause follows. Sending an
-   * outcome again is safe: the reply to a repetition is `already`.
+   * Passes all outcomes to `send`. After a transient error they stay for the next flush, and a pause follows. Sending
+   * an outcome again is safe: the reply to a repetition is `already`.
    * @returns the error, if there was one; if it is not transient and there was no outcome to send, the database rejects
    * the call itself
    */
@@ -111,7 +111,7 @@ export class Outbox {
 
   async #pause(): Promise<void> {
     const pause = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** this.#failures++);
-    await this.clock.sleep(pause * (0.5 + Math.random() / 2)); // jittered: isolates that failed together try again apart
+    await this.clock.sleep(pause * (0.5 + Math.random() / 2)); // jitter spreads isolates that failed together
   }
 }
 

@@ -1,4 +1,4 @@
-// Runs one handler: checks the payload, limits the time, runs middleware, and converts the result or error to an outcome.
+// Runs one handler: checks the payload, limits the time, runs middleware, and returns the outcome.
 import type { Clock } from "../clock.ts";
 import { Completion } from "./completion.ts";
 import type { Database } from "../db.ts";

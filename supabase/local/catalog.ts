@@ -1,4 +1,4 @@
-// The schema cache: functions and tables of schema public and the settings of roles, read at first use and after changes.
+// The schema cache: functions and tables of schema public and the settings of roles, read again after changes.
 import type { Pool } from "./connection.ts";
 
 export interface Parameter {

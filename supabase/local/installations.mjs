@@ -48,7 +48,11 @@ function describe(bin) {
   return { bin, version, has: (extension) => existsSync(join(share, "extension", `${extension}.control`)) };
 }
 
-/** The output of a program, trimmed; empty if it fails or does not exist. @param {string} program @param {string[]} args */
+/**
+ * The output of a program, trimmed; empty if it fails or does not exist.
+ * @param {string} program
+ * @param {string[]} args
+ */
 function output(program, ...args) {
   const { status, stdout } = spawnSync(program, args, { encoding: "utf8" });
   return status === 0 ? stdout.trim() : "";

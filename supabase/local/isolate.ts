@@ -1,9 +1,11 @@
-// An isolate: one subprocess that runs one edge function, gets no new requests after half its time, and ends at its limits.
+// An isolate: one subprocess that runs one edge function until a limit of time, CPU or memory.
 import { boundToThisProcess } from "./wrapping.ts";
 import type { FunctionConfig } from "./config.ts";
 
 export interface Limits {
-  /** Milliseconds that an isolate may live; after half of them it gets no new requests. Hosted: 150 s free, 400 s paid. */
+  /**
+   * Milliseconds that an isolate may live; after half of them it gets no new requests. Hosted: 150 s free, 400 s paid.
+   */
   wallClock: number;
   /** Milliseconds of CPU that an isolate may use after its start; default: no limit. Hosted: 2 s per request. */
   cpu?: number;

@@ -1,4 +1,4 @@
-// The keys of the project, generated once per directory: API keys, the key that signs user tokens, the database password.
+// The keys of the project, generated once per directory: API keys, signing key of user tokens, database password.
 import { exportJWK, generateKeyPair, importJWK, type JSONWebKeySet, type JWK, type JWTPayload, SignJWT } from "jose";
 import { join } from "node:path";
 

@@ -13,7 +13,7 @@ export function freePort(): number {
   throw new Error(`There is no free port between ${LOWEST} and ${HIGHEST}`);
 }
 
-/** The wanted port, or the next free one in steps of ten, which is logged. Steps of one would collide with other services. */
+/** The wanted port, or the next free one in steps of ten, which keep clear of neighbouring services. */
 export function portOrNext(wanted: number, purpose: string, log: (line: string) => void): number {
   let port = wanted;
   while (!isFree(port)) port += 10;

@@ -33,11 +33,13 @@ export interface ProjectOptions {
   migrate?: boolean;
   /** Run the edge functions and send the requests that pg_net queues; default: true. The data API always runs. */
   functions?: boolean;
-  /** False disables fsync and synchronous commits: for tests that kill neither Postgres nor the machine. Default: true. */
+  /**
+   * False disables fsync and synchronous commits: for tests that kill neither Postgres nor the machine. Default: true.
+   */
   durable?: boolean;
   /**
-   * Whether new objects in public are granted to the API roles, as in older projects, or not, as in newer ones. Fixed at
-   * the first start; default: legacy.
+   * Whether new objects in public are granted to the API roles, as in older projects, or not, as in newer ones. Fixed
+   * at the first start; default: legacy.
    */
   defaultPrivileges?: DefaultPrivileges;
   /** More environment variables for the edge functions. */

@@ -7,8 +7,8 @@ const AT_START = "local_clock_at_start"; // prefix of the names of the extra pg_
 export type NextStep = "nothing" | "restart Postgres" | "tick externally";
 
 /**
- * Calls `messenger_start` if it exists, and schedules the commands of its jobs as `@reboot` jobs too: pg_cron starts other
- * jobs at a full minute, but these with its launcher.
+ * Calls `messenger_start` if it exists, and schedules the commands of its jobs as `@reboot` jobs too: pg_cron starts
+ * other jobs at a full minute, but these with its launcher.
  */
 export async function startTicker(sql: Sql, functionsUrl: string): Promise<NextStep> {
   const [{ messenger, cron }] = await sql<{ messenger: boolean; cron: boolean }[]>`

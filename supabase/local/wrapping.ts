@@ -14,9 +14,8 @@ export interface Unprivileged {
 }
 
 /**
- * How to run PostgreSQL, which does not run as root. In a user namespace files stay root's, and private directories work.
- * Where namespaces are forbidden, as in many containers, the files get the owner postgres, or nobody if there is no such
- * account.
+ * How to run PostgreSQL, which does not run as root. In a user namespace files stay root's, and private directories
+ * work. Where namespaces are forbidden, as in many containers, the account postgres (or nobody) gets the files.
  */
 export async function withoutRoot(): Promise<Unprivileged> {
   if (Deno.uid() !== 0) return { prefix: [] };
@@ -30,8 +29,9 @@ export async function withoutRoot(): Promise<Unprivileged> {
 }
 
 /**
- * Makes the kernel send `signal` to the command when the thread that started it ends, even by SIGKILL, and moves it out of
- * the terminal's process group, so that Ctrl-C reaches this process only. A change of user clears it, so it must follow one.
+ * Makes the kernel send `signal` to the command when the thread that started it ends, even by SIGKILL, and moves it out
+ * of the terminal's process group, so that Ctrl-C reaches this process only. A change of user clears it, so it must
+ * follow one.
  */
 export function boundToThisProcess(signal: "INT" | "KILL"): string[] {
   return existsSync("/usr/bin/setpriv") ? ["setpriv", "--pdeathsig", signal, "setsid"] : [];

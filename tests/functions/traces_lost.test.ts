@@ -49,7 +49,10 @@ testLocally("traces lost · to a collector that answers 500, one note a minute f
     return new Response(`no, ${KEY}`, { status: 500 });
   };
   await sendAndWork();
-  await eventually("both edge functions have noted it", () => notes("The collector replied with status 500.").length === 2);
+  await eventually(
+    "both edge functions have noted it",
+    () => notes("The collector replied with status 500.").length === 2,
+  );
   const before = requests;
   await sendAndWork();
   await eventually("both edge functions have tried again", () => requests === before + 2);

@@ -63,7 +63,6 @@ export async function deadLetterOf(sql: Asker, id: string): Promise<Row> {
   return row;
 }
 
-/** Sets the bus's time so far ahead of real time; absolute. */
 /** Wakeups have an address, and the clock has no job: the test ticks, as somebody's own clock would, and nobody has stopped it. */
 export async function tickByHand(sql: Asker, functionsUrl: string): Promise<void> {
   await sql`select messenger_start(${functionsUrl}), messenger_stop()`;
@@ -71,6 +70,7 @@ export async function tickByHand(sql: Asker, functionsUrl: string): Promise<void
   await sql`select messenger_tick()`;
 }
 
+/** Sets the bus's time ahead of real time by `skew`; not added to an earlier skew. */
 export async function setClock(sql: Asker, skew: string): Promise<void> {
   await sql`select messenger.set_clock(${skew}::interval)`;
 }
