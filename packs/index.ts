@@ -1,4 +1,4 @@
-// The registry of packs: every message type this deployment can handle, and what runs around each delivery.
+// The registry of packs: the message types of this deployment, and the middleware around each delivery.
 import type { MessageType } from "../shared/message.ts";
 import type { Middleware } from "../shared/middleware.ts";
 import { example } from "./example/index.ts";

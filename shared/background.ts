@@ -1,8 +1,8 @@
-// Work that goes on after the reply: the edge runtime must be told, or it ends the isolate.
+// Background work: keeps the isolate running after the reply until the work is done.
 
 declare const EdgeRuntime: { waitUntil(promise: Promise<unknown>): void } | undefined;
 
-/** Keeps the isolate alive until the work is done; elsewhere than in the edge runtime the process does that itself. */
+/** Keeps the isolate running until the work is done. Outside the edge runtime pending work keeps the process alive. */
 export function keepAlive(work: Promise<unknown>): void {
   const settled = work.catch(() => {});
   if (typeof EdgeRuntime !== "undefined") EdgeRuntime.waitUntil(settled);

@@ -1,4 +1,4 @@
-// What an edge function opens once, when its isolate starts.
+// Opens the shared parts of an edge function once, when its isolate starts: environment, log, database and registry.
 import { systemClock } from "./clock.ts";
 import { connect, connectionOf } from "./db.ts";
 import { readEnv } from "./env.ts";
@@ -11,8 +11,9 @@ import { supabaseReceiver } from "./transports/supabase.ts";
 import { createWorkerSecret } from "./http/worker_secret.ts";
 
 /**
- * @param messageTypes what this deployment can handle
- * @param middleware what runs around each delivery, in this order
+ * @param app the name of the edge function, for logs and traces
+ * @param messageTypes the message types of this deployment
+ * @param middleware runs around each delivery; the first is the outermost
  */
 export function bootstrap(
   app: string,
@@ -23,7 +24,7 @@ export function bootstrap(
   const worker = `edge-${env.region.slice(0, 40)}-${crypto.randomUUID().slice(0, 8)}`;
   const log = createLog({ app, worker });
   const db = connect(connectionOf(env));
-  // One bad definition must not keep the others, or the dispatch of anything else, from working.
+  // A definition with a fault must not stop the other types.
   const registry = createRegistry(messageTypes, ({ type, field, message }) => {
     log.error("message type rejected", { type, field, reason: message });
   });
@@ -36,7 +37,7 @@ export function bootstrap(
     registry,
     middleware,
     tracer,
-    /** Unique per isolate, and telling where it runs. */
+    /** Unique per isolate; contains its region. */
     worker,
     clock: systemClock,
     receiver: supabaseReceiver(db),

@@ -1,5 +1,6 @@
 // Time as a parameter: milliseconds on a monotonic clock, and a sleep that a test can replace.
 
+/** A source of time. */
 export interface Clock {
   /** Milliseconds since some fixed moment; never steps back. */
   now(): number;

@@ -1,9 +1,9 @@
-// What a definition of a message type must be: every field within its bounds, every name claimed once.
+// Checks of message type definitions: every field within its bounds, every name used once.
 import { z } from "zod";
 import { name } from "./fields.ts";
-import { refusalOf } from "./parse.ts";
+import { validationError } from "./parse.ts";
 
-/** As much of a message type as its checks need. */
+/** The fields of a message type that its checks read. */
 interface Definition {
   readonly type: string;
   readonly aliases?: readonly string[];
@@ -15,14 +15,14 @@ interface Definition {
 export interface DefinitionFault {
   /** The type as its definition names it. */
   type: string;
-  /** The path of the field. */
+  /** The path of the field, such as retry.delay. */
   field: string;
-  /** A sentence that names type, field and bounds. */
+  /** A sentence that names type, field and allowed range. */
   message: string;
 }
 
 const LONGEST_DELAY = 86_400_000_000; // ms; the database has the same bound
-const LONGEST_TIMEOUT = 2_147_483_647; // ms; a timer set for longer fires at once
+const LONGEST_TIMEOUT = 2_147_483_647; // ms; a longer timer fires at once
 
 const typeName = z.string().regex(/^[A-Za-z][A-Za-z0-9_.:-]{0,127}$/, {
   error: "expected a letter, then up to 127 letters, digits, _ . : or -",
@@ -55,7 +55,7 @@ const definition = z.object({
 
 /**
  * Checks definitions, each by itself and against the names of the others.
- * @returns the sound ones in their order, and every fault of the rest
+ * @returns the valid ones in their order, and every fault of the others
  */
 export function checkDefinitions<T extends Definition>(
   messageTypes: readonly T[],
@@ -63,7 +63,7 @@ export function checkDefinitions<T extends Definition>(
   const faultsOf = new Map(
     messageTypes.map((messageType): [unknown, DefinitionFault[]] => [messageType, ownFaults(messageType)]),
   );
-  // A type's own name goes before an alias of the same name, wherever they stand: the alias is what is wrong.
+  // If a type and an alias have the same name, in whatever order, the fault is the alias's.
   const owners = new Map<string, T>();
   const claim = (messageType: T, field: string, claimed: string) => {
     const owner = owners.get(claimed);
@@ -87,7 +87,7 @@ function ownFaults(messageType: Definition): DefinitionFault[] {
   const faults = (error?.issues ?? []).map((issue) => ({
     type,
     field: issue.path.join(".") || "definition",
-    message: `${type}: ${refusalOf([issue], {}).message}`,
+    message: `${type}: ${validationError([issue], {}).message}`,
   }));
   if (messageType instanceof Object && (messageType.handle === undefined) === (messageType.handleBatch === undefined)) {
     faults.push({ type, field: "handle", message: `${type} needs one of handle and handleBatch.` });

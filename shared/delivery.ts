@@ -1,13 +1,20 @@
-// The receiving side of a transport: leases on messages, and what became of them.
+// The receiving side of a transport: leases on messages, and the outcomes of deliveries.
 import type { Returns } from "./db.ts";
 import type { Json } from "./json.ts";
 
-/** A claimed message, ours until its lease ends. */
+/** A claimed message; this worker owns it until its lease ends. */
 export type Delivery = Returns<"messenger_claim">[number];
 
-/** What a delivery came to; recorded only under its fence. */
+/** The outcome that a worker reports for a delivery. It is recorded only while `fence` is the newest of the message. */
 export type Outcome =
-  & { id: string; fence: number; duration_ms?: number }
+  & {
+    /** The id of the message. */
+    id: string;
+    /** The fencing token of the delivery. */
+    fence: number;
+    /** Milliseconds that the handler took. */
+    duration_ms?: number;
+  }
   & (
     | { outcome: "completed"; result: Json }
     | ({ outcome: "failed" } & Failure)
@@ -15,27 +22,33 @@ export type Outcome =
     | { outcome: "released" }
   );
 
+/** The failure of a delivery. */
 export type Failure = {
+  /** The error's message, at most 8 KB. */
   error: string;
+  /** The error's class or code, at most 128 characters. */
   error_class: string;
+  /** The stack of the error and of its causes, at most 8 KB. */
   error_trace?: string;
+  /** False: the message becomes a dead letter at once. */
   retryable: boolean;
-  /** Not earlier than this; without it the type's retry policy decides. */
+  /** Milliseconds before the retry; default: by the type's retry policy. */
   delay_ms?: number;
 };
 
 /**
- * What the database made of an outcome: completed, retry, dead, snoozed, released, already, stale, unknown or cancelled;
- * `locked` or `error: <SQLSTATE> <message>` when the row could not be written and the outcome is to be sent again.
+ * The database's reply to an outcome: completed, retry, dead, snoozed, released, already, stale, unknown or cancelled.
+ * `locked` and `error: <SQLSTATE> <message>`: the row could not be written, and the outcome must be sent again.
  */
 export type Settled = { id: string; outcome: string; available_at: string | null };
 
+/** A lease to be extended, with the handler's progress if there is any to report. */
 export type Lease = { id: string; fence: number; progress?: Json };
 
-/** The reply for one lease: `stale` or `unknown` means it is no longer ours, `locked` or `error: …` that it still is. */
+/** The reply for one lease. `stale` and `unknown`: the lease is lost; `locked` and `error: …`: it is still held. */
 export type Beat = Returns<"messenger_heartbeat">[number];
 
-/** Which messages to ask for; nothing named means every enabled, unpaused transport and queue. */
+/** The messages to claim; default: those of every enabled, unpaused transport and queue. */
 export interface Selection {
   transport?: string;
   queues?: string[];
@@ -44,7 +57,7 @@ export interface Selection {
 export interface ClaimRequest extends Selection {
   worker: string;
   batch: number;
-  /** Milliseconds. */
+  /** Length of the lease in milliseconds. */
   lease: number;
   types: readonly string[];
 }
@@ -57,5 +70,7 @@ export interface Receiver {
   heartbeat(leases: Lease[], lease: number): Promise<Beat[]>;
 }
 
-/** `already`: this delivery was completed before and the reply was lost; nothing ran again. */
+/**
+ * The result of `completeWith`. `already`: an earlier call has completed the message; the function did not run again.
+ */
 export type Completed = { outcome: "completed"; result: Json } | { outcome: "already" };

@@ -1,7 +1,7 @@
-// The environment, read once: every variable the project knows, what it may hold, and what it means when unset.
+// The environment variables of the project: their allowed values and defaults.
 import { z } from "zod";
 
-const SOONEST_STOP = 110_000; // hosted isolates live 150 s on the free plan: leave time for handlers in flight
+const SOONEST_STOP = 110_000; // ms; hosted isolates live 150 s on the free plan, and handlers in flight need the rest
 
 const whole = (min: number, max: number) => {
   const error = `must be a whole number from ${min} to ${max}`;
@@ -23,7 +23,7 @@ const flag = z.string().regex(/^(true|false|\d{1,3})$/, { error: FLAG })
 const json = <T extends z.ZodType>(schema: T, error: string) =>
   z.string().transform((text, context) => {
     try {
-      return JSON.parse(text) as unknown; // JSON.parse gives any; the schema below decides
+      return JSON.parse(text) as unknown; // JSON.parse returns any; the schema below checks it
     } catch {
       context.addIssue({ code: "custom", message: error });
       return z.NEVER;
@@ -43,6 +43,7 @@ const variables = z.object({
   SUPABASE_ANON_KEY: z.string().optional(),
   SUPABASE_JWKS: jwks,
   SB_REGION: z.string().optional(),
+  // Reserved for the rollout of cron jobs: checked, but without an effect in this release.
   SYMPHONY_ENABLED: flag,
   SYMPHONY_EMAIL_QUEUE_ENABLED: flag,
   SYMPHONY_CAMPAIGN_PROCESSING_ENABLED: flag,
@@ -93,7 +94,9 @@ const headerPair = z.tuple([
   z.string().regex(/^[\t\x20-\x7e]*$/, { error: HEADERS }),
 ]);
 
-/** OpenTelemetry's own names. One that is wrong switches traces off, not the bus: it may be meant for other functions of the project. */
+/**
+ * OpenTelemetry's own names. An invalid one disables traces only: it may be meant for other functions of the project.
+ */
 const traceVariables = z.object({
   OTEL_SDK_DISABLED: z.string().optional(),
   OTEL_EXPORTER_OTLP_ENDPOINT: endpoint,
@@ -104,11 +107,10 @@ const traceVariables = z.object({
   OTEL_RESOURCE_ATTRIBUTES: pairs.optional(),
 });
 
-/** A check that is named without a value must not be left out silently. */
+/** These enable a check: an empty one is an error, so that the check is not omitted silently. */
 const NEVER_EMPTY = new Set(["SYMPHONY_JWT_ISSUER", "SYMPHONY_JWT_AUDIENCE"]);
 
-/** What is said about traces: where they go, or what is wrong with that. */
-/** Where traces are sent: an OTLP endpoint over HTTP. */
+/** An OTLP endpoint over HTTP that receives traces. */
 export interface Collector {
   endpoint: string;
   headers: Record<string, string>;
@@ -116,13 +118,14 @@ export interface Collector {
   timeout: number;
 }
 
+/** The collector of traces, or the fault in the variables that name it. */
 export type TraceSettings = { collector: Collector; resource: Record<string, string> } | { complaint: string };
 
 export type Env = ReturnType<typeof readEnv>;
 
 /**
- * Reads and checks the environment; an empty variable counts as unset, but for those that switch a check on.
- * @throws Error naming each wrong variable and what it may hold, never its value
+ * Reads and checks the environment. An empty variable counts as unset, except those that enable a check.
+ * @throws Error naming each invalid variable and its allowed values, never its value
  */
 export function readEnv(source: Record<string, string | undefined> = Deno.env.toObject()) {
   const set = Object.fromEntries(
@@ -137,10 +140,10 @@ function complaint(issue: z.core.$ZodIssue): string {
   return `${String(issue.path[0])} ${issue.message}`;
 }
 
-/** Undefined where no traces are wanted. */
+/** Undefined if no collector is named, or traces are disabled. */
 function readTraces(set: Record<string, string | undefined>): TraceSettings | undefined {
-  const isWanted = set.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT ?? set.OTEL_EXPORTER_OTLP_ENDPOINT;
-  if (!isWanted || set.OTEL_SDK_DISABLED?.trim().toLowerCase() === "true") return undefined;
+  const named = set.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT ?? set.OTEL_EXPORTER_OTLP_ENDPOINT;
+  if (!named || set.OTEL_SDK_DISABLED?.trim().toLowerCase() === "true") return undefined;
   const parsed = traceVariables.safeParse(set);
   if (!parsed.success) return { complaint: parsed.error.issues.map(complaint).join("; ") };
   const v = parsed.data;
@@ -156,7 +159,7 @@ function readTraces(set: Record<string, string | undefined>): TraceSettings | un
   };
 }
 
-/** @throws URIError where the value is not percent-encoded, Error where there is no name */
+/** @throws URIError if the value is not percent-encoded, Error if there is no name */
 function readPair(pair: string): [name: string, value: string] {
   const [, name, value] = pair.match(/^\s*([^=\s]+)\s*=(.*)$/s) ?? [];
   if (name === undefined) throw new Error("no name");
@@ -165,7 +168,7 @@ function readPair(pair: string): [name: string, value: string] {
 
 function arrange(v: z.output<typeof variables>) {
   const secretKeys = { ...v.SUPABASE_SECRET_KEYS };
-  // The legacy key is one more secret key: it is compared as a whole, its signature need not be checked again.
+  // The legacy key is a further secret key: it is compared as a whole, without a check of its signature.
   if (v.SUPABASE_SERVICE_ROLE_KEY) secretKeys.service_role ??= v.SUPABASE_SERVICE_ROLE_KEY;
   const publishableKeys = { ...v.SUPABASE_PUBLISHABLE_KEYS };
   if (v.SUPABASE_ANON_KEY) publishableKeys.anon ??= v.SUPABASE_ANON_KEY;
@@ -174,9 +177,10 @@ function arrange(v: z.output<typeof variables>) {
     secretKeys,
     publishableKeys,
     jwks: v.SUPABASE_JWKS ?? null,
-    /** What access tokens are checked for beside signature and expiry. */
+    /** Checks of access tokens beside signature and expiry. */
     jwt: { issuer: v.SYMPHONY_JWT_ISSUER, audience: v.SYMPHONY_JWT_AUDIENCE },
     region: v.SB_REGION ?? "local",
+    /** Reserved: nothing reads them in this release. */
     flags: {
       enabled: v.SYMPHONY_ENABLED,
       emailQueue: v.SYMPHONY_EMAIL_QUEUE_ENABLED,
@@ -198,14 +202,14 @@ function arrange(v: z.output<typeof variables>) {
       batchSize: v.SYMPHONY_WORKER_BATCH_SIZE ?? 10,
       maxConcurrency: v.SYMPHONY_WORKER_MAX_CONCURRENCY ?? 10,
       pollInterval: v.SYMPHONY_WORKER_POLL_INTERVAL ?? 50,
-      /** Milliseconds a message stays with a worker that has fallen silent. */
+      /** Milliseconds until a message of a worker without heartbeats is delivered again. */
       lease: v.SYMPHONY_WORKER_LEASE ?? 60_000,
       linger: v.SYMPHONY_WORKER_LINGER ?? 5_000,
       timeLimit: v.SYMPHONY_WORKER_TIME_LIMIT ?? SOONEST_STOP,
       messageLimit: v.SYMPHONY_WORKER_MESSAGE_LIMIT ?? Infinity,
       secret: v.SYMPHONY_WORKER_SECRET,
     },
-    /** Whether webhooks may go to private addresses and by plain http: for development. */
+    /** Whether webhooks may be sent to private addresses and over plain http, for development. */
     webhook: { allowPrivate: v.SYMPHONY_WEBHOOK_ALLOW_PRIVATE === "true" },
   };
 }

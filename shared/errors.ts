@@ -1,6 +1,11 @@
-// Every error an outsider can meet: its code, HTTP status and remedy, and how a handler speaks by throwing.
+// The errors of the public API: every code with its HTTP status and remedy, and the errors of handlers.
 
-/** The one table. `remedy` is the hint where none is given: it must be right for every field and cause of its code. */
+export { CancelRequested, FunctionFailed, RetryAfter, Snooze, StaleLease, Unrecoverable } from "./handler_errors.ts";
+
+/**
+ * Every error code. `remedy` is the hint of an error that has none of its own, so it must be right for every field and
+ * cause of the code.
+ */
 export const ERRORS = {
   SM_BODY: { status: 400, remedy: "Send one JSON object with the documented fields." },
   SM_JSON: { status: 400, remedy: "Send valid JSON." },
@@ -95,77 +100,86 @@ export const ERRORS = {
   },
 } as const satisfies Record<string, { status: number; remedy: string }>;
 
+/** A code of {@linkcode ERRORS}. */
 export type ErrorCode = keyof typeof ERRORS;
 
-/** An error with a code of the table. `message` is safe to show to the caller; `cause` is for the log. */
+/**
+ * An error of the bus with its code, HTTP status and hint. `message` and `hint` are safe to show to a caller; `cause`
+ * is for the log.
+ *
+ * @example Handle one code of a failed dispatch
+ * ```ts
+ * import { SymphonyError } from "./shared/errors.ts";
+ *
+ * const error: unknown = new SymphonyError("SM_QUEUE", "options.queue must be a string, not 7.");
+ * if (error instanceof SymphonyError && error.code === "SM_QUEUE") {
+ *   console.log(error.status, error.hint);
+ * }
+ * ```
+ */
 export class SymphonyError extends Error {
+  /** Always `SymphonyError`. */
   override readonly name = "SymphonyError";
+  /** The code, one of {@linkcode ERRORS}. */
+  readonly code: ErrorCode;
+  /** The HTTP status that an edge function replies with. */
   readonly status: number;
+  /** The next step for the caller. */
   readonly hint: string;
 
-  constructor(readonly code: ErrorCode, message: string, options: { hint?: string; cause?: unknown } = {}) {
+  /**
+   * Describes a rejected or failed call.
+   *
+   * @param code the code, which decides the status
+   * @param message a sentence that names the field, the value and the allowed range
+   * @param options `hint` (default: the remedy of the code) and `cause`
+   */
+  constructor(code: ErrorCode, message: string, options: { hint?: string; cause?: unknown } = {}) {
     super(message, { cause: options.cause });
+    this.code = code;
     this.status = ERRORS[code].status;
     this.hint = options.hint || ERRORS[code].remedy;
   }
 
-  /** Whether the same call may succeed later: nothing was wrong with what was asked. */
+  /** Whether the same call may succeed later, unchanged. */
   get transient(): boolean {
     return this.code === "SM_UNAVAILABLE";
   }
 }
 
-/** Thrown by a handler: a retry cannot help, the message goes to the dead letters now. */
-export class Unrecoverable extends Error {
-  override readonly name: string = "Unrecoverable";
-}
-
-/** Thrown by a handler: retry (counted) not earlier than `ms` milliseconds from now. */
-export class RetryAfter extends Error {
-  override readonly name = "RetryAfter";
-  constructor(readonly ms: number, message = `Retry after ${ms} ms.`, options?: ErrorOptions) {
-    super(message, options);
-  }
-}
-
-/** Thrown by a handler: come back in `ms` milliseconds; burns no retry. */
-export class Snooze extends Error {
-  override readonly name = "Snooze";
-  constructor(readonly ms: number) {
-    super(`Snoozed for ${ms} ms.`);
-  }
-}
-
-/** A database function called by `completeWith` raised: everything it did is undone, and the lease is still held. */
-export class FunctionFailed extends Error {
-  override readonly name = "FunctionFailed";
-  /** @param code the SQLSTATE; PT422 means that a retry cannot help */
-  constructor(readonly code: string, message: string, options?: ErrorOptions) {
-    super(message, options);
-  }
-}
-
-/** The reason of a handler's aborted signal when another worker took the message over; its outcome is not recorded. */
-export class StaleLease extends Error {
-  override readonly name = "StaleLease";
-  constructor() {
-    super("The lease was lost: another worker owns the message now.");
-  }
-}
-
-/** The reason of a handler's aborted signal when somebody asked to cancel the message. */
-export class CancelRequested extends Error {
-  override readonly name = "CancelRequested";
-  constructor() {
-    super("Cancellation of the message was requested.");
-  }
-}
-
+/**
+ * Whether a value is one of the codes of {@linkcode ERRORS}.
+ *
+ * @param code any value, such as `details` of a PostgREST error
+ * @returns true for a code of the table
+ *
+ * @example
+ * ```ts
+ * import { ERRORS, isErrorCode } from "./shared/errors.ts";
+ *
+ * const code: unknown = "SM_RATE";
+ * if (isErrorCode(code)) console.log(ERRORS[code].status);
+ * ```
+ */
 export function isErrorCode(code: unknown): code is ErrorCode {
   return typeof code === "string" && Object.hasOwn(ERRORS, code);
 }
 
-/** Anything thrown, as a SymphonyError; a caller's message never reaches the caller. */
+/**
+ * Turns anything thrown into a SymphonyError. An unexpected error becomes SM_INTERNAL with a fixed message, because its
+ * own message may hold secrets.
+ *
+ * @param error anything thrown
+ * @returns the error itself if it is a SymphonyError, otherwise SM_INTERNAL with the error as its `cause`
+ *
+ * @example
+ * ```ts
+ * import { toSymphonyError } from "./shared/errors.ts";
+ *
+ * const error = toSymphonyError(new TypeError("x is not a function"));
+ * console.log(error.code); // SM_INTERNAL
+ * ```
+ */
 export function toSymphonyError(error: unknown): SymphonyError {
   if (error instanceof SymphonyError) return error;
   return new SymphonyError("SM_INTERNAL", "The request failed for a reason inside the project.", { cause: error });

@@ -1,10 +1,13 @@
-// Fields that several requests have, each only as wide as Postgres can read it.
+// Fields that several requests share, with the range that Postgres can read.
 import { z } from "zod";
 
-const FARTHEST = 16 * 60; // minutes; Postgres reads no zone as far from UTC as this
+const FARTHEST = 16 * 60; // minutes; Postgres rejects zones that are this far from UTC
 const LONGEST = 40; // characters; enough for more digits of a second than Postgres keeps
 
-/** The name of a queue or a transport, as SQL takes it. */
+/** One schema for each field of T: keeps a schema and the documented interface of its input equal. */
+export type Shape<T> = { [K in keyof T]-?: z.ZodType<unknown, T[K]> };
+
+/** The name of a queue or a transport. */
 export const name = z.string().regex(/^[a-z0-9][a-z0-9_-]{0,62}$/, {
   error: "expected 1 to 63 lower-case letters, digits, _ or -, the first a letter or digit",
 });
@@ -15,7 +18,7 @@ export const moment = z.iso.datetime({
   error: "expected an ISO 8601 date with a zone, such as 2030-01-31T09:00:00Z",
 }).refine(isReadable, { error: "expected a date from the year 1 on, in a zone at most 15:59 hours from UTC" });
 
-/** A duration, at most `longest`. */
+/** A duration in whole milliseconds, at most `longest`. */
 export function milliseconds(longest: number): z.ZodInt {
   return z.int().min(0).max(longest);
 }

@@ -2,17 +2,20 @@
 import { type ErrorCode, SymphonyError } from "./errors.ts";
 import { findInexactNumbers } from "./exact_numbers.ts";
 
+/** A JSON value. */
 export type Json = string | number | boolean | null | Json[] | JsonObject;
+/** A JSON object. */
 export type JsonObject = { [key: string]: Json | undefined };
 
-/** Levels of nesting that Postgres stores without trouble and a payload may have. */
+/** Levels of nesting that a payload may have. */
 export const MAX_DEPTH = 64;
 const ONLY_JSON = "Use objects, arrays, strings, numbers, booleans and null, without cycles; write bigints as strings.";
 const encoder = new TextEncoder();
 
 /**
  * Parses text into JSON that Postgres can store as jsonb.
- * @param root how an error names the whole value
+ * @param root the name of the whole value in errors
+ * @throws SymphonyError SM_BODY, SM_JSON, SM_DEPTH, SM_NUMBER_RANGE or SM_NUL, with the path of the value
  */
 export function parseJson(text: string, depth = MAX_DEPTH, root = "value"): Json {
   if (text.trim() === "") {
@@ -32,8 +35,8 @@ export function parseJson(text: string, depth = MAX_DEPTH, root = "value"): Json
 }
 
 /**
- * A value of the program as JSON that Postgres can store; undefined becomes null.
- * Throws SymphonyError, also for values that have no JSON: cycles, functions, bigints.
+ * Converts a value of the program to JSON that Postgres can store; undefined becomes null.
+ * @throws SymphonyError as parseJson; SM_JSON for cycles, functions and bigints
  */
 export function toJson(value: unknown, depth = MAX_DEPTH, root = "value"): Json {
   if (value === undefined) return null;
@@ -41,7 +44,7 @@ export function toJson(value: unknown, depth = MAX_DEPTH, root = "value"): Json 
   try {
     text = JSON.stringify(value);
   } catch (error) {
-    // What a toJSON method throws may be a symbol, or an error whose message is none.
+    // A toJSON method may throw a symbol, or an error whose message is not a string.
     const reason = String(error instanceof Error ? error.message : error).slice(0, 200);
     throw new SymphonyError("SM_JSON", `The ${root} cannot be written as JSON: ${reason}`, { hint: ONLY_JSON });
   }
@@ -67,14 +70,14 @@ export function rejectLonger(value: Json, bytes: number, code: ErrorCode, name: 
   }
 }
 
-/** Runs over the text, before the parser: eight megabytes of `[` would otherwise become half a gigabyte of arrays. */
+/** Reads the text before the parser does: eight megabytes of `[` would become half a gigabyte of arrays. */
 function rejectDepth(text: string, deepest: number): void {
   let depth = 0;
   let quoted = false;
   for (let i = 0; i < text.length; i++) {
     const character = text.charCodeAt(i);
     if (quoted) {
-      if (character === 0x5c) i++; // a backslash takes its successor with it
+      if (character === 0x5c) i++; // a backslash escapes its successor
       else if (character === 0x22) quoted = false;
     } else if (character === 0x22) quoted = true;
     else if (character === 0x7b || character === 0x5b) {
@@ -83,7 +86,7 @@ function rejectDepth(text: string, deepest: number): void {
   }
 }
 
-/** A 64-bit id would be stored as another id. The text must be valid JSON. */
+/** A 64-bit id would be stored as a different id. The text must be valid JSON. */
 function rejectInexactNumbers(text: string, root: string): void {
   for (const { token, path } of findInexactNumbers(text)) {
     const changed = Number.isFinite(Number(token)) ? `change it to ${Number(token)}` : "have no number for it";
@@ -101,7 +104,7 @@ function shortened(token: string): string {
   return token.length > 60 ? `${token.slice(0, 40)}...` : token;
 }
 
-/** Recursive, because the depth is limited by now; `path` leads to the value and is left as it was found. */
+/** Recursion is safe: the depth has been checked. `path` leads to the value and is restored before the return. */
 function rejectUnstorable(value: Json, path: (string | number)[], root: string): void {
   if (typeof value === "string") { if (!isStorable(value)) throw unstorable(value, nameOf(path, root)); }
   else if (Array.isArray(value)) {

@@ -1,12 +1,17 @@
-// The log: one JSON object a line, secrets redacted, bodies never.
+// The log: one JSON object per line, without secrets and bodies.
 
+/** The fields of a log line. Values of keys such as `token` and `payload` are not written. */
 export type Fields = Record<string, unknown>;
 
+/** A log of JSON lines. Keys, tokens and passwords in texts are redacted. */
 export interface Log {
+  /** Writes a line with level info. */
   info(message: string, fields?: Fields): void;
+  /** Writes a line with level warn. */
   warn(message: string, fields?: Fields): void;
+  /** Writes a line with level error. */
   error(message: string, fields?: Fields): void;
-  /** The same log with fields that every line carries. */
+  /** A log that adds these fields to every line. */
   with(fields: Fields): Log;
 }
 
@@ -28,11 +33,12 @@ export function redact(text: string): string {
 
 /**
  * @param base fields of every line
- * @param write where a line goes; `console.log` unless told
+ * @param write receives each line; default: `console.log`
  */
 export function createLog(base: Fields = {}, write: (line: string) => void = console.log): Log {
   const at = (level: string) => (message: string, fields: Fields = {}) =>
-    write(JSON.stringify({ level, message: redact(message), ...clean({ ...base, ...fields }, 0) as Fields })); // an object in gives an object out
+    // clean returns an object for an object
+    write(JSON.stringify({ level, message: redact(message), ...clean({ ...base, ...fields }, 0) as Fields }));
   return {
     info: at("info"),
     warn: at("warn"),

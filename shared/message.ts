@@ -1,164 +1,184 @@
 // A message type: its name, payload schema, routing, retry policy and handler; and the registry of all of them.
-import type { z } from "zod";
-import type { Completed } from "./delivery.ts";
-import type { Database } from "./db.ts";
+import type { Args, Database, FunctionName, Functions, Returns, Row, TableName, Tables } from "./db.ts";
 import { checkDefinitions, type DefinitionFault } from "./definitions.ts";
-import type { JsonObject } from "./json.ts";
-import type { Log } from "./log.ts";
+import type { Completed } from "./delivery.ts";
+import type { BatchContext, BatchItem, Envelope, HandlerContext, SentBy } from "./handler_context.ts";
+import type { Json, JsonObject } from "./json.ts";
+import type { Fields, Log } from "./log.ts";
 import { sha256 } from "./sha256.ts";
 
-/** A schema whose input is a JSON object; of zod's core, because methods that libraries add to schemas are none of a message's business. */
-export type PayloadSchema = z.core.$ZodType<unknown, Record<string, unknown>>;
+// Types that the signatures below name.
+export type { Args, Completed, Database, DefinitionFault, Fields, FunctionName, Functions, Json, JsonObject };
+export type { BatchContext, BatchItem, Envelope, HandlerContext, Log, Returns, Row, SentBy, TableName, Tables };
 
+/**
+ * A zod schema whose input is a JSON object. Only the member that inference needs is named, so schemas of zod and of
+ * zod/mini fit alike.
+ */
+export interface PayloadSchema {
+  /** Types that zod keeps for inference. */
+  readonly _zod: { readonly input: Record<string, unknown>; readonly output: unknown };
+}
+
+/** The payload as it is dispatched: the input of the schema. */
+export type PayloadInput<S extends PayloadSchema> = S["_zod"]["input"];
+
+/** The payload as its handler gets it: the output of the schema. */
+export type PayloadOutput<S extends PayloadSchema> = S["_zod"]["output"];
+
+/** How failed deliveries are repeated. */
 export interface RetryPolicy {
-  /** Deliveries after the first one. */
+  /** Deliveries after the first one, 0 to 100; default: 3. */
   maxRetries: number;
-  /** Milliseconds before the first retry. */
+  /** Milliseconds before the first retry; default: 1,000. */
   delay: number;
-  /** Factor from one delay to the next. */
+  /** Factor from one delay to the next, 1 to 100; default: 2. */
   multiplier: number;
-  /** The longest delay, in milliseconds. */
+  /** The longest delay, in milliseconds; default: 600,000. */
   maxDelay: number;
-  /** Share of the delay that is random, 0 to 1. */
+  /** Share of the delay that is random, 0 to 1; default: 0.2. */
   jitter: number;
 }
 
-/**
- * Who dispatched a message, and so who wrote its payload and metadata: a signed-in user, by id, or a service, which
- * holds a secret key or is code in the database.
- */
-export type SentBy = { kind: "user"; id: string } | { kind: "service" };
-
-/** The message as its handler sees it, without the payload. */
-export interface Envelope {
-  id: string;
-  type: string;
-  queue: string;
-  priority: number;
-  /** Decides what to trust: everything else that a user sends is untrusted input, the metadata too. */
-  sender: SentBy;
-  headers: JsonObject;
-  metadata: JsonObject;
-  /** Deliveries before this one that ended badly: 0 at the first. */
-  retryCount: number;
-  maxRetries: number;
-  /** ISO 8601. */
-  createdAt: string;
-}
-
-export interface HandlerContext {
-  envelope: Envelope;
-  /** Rises with every delivery: give it to outside systems that can reject an older number. */
-  fence: number;
-  /** Aborts at the timeout, when the lease is lost and when cancellation is requested; the reason tells which. */
-  signal: AbortSignal;
-  log: Log;
-  /** This delivery's W3C trace context, to be sent as the header of that name with calls to others and in the headers of messages. */
-  traceparent: string;
-  /** Keeps a JSON value that the sender can read while the handler runs. */
-  progress(value: unknown): void;
-  /**
-   * Runs the database function `schema.name(jsonb) returns jsonb` and completes the message in the same transaction, so that its effect
-   * happens once however often the message is delivered. The function's result is the message's; what the handler returns or
-   * throws afterwards is not recorded.
-   * @param args a JSON value, `{}` unless told
-   * @throws FunctionFailed when the function raised: nothing has happened, and the lease is still held
-   * @throws StaleLease when another worker owns the message: nothing has happened, and nothing more can
-   */
-  completeWith(functionName: string, args?: unknown): Promise<Completed>;
-  db: Database;
-}
-
-/** One message of a batch: what is known of it, and the way to say what became of it. */
-export interface BatchItem<Payload = unknown> extends HandlerContext {
-  readonly payload: Payload;
-  /** Completes this message while the batch goes on. Of several reports the first one counts. */
-  complete(result?: unknown): void;
-  /** Ends this delivery as a handler would that throws `reason`: an error, Unrecoverable, RetryAfter or Snooze. */
-  fail(reason: unknown): void;
-}
-
-export interface BatchContext {
-  /** Aborts when the signals of all messages that are not reported yet have: at the timeout, or when all leases are lost. */
-  signal: AbortSignal;
-  log: Log;
-  db: Database;
-}
-
+/** Where messages of a type are stored if their dispatch does not name it. */
 export interface Route {
+  /** The name of a row of messenger_transports; default: `supabase`. */
   transport?: string;
+  /** 1 to 63 lower-case letters, digits, _ or -; default: `default`. */
   queue?: string;
+  /** 1 to 10; 10 is claimed first; default: 5. */
   priority?: number;
 }
 
-interface Declaration<T extends string, S extends PayloadSchema> {
+/** The part of a message type that describes it. */
+export interface MessageDeclaration<T extends string, S extends PayloadSchema> {
+  /** The name of the type: a letter, then up to 127 letters, digits, _ . : or -. */
   readonly type: T;
-  /** Former names whose messages this handler still takes. */
+  /** Former names; messages that were dispatched under one of them reach this handler. */
   readonly aliases?: readonly string[];
+  /** Checks the payload at dispatch and before the handler runs. */
   readonly payload: S;
+  /** Transport, queue and priority of messages whose dispatch does not name them. */
   readonly route?: Route;
+  /** The retry policy; default per field: the `SYMPHONY_RETRY_*` variables, then the defaults of RetryPolicy. */
   readonly retry?: Partial<RetryPolicy>;
-  /** Milliseconds a handler may take, 30,000 unless told. */
+  /** Milliseconds that a handler may take; default: 30,000. */
   readonly timeout?: number;
-  /** Who may dispatch it; services always may. */
+  /** Who may dispatch the type; services always may. Default: `service`. */
   readonly dispatchableBy?: "service" | "user";
 }
 
-interface Handling<P> {
-  /** Returns the result to store; throws to fail (see errors.ts for Unrecoverable, RetryAfter, Snooze). */
+/** The part of a message type that handles one message at a time. */
+export interface MessageHandler<P> {
+  /**
+   * Handles one message.
+   *
+   * @param payload the parsed payload
+   * @param ctx envelope, signal, log and database
+   * @returns the result to store: JSON of at most 64 KB
+   * @throws Unrecoverable, RetryAfter or Snooze; any other error is retried by the policy
+   */
   handle(payload: P, ctx: HandlerContext): unknown;
+  /** A type has either `handle` or `handleBatch`. */
   handleBatch?: undefined;
 }
 
-interface BatchHandling<P> {
+/** The part of a message type that handles the messages of one claim together. */
+export interface MessageBatchHandler<P> {
   /**
-   * Handles the messages of one claim together, at most `batchSize`. What is not reported by item when it returns is completed, without
-   * a result; what is not reported when it throws fails with what it threw. A message that may have killed its worker comes alone.
+   * Handles the messages of one claim, at most `batchSize`. When it returns, messages without a report are completed
+   * without a result; when it throws, they fail with the error. A message that may have killed its worker comes alone.
+   *
+   * @param items the messages
+   * @param ctx signal, log and database
+   * @throws Unrecoverable, RetryAfter or Snooze; any other error is retried by the policy
    */
   handleBatch(items: readonly BatchItem<P>[], ctx: BatchContext): unknown;
+  /** A type has either `handle` or `handleBatch`. */
   handle?: undefined;
 }
 
+/** A message type with its handler, as `defineMessage` returns it. */
 export type MessageType<T extends string = string, S extends PayloadSchema = PayloadSchema> =
-  & Declaration<T, S>
-  & (Handling<z.output<S>> | BatchHandling<z.output<S>>);
+  & MessageDeclaration<T, S>
+  & (MessageHandler<PayloadOutput<S>> | MessageBatchHandler<PayloadOutput<S>>);
 
-/** One element of messenger_register's argument. */
+/** One element of the argument of messenger_register. */
 export type Registration = {
+  /** The name of the type. */
   type: string;
+  /** The route's transport, if the type names one. */
   transport?: string;
+  /** The route's queue, if the type names one. */
   queue?: string;
+  /** The route's priority, if the type names one. */
   priority?: number;
+  /** Who may dispatch the type. */
   dispatchable_by: "service" | "user";
+  /** The complete retry policy. */
   retry: { max_retries: number; delay_ms: number; multiplier: number; max_delay_ms: number; jitter: number };
+  /** Milliseconds that a handler may take. */
   timeout_ms: number;
+  /** Former names. */
   aliases: string[];
 };
 
+/** Values for the fields that a type's retry policy leaves out. */
 export type RetryDefaults = { [K in keyof RetryPolicy]?: RetryPolicy[K] | undefined };
 
+/** The message types of a deployment, by name. */
 export interface Registry {
-  /** Every name a worker may claim, aliases included. */
+  /** Every name that a worker may claim, including aliases. */
   readonly types: readonly string[];
+  /**
+   * Finds a type by its name or one of its aliases.
+   *
+   * @param type the name
+   * @returns the type, or undefined if no type has this name
+   */
   find(type: string): MessageType | undefined;
-  /** @param defaults what a type leaves unsaid in its retry policy */
+  /**
+   * The argument of messenger_register, in the order of the types' names.
+   *
+   * @param defaults values for the fields that a type's retry policy leaves out
+   * @returns one element per type
+   */
   registration(defaults?: RetryDefaults): Registration[];
-  /** SHA-256 of the registration in hexadecimal: equal for equal registries. */
+  /**
+   * A digest of the registration: equal for equal registries.
+   *
+   * @param defaults values for the fields that a type's retry policy leaves out
+   * @returns SHA-256 in hexadecimal
+   */
   hash(defaults?: RetryDefaults): Promise<string>;
 }
 
-const USER_HEADER = "x-symphony-user"; // set by messenger_user_dispatch, rejected from everybody else
-
-/** The sender, as the database has recorded it in the message's headers. */
-export function senderOf(headers: JsonObject): SentBy {
-  const id = headers[USER_HEADER];
-  return typeof id === "string" ? { kind: "user", id } : { kind: "service" };
-}
-
+/** Milliseconds that the handler of a type without `timeout` may take. */
 export const DEFAULT_TIMEOUT = 30_000;
 const DEFAULT_RETRY: RetryPolicy = { maxRetries: 3, delay: 1_000, multiplier: 2, maxDelay: 600_000, jitter: 0.2 };
 
-/** Declares a message type; the payload's type flows from the schema into the handler and into dispatch. */
+/**
+ * Declares a message type. The payload's type follows from the schema, in the handler and at dispatch.
+ *
+ * @param definition name, payload schema and handler; routing, retries and timeout are optional
+ * @returns the definition, which `createRegistry` checks
+ *
+ * @example
+ * ```ts
+ * import { z } from "zod";
+ * import { defineMessage } from "./shared/message.ts";
+ *
+ * export default defineMessage({
+ *   type: "InvoicePaid",
+ *   payload: z.object({ invoice: z.uuid(), cents: z.int().min(1) }),
+ *   route: { queue: "billing" },
+ *   retry: { maxRetries: 5, delay: 2_000 }, // milliseconds
+ *   async handle({ invoice, cents }, ctx) {
+ *     await ctx.completeWith("billing.book_payment", { invoice, cents });
+ *   },
+ * });
+ * ```
+ */
 export function defineMessage<const T extends string, S extends PayloadSchema>(
   definition: MessageType<T, S>,
 ): MessageType<T, S> {
@@ -166,8 +186,22 @@ export function defineMessage<const T extends string, S extends PayloadSchema>(
 }
 
 /**
- * @param onFault told of every fault; the definitions at fault are left out, and all others work as they do without them
- * @throws Error naming type and field of every fault, where nobody is told of them
+ * Collects message types and checks their definitions.
+ *
+ * @param messageTypes the types of this deployment
+ * @param onFault gets every fault. Definitions with a fault are left out of the registry; all others work.
+ * @returns the registry of the valid definitions
+ * @throws Error naming type and field of every fault, if there is no `onFault`
+ *
+ * @example
+ * ```ts
+ * import { z } from "zod";
+ * import { createRegistry, defineMessage } from "./shared/message.ts";
+ *
+ * const ping = defineMessage({ type: "Ping", payload: z.object({}), handle: () => "pong" });
+ * const registry = createRegistry([ping], ({ type, field, message }) => console.error(type, field, message));
+ * console.log(registry.find("Ping") === ping, registry.types);
+ * ```
  */
 export function createRegistry(
   messageTypes: readonly MessageType[],
@@ -191,9 +225,9 @@ export function createRegistry(
 }
 
 function register(messageType: MessageType, defaults: RetryDefaults): Registration {
-  const said = (policy: RetryDefaults = {}) =>
+  const defined = (policy: RetryDefaults = {}) =>
     Object.fromEntries(Object.entries(policy).filter(([, value]) => value !== undefined));
-  const retry: RetryPolicy = { ...DEFAULT_RETRY, ...said(defaults), ...said(messageType.retry) };
+  const retry: RetryPolicy = { ...DEFAULT_RETRY, ...defined(defaults), ...defined(messageType.retry) };
   return {
     type: messageType.type,
     transport: messageType.route?.transport,

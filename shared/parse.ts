@@ -1,4 +1,4 @@
-// Untrusted input against a schema: the first thing wrong with it, as one error that names the field.
+// Parses untrusted input by a schema; the first fault becomes one error that names the field.
 import type { z } from "zod";
 import { type ErrorCode, SymphonyError } from "./errors.ts";
 
@@ -13,7 +13,7 @@ const KINDS: Record<string, string> = {
   object: "an object",
   record: "an object",
 };
-/** How sizes are written: of what, and in which unit; a number is a size itself. */
+/** The words around a size, by the kind of value; a number is a size itself. */
 const SIZES: Record<string, [of: string, unit: string]> = {
   string: ["a text of ", " characters"],
   array: ["a list of ", " elements"],
@@ -26,11 +26,11 @@ const SIZES: Record<string, [of: string, unit: string]> = {
 export function parse<S extends z.ZodType>(schema: S, value: unknown, codes: Record<string, ErrorCode>): z.output<S> {
   const parsed = schema.safeParse(value, { reportInput: true });
   if (parsed.success) return parsed.data;
-  throw refusalOf(parsed.error.issues, codes);
+  throw validationError(parsed.error.issues, codes);
 }
 
-/** The first issue as an error; its hint is the field's own range, where the schema has one. */
-export function refusalOf([issue]: readonly Issue[], codes: Record<string, ErrorCode>): SymphonyError {
+/** The first issue as an error; its hint is the field's own range if the schema has one. */
+export function validationError([issue]: readonly Issue[], codes: Record<string, ErrorCode>): SymphonyError {
   if (issue.code === "unrecognized_keys") {
     const fields = issue.keys.map((key) => [...issue.path, key].join("."));
     return new SymphonyError("SM_UNKNOWN_FIELD", `Unknown field: ${fields.join(", ").slice(0, 200)}`);
@@ -38,14 +38,14 @@ export function refusalOf([issue]: readonly Issue[], codes: Record<string, Error
   const field = issue.path.findLast((part) => typeof part === "string");
   const code = field !== undefined && Object.hasOwn(codes, field) ? codes[field] : "SM_BODY";
   const name = issue.path.join(".") || "body";
-  const wanted = wantedBy(issue);
-  if (wanted === undefined) return new SymphonyError(code, `${name}: ${issue.message}`);
-  return new SymphonyError(code, `${name} must be ${wanted}${given(issue.input)}.`, {
-    hint: limitOf(issue) ?? `Send ${wanted}.`,
+  const expected = expectedBy(issue);
+  if (expected === undefined) return new SymphonyError(code, `${name}: ${issue.message}`);
+  return new SymphonyError(code, `${name} must be ${expected}${received(issue.input)}.`, {
+    hint: limitOf(issue) ?? `Send ${expected}.`,
   });
 }
 
-/** The limit that a number is beyond. */
+/** The limit that a number exceeds. */
 function limitOf(issue: Issue): string | undefined {
   if (issue.code === "too_big" && !SIZES[issue.origin]) return `The largest value allowed is ${issue.maximum}.`;
   if (issue.code === "too_small" && !SIZES[issue.origin]) return `The smallest value allowed is ${issue.minimum}.`;
@@ -56,8 +56,8 @@ function sized(origin: string, size: string): string {
   return of + size + unit;
 }
 
-/** What the schema wants in this place; undefined where zod has only a sentence for it. */
-function wantedBy(issue: Issue): string | undefined {
+/** What the schema accepts here; undefined if zod has only a sentence for it. */
+function expectedBy(issue: Issue): string | undefined {
   switch (issue.code) {
     case "invalid_type":
       return KINDS[issue.expected];
@@ -75,7 +75,7 @@ function wantedBy(issue: Issue): string | undefined {
   }
 }
 
-function given(input: unknown): string {
+function received(input: unknown): string {
   if (input === undefined || typeof input === "object" && input !== null) return "";
   return `, not ${String(JSON.stringify(input)).slice(0, 60)}`;
 }

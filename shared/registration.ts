@@ -1,13 +1,13 @@
-// Registration of the code's message types with the database, once an isolate.
+// Registers the message types of the code with the database, once per isolate.
 import type { Database } from "./db.ts";
 import { type SymphonyError, toSymphonyError } from "./errors.ts";
 import type { Log } from "./log.ts";
 import type { Registration, Registry, RetryDefaults } from "./message.ts";
 
 /**
- * Types travel together, and one by one where the database rejects them together: a definition that it rejects is logged
- * and keeps no other from being registered.
- * @returns a function that registers on its first call and shares the result; a database that failed is tried again
+ * All types are registered in one call. If the database rejects it, they are registered one by one, so that a rejected
+ * definition is logged and keeps no other from being registered.
+ * @returns a function that registers at its first call; later calls share the result, or try again after a failure
  */
 export function createRegistration(
   db: Database,
@@ -34,25 +34,25 @@ export function createRegistration(
 
 async function registerEach(db: Database, types: Registration[], log: Log): Promise<number> {
   const call = (types: Registration[]) => db.call("messenger_register", { types });
-  const error = await refusalOf(call(types));
+  const error = await rejectionOf(call(types));
   if (!error) return 0;
   let rejected = 0;
   let failure: SymphonyError | undefined;
   for (const type of types) {
-    const error = await refusalOf(call([type]));
+    const error = await rejectionOf(call([type]));
     if (!error) continue;
     rejected++;
     const { code, message: reason, hint } = error;
     log.error("message type rejected", { type: type.type, code, reason, hint });
     if (error.code === "SM_INTERNAL") failure ??= error;
   }
-  // Not one definition at fault, but whatever the database or the project has in the way of all.
+  // The cause is not a definition but the database or the project: it rejects every type.
   if (failure && rejected === types.length) throw failure;
   return rejected;
 }
 
-/** The error of a call that trying again would not change. */
-async function refusalOf(call: Promise<unknown>): Promise<SymphonyError | undefined> {
+/** The error of a call that would fail again; one that may pass is thrown. */
+async function rejectionOf(call: Promise<unknown>): Promise<SymphonyError | undefined> {
   try {
     await call;
   } catch (thrown) {

@@ -1,51 +1,89 @@
-// When a message is to be sent again and again: the request of a schedule, checked before it travels, in SQL's words.
+// Requests of schedules: checked before they are sent, and converted to the arguments of messenger_schedule.
 import { CronExpressionParser } from "cron-parser";
 import { z } from "zod";
 import type { Args } from "./db.ts";
 import { type ErrorCode, SymphonyError } from "./errors.ts";
-import { milliseconds, moment } from "./fields.ts";
+import { milliseconds, moment, type Shape } from "./fields.ts";
 import { isObject, type JsonObject } from "./json.ts";
 import { parse } from "./parse.ts";
 
 const SHORTEST = 1_000; // ms
 const LONGEST = 31_622_400_000; // ms, 366 days
 
-/** What a schedule is asked for with. */
-export const scheduleRequest = z.strictObject({
-  /** 5 fields (minute hour day month weekday) or 6 (second first), or an alias such as @daily. */
-  cron: z.string().optional(),
-  /** Milliseconds, from 1,000 to 366 days, counted from startAt or from the creation. */
-  interval: z.int().min(SHORTEST).max(LONGEST).optional(),
-  startAt: moment.optional(),
-  /** One moment, once. */
-  at: moment.optional(),
-  /** What the schedule is called, and found again by; the message's type unless given. */
-  name: z.string().optional(),
-  /** IANA name; UTC unless given. */
-  timezone: z.string().optional(),
-  transport: z.string().optional(),
-  queue: z.string().optional(),
-  headers: z.custom<JsonObject>(isObject, { error: "expected an object" }).optional(),
-  enabled: z.boolean().optional(),
-  /** Messages after which it is over. */
-  maxRuns: z.int().min(1).optional(),
-  startsAt: moment.optional(),
-  endsAt: moment.optional(),
-  /** After an outage: one message for all that was missed, none that is later than misfireGrace, or each. */
-  misfire: z.enum(["fire_once", "skip", "catch_up"]).optional(),
-  misfireGrace: milliseconds(LONGEST).optional(),
-  catchUpLimit: z.int().min(1).max(1_000).optional(),
-  /** A wall-clock time that does not exist: moved on by the gap, or left out. */
-  dstGap: z.enum(["run_after", "skip"]).optional(),
-  /** A wall-clock time that exists twice. */
-  dstOverlap: z.enum(["first", "second", "both"]).optional(),
-  /** While the message before is unfinished: another one, none, or one in place of it. */
-  overlap: z.enum(["allow", "skip", "replace"]).optional(),
-  /** Milliseconds by which a message may be later than due. */
-  jitter: milliseconds(LONGEST).optional(),
-});
+/** One of `cron`, `interval` and `at`, with the options of a schedule. Moments are ISO 8601 with a zone. */
+export interface ScheduleRequest {
+  /** 5 fields (minute hour day month weekday) or 6 (second first), or an alias such as `@daily`. */
+  cron?: string;
+  /** Milliseconds, from 1,000 to 31,622,400,000 (366 days), counted from `startAt`; default: from the creation. */
+  interval?: number;
+  /** The moment from which an interval counts. */
+  startAt?: string;
+  /** A single moment. */
+  at?: string;
+  /** The name of the schedule; default: the message type's. */
+  name?: string;
+  /** An IANA time zone; default: UTC. */
+  timezone?: string;
+  /** The transport of its messages; default: the type's route. */
+  transport?: string;
+  /** The queue of its messages; default: the type's route. */
+  queue?: string;
+  /** Headers of its messages, at most 16 KB. */
+  headers?: JsonObject;
+  /** False stores the schedule paused; default: true. */
+  enabled?: boolean;
+  /** Ends the schedule after this many messages; default: no end. */
+  maxRuns?: number;
+  /** No run before this moment. */
+  startsAt?: string;
+  /** No run after this moment. */
+  endsAt?: string;
+  /** After an outage: one message for all missed runs, none for runs later than `misfireGrace`, or one for each. */
+  misfire?: "fire_once" | "skip" | "catch_up";
+  /** Milliseconds by which a run may be late under `misfire: "skip"`, at most 31,622,400,000. */
+  misfireGrace?: number;
+  /** Missed runs that `misfire: "catch_up"` makes up for, 1 to 1,000. */
+  catchUpLimit?: number;
+  /** A wall-clock time that DST skips: run after the gap, or not at all. */
+  dstGap?: "run_after" | "skip";
+  /** A wall-clock time that DST repeats: run at the first, the second or both. */
+  dstOverlap?: "first" | "second" | "both";
+  /** While the previous message is unfinished: store another one, none, or replace the previous one. */
+  overlap?: "allow" | "skip" | "replace";
+  /** Milliseconds by which a message may be delayed at random, at most 31,622,400,000. */
+  jitter?: number;
+}
 
-/** The errors of its fields. */
+/**
+ * The schema of a ScheduleRequest.
+ * @internal
+ */
+export const scheduleRequest = z.strictObject(
+  {
+    cron: z.string().optional(),
+    interval: z.int().min(SHORTEST).max(LONGEST).optional(),
+    startAt: moment.optional(),
+    at: moment.optional(),
+    name: z.string().optional(),
+    timezone: z.string().optional(),
+    transport: z.string().optional(),
+    queue: z.string().optional(),
+    headers: z.custom<JsonObject>(isObject, { error: "expected an object" }).optional(),
+    enabled: z.boolean().optional(),
+    maxRuns: z.int().min(1).optional(),
+    startsAt: moment.optional(),
+    endsAt: moment.optional(),
+    misfire: z.enum(["fire_once", "skip", "catch_up"]).optional(),
+    misfireGrace: milliseconds(LONGEST).optional(),
+    catchUpLimit: z.int().min(1).max(1_000).optional(),
+    dstGap: z.enum(["run_after", "skip"]).optional(),
+    dstOverlap: z.enum(["first", "second", "both"]).optional(),
+    overlap: z.enum(["allow", "skip", "replace"]).optional(),
+    jitter: milliseconds(LONGEST).optional(),
+  } satisfies Shape<ScheduleRequest>,
+);
+
+/** The error code of each field of a ScheduleRequest. */
 export const SCHEDULE_CODES: Record<string, ErrorCode> = {
   ...Object.fromEntries(Object.keys(scheduleRequest.shape).map((field) => [field, "SM_SCHEDULE" as const])),
   cron: "SM_CRON",
@@ -56,15 +94,23 @@ export const SCHEDULE_CODES: Record<string, ErrorCode> = {
   headers: "SM_HEADERS_NOT_OBJECT",
 };
 
-/** One of cron, interval and at, and what else is to be said about it. */
-export type ScheduleRequest = z.input<typeof scheduleRequest>;
-
-/** What SQL calls a schedule; what is undefined does not travel. */
+/** The arguments of messenger_schedule that describe when to run; undefined ones are not sent. */
 export type ScheduleArgs = Pick<Args<"messenger_schedule">, "schedule" | "timezone" | "options">;
 
 /**
- * Checks a request as far as it can be checked without the database, which has the last word.
- * @throws SymphonyError SM_CRON, SM_CRON_NEVER, SM_INTERVAL, SM_TIMEZONE, SM_SCHEDULE, SM_UNKNOWN_FIELD
+ * Checks a request as far as possible without the database, which checks it again.
+ *
+ * @param value the request, as untrusted JSON
+ * @returns the arguments of messenger_schedule, and the name if the request has one
+ * @throws SymphonyError SM_CRON, SM_CRON_NEVER, SM_INTERVAL, SM_TIMEZONE, SM_SCHEDULE or SM_UNKNOWN_FIELD
+ *
+ * @example
+ * ```ts
+ * import { toScheduleArgs } from "./shared/schedule.ts";
+ *
+ * const { schedule, timezone } = toScheduleArgs({ cron: "0 9 * * mon-fri", timezone: "Europe/Berlin" });
+ * console.log(schedule, timezone);
+ * ```
  */
 export function toScheduleArgs(value: unknown): ScheduleArgs & { name?: string } {
   const { cron, interval, startAt, at, name, timezone, ...rest } = parse(scheduleRequest, value, SCHEDULE_CODES);
@@ -108,7 +154,20 @@ const ALIASES: Record<string, string> = {
   "@HOURLY": "0 * * * *",
 };
 
-/** Rejects what SQL would reject. cron-parser takes more: fewer fields, values by hash (H), names run together, 5#1e0. */
+/**
+ * Rejects a cron expression that SQL would reject. cron-parser accepts more: fewer fields, values by hash (H), names
+ * without separators, 5#1e0.
+ *
+ * @param expression 5 or 6 fields, or an alias such as `@daily`
+ * @throws SymphonyError SM_CRON, or SM_CRON_NEVER for a day that does not exist
+ *
+ * @example
+ * ```ts
+ * import { checkCron } from "./shared/schedule.ts";
+ *
+ * checkCron("0 9-17 * * mon-fri");
+ * ```
+ */
 export function checkCron(expression: string): void {
   const written = expression.trim().toUpperCase();
   const cron = Object.hasOwn(ALIASES, written) ? ALIASES[written] : written;
@@ -144,7 +203,7 @@ function checkTimezone(timezone: string): void {
       return;
     }
   } catch {
-    // RangeError: the same error
+    // RangeError: an unknown zone
   }
   throw new SymphonyError("SM_TIMEZONE", `${JSON.stringify(timezone.slice(0, 60))} is not an IANA time zone.`);
 }

@@ -42,6 +42,23 @@ Deno.test("architecture · each room imports only the rooms below it", () => {
   assert.deepEqual(wrong, []);
 });
 
+Deno.test("architecture · shared imports only down its ladder", () => {
+  const ladder = [["ground"], ["tracing"], ["worker", "http"], ["transports", "operators"], ["dispatch"], ["top"]];
+  const rungOf = (path: string) => {
+    const [, folder, file] = path.split("/");
+    if (file !== undefined) return folder;
+    return ["client.ts", "bootstrap.ts"].includes(folder) ? "top" : "ground";
+  };
+  const height = (rung: string) => ladder.findIndex((rungs) => rungs.includes(rung));
+  const shared = sources.filter(({ path }) => path.startsWith("shared/"));
+  assert.deepEqual(shared.filter(({ path }) => height(rungOf(path)) < 0), []);
+  const upwards = shared.flatMap(({ path, ours }) =>
+    ours.filter((to) => rungOf(to) !== rungOf(path) && height(rungOf(to)) >= height(rungOf(path)))
+      .map((to) => `${path} imports ${to}`)
+  );
+  assert.deepEqual(upwards, []);
+});
+
 Deno.test("architecture · there are no import cycles, type imports included", () => {
   const graph = new Map(sources.map(({ path, ours }) => [path, ours]));
   const done = new Set<string>();
@@ -57,7 +74,7 @@ Deno.test("architecture · there are no import cycles, type imports included", (
 Deno.test("architecture · one package, one place", () => {
   const places: Record<string, RegExp> = {
     "@supabase/supabase-js": /^(shared\/db\.ts|tests\/)/,
-    "@supabase/server": /^shared\/auth\.ts$/,
+    "@supabase/server": /^shared\/http\/auth\.ts$/,
     "hono": /^(shared\/|supabase\/local\/|dashboard\/server\.ts)/,
     "postgres": /^(supabase\/local\/|tests\/|cli\/postgres\.ts)/,
     "jose": /^(supabase\/local\/|tests\/)/,

@@ -1,10 +1,10 @@
-// The producers' edge function: takes messages over HTTP, one or a batch, and tells their senders what became of them.
+// The edge function for producers: accepts messages, one or a batch, and returns the state of a message to its sender.
 import { messageTypes, middleware } from "../../packs/index.ts";
 import { identify } from "../../shared/http/auth.ts";
 import { createDispatcher } from "../../shared/dispatch/dispatch.ts";
 import { batchBody, sentBody, STATE_COLUMNS, stateBody } from "../../shared/dispatch/reply.ts";
 import { type DispatchRequest, keyOf, parseBatch, parseDispatch, withKey } from "../../shared/dispatch/request.ts";
-import { createApp, noteFailure, traceOf } from "../../shared/http/app.ts";
+import { createApp, logFailure, traceHeaders } from "../../shared/http/app.ts";
 import { SymphonyError } from "../../shared/errors.ts";
 import { bootstrap } from "../../shared/bootstrap.ts";
 import { type BodyLimit, readJsonBody } from "../../shared/http/body.ts";
@@ -23,7 +23,7 @@ const dispatcher = createDispatcher({
   ready: isolate.register,
 });
 
-// When the isolate starts, not with its first dispatch: SQL dispatches the code's types, too. A dispatch tries again and reports a failure.
+// At the start of the isolate, because SQL dispatches the types too. A dispatch tries again and reports a failure.
 isolate.register().catch(() => {});
 
 const app = createApp("dispatch", { log, cors: true });
@@ -33,8 +33,8 @@ app.post("/", async (c) => {
   const body = parseDispatch(await readJsonBody(c.req.raw, ONE));
   const request: DispatchRequest = withKey(body, c.req.header("idempotency-key"));
   const sent = caller.kind === "service"
-    ? await dispatcher.dispatch(request, traceOf(c))
-    : await dispatcher.dispatchAsUser(request, traceOf(c), db.as(caller.jwt));
+    ? await dispatcher.dispatch(request, traceHeaders(c))
+    : await dispatcher.dispatchAsUser(request, traceHeaders(c), db.as(caller.jwt));
   return c.json(sentBody(sent, request.options?.idempotencyKey), sent.duplicate ? 200 : 201);
 });
 
@@ -46,13 +46,17 @@ app.post("/batch", async (c) => {
     });
   }
   if (c.req.header("idempotency-key") !== undefined) {
-    throw new SymphonyError("SM_IDEMPOTENCY_KEY", "A batch takes its keys from its messages, not from the header.", {
-      hint: "Leave the header Idempotency-Key out, and send options.idempotencyKey with each message.",
-    });
+    throw new SymphonyError(
+      "SM_IDEMPOTENCY_KEY",
+      "A batch must not have the header Idempotency-Key: each message has its own key.",
+      {
+        hint: "Leave the header Idempotency-Key out, and send options.idempotencyKey with each message.",
+      },
+    );
   }
   const { messages, atomic } = parseBatch(await readJsonBody(c.req.raw, BATCH));
-  const results = await dispatcher.dispatchBatch(messages, atomic, traceOf(c));
-  for (const result of results) if (result instanceof SymphonyError) noteFailure(c, result, log);
+  const results = await dispatcher.dispatchBatch(messages, atomic, traceHeaders(c));
+  for (const result of results) if (result instanceof SymphonyError) logFailure(c, result, log);
   const body = batchBody(results, messages.map(keyOf), c.get("requestId"));
   return c.json(body, body.success ? 201 : 207);
 });
@@ -60,10 +64,10 @@ app.post("/batch", async (c) => {
 app.get("/:id", async (c) => {
   const caller = await identify(c.req.raw, env);
   const id = c.req.param("id");
-  const asCaller = caller.kind === "service" ? db : db.as(caller.jwt);
-  // Users whose id is no UUID, of another identity provider, own no messages; row level security could not compare it.
+  const callersDb = caller.kind === "service" ? db : db.as(caller.jwt);
+  // Users of another identity provider whose id is not a UUID own no messages; row level security could not compare it.
   const mayExist = UUID.test(id) && (caller.kind === "service" || UUID.test(caller.claims.sub));
-  const [row] = mayExist ? await asCaller.read("messenger_messages", STATE_COLUMNS, { id }) : [];
+  const [row] = mayExist ? await callersDb.read("messenger_messages", STATE_COLUMNS, { id }) : [];
   if (!row) throw new SymphonyError("SM_NOT_FOUND", "There is no such message, or it is not yours.");
   return c.json(stateBody(row));
 });

@@ -1,4 +1,4 @@
-// The edge function of an outside clock: one call is one tick of the database's own.
+// The edge function for an external ticker: each call runs one tick in the database.
 import { authorizeWorker } from "../../shared/http/auth.ts";
 import { createApp } from "../../shared/http/app.ts";
 import { bootstrap } from "../../shared/bootstrap.ts";

@@ -1,4 +1,4 @@
-// The clock's edge function: a ring makes this isolate run handlers until the queue is empty or its time is up.
+// The edge function that runs handlers: a wake-up starts a run, which ends with an empty queue or at its time limit.
 import { messageTypes, middleware } from "../../packs/index.ts";
 import { authorizeWorker } from "../../shared/http/auth.ts";
 import { keepAlive } from "../../shared/background.ts";
@@ -10,7 +10,7 @@ import { parseWorkerRequest } from "../../shared/worker/request.ts";
 
 const BODY: BodyLimit = { bytes: 16 * 1024, code: "SM_PAYLOAD_TOO_LARGE", optional: true };
 
-const IDLE_POLLS = 600; // at about 1.5 ms of CPU each, half of what a hosted isolate may use
+const IDLE_POLLS = 600; // about 1.5 ms of CPU each, together half of a hosted isolate's limit
 
 const isolate = bootstrap("worker", messageTypes, middleware);
 const { env, log, workerSecret } = isolate;

@@ -1,4 +1,4 @@
-// Handles the messages of one claim together, as one insert or one call of an outside API would; of its numbers 13 is rejected.
+// Handles the messages of one claim together, as a single insert or API call would; the number 13 fails.
 import { z } from "zod";
 import { Unrecoverable } from "../../shared/errors.ts";
 import { defineMessage } from "../../shared/message.ts";

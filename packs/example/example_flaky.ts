@@ -1,4 +1,4 @@
-// Fails as many deliveries as `failures` says, then succeeds: shows the retry policy.
+// Fails the first `failures` deliveries, then succeeds: shows the retry policy.
 import { z } from "zod";
 import { defineMessage } from "../../shared/message.ts";
 
@@ -8,7 +8,7 @@ export default defineMessage({
   retry: { delay: 300, multiplier: 1.5, jitter: 0.2 },
   handle({ failures }, { envelope: { retryCount } }) {
     const startedAt = new Date().toISOString();
-    if (retryCount < failures) throw new Error(`Failed as asked, ${retryCount + 1} of ${failures}.`);
+    if (retryCount < failures) throw new Error(`Failed on purpose, ${retryCount + 1} of ${failures}.`);
     return { ok: true, startedAt, retryCount };
   },
 });

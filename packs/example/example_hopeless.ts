@@ -1,4 +1,4 @@
-// Fails every time, and so ends in the dead letters after its retries.
+// Fails at every delivery and becomes a dead letter after its retries.
 import { z } from "zod";
 import { defineMessage } from "../../shared/message.ts";
 

@@ -1,4 +1,4 @@
-// Does nothing, at once.
+// Completes at once.
 import { z } from "zod";
 import { defineMessage } from "../../shared/message.ts";
 

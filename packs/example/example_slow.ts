@@ -1,4 +1,4 @@
-// Takes `ms` milliseconds, reports how far it is, and stops early when it is told to.
+// Takes `ms` milliseconds, reports its progress, and stops when its signal aborts.
 import { z } from "zod";
 import { defineMessage } from "../../shared/message.ts";
 

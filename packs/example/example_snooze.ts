@@ -1,4 +1,4 @@
-// Snoozes until `until`, which burns no retry, and then succeeds.
+// Snoozes until `until`, which uses no retry, then succeeds.
 import { z } from "zod";
 import { Snooze } from "../../shared/errors.ts";
 import { defineMessage } from "../../shared/message.ts";
@@ -8,8 +8,8 @@ export default defineMessage({
   payload: z.object({ until: z.iso.datetime({ offset: true }) }),
   handle({ until }, { envelope: { retryCount } }) {
     const startedAt = new Date().toISOString();
-    const left = Date.parse(until) - Date.now();
-    if (left > 0) throw new Snooze(left);
+    const wait = Date.parse(until) - Date.now();
+    if (wait > 0) throw new Snooze(wait);
     return { ok: true, startedAt, retryCount };
   },
 });

@@ -1,4 +1,5 @@
-// The example pack: one message type for each thing a handler can do. Delete the folder and its line in packs/index.ts.
+// The pack of examples: one message type for each feature of handlers. To remove it, delete the folder and its lines in
+// packs/index.ts.
 import type { MessageType } from "../../shared/message.ts";
 import exampleBatch from "./example_batch.ts";
 import exampleFlaky from "./example_flaky.ts";

@@ -1,4 +1,4 @@
-// The webhook pack: delivers lifecycle events to URLs. Without it, events for webhooks wait in the queue webhooks.
+// The pack of webhooks: delivers lifecycle events to URLs. Without it their messages stay in the queue `webhooks`.
 import type { MessageType } from "../../shared/message.ts";
 import webhook from "./webhook.ts";
 

@@ -1,31 +1,32 @@
-// Where webhooks may go: the public internet, and nothing that only this machine or its network can reach.
+// Restricts webhooks to addresses on the public internet.
 import ipaddr from "ipaddr.js";
 import { Unrecoverable } from "../../shared/errors.ts";
 
-/** The URL leads to a place that is not public. */
+/** The URL leads to an address that is not public. */
 export class PrivateAddress extends Unrecoverable {
   override readonly name = "PrivateAddress";
 }
 
-/** Addresses of a name; no records are `Deno.errors.NotFound`. */
+/** Resolves a name to addresses; throws `Deno.errors.NotFound` if it has none of the type. */
 export type Resolve = (name: string, type: "A" | "AAAA") => Promise<string[]>;
 
 const LOCAL_NAMES = /(^[^.]+|\.(localhost|local|internal|lan|intranet|home\.arpa))$/;
-const AZURE_HOST = "168.63.129.16"; // public by its number, but each virtual machine's own host answers there
-// For the library what nobody has assigned is unicast too, ::127.0.0.1 among it.
+const AZURE_HOST = "168.63.129.16"; // in a public range, but on Azure it is the host of the virtual machine
+// The library counts unassigned addresses as unicast, including ::127.0.0.1.
 const GLOBAL_IPV6 = ipaddr.IPv6.parseCIDR("2000::/3");
 
 /**
- * All addresses of the host must be public. What fetch resolves a moment later may differ, and no API of the edge runtime lets it be told: who
- * controls a name's DNS can win that race, so private services should not trust whoever reaches them.
- * @throws PrivateAddress where the URL is not https or leads to a private place; Error where the name cannot be resolved
+ * All addresses of the host must be public. fetch resolves the name again and cannot be given an address in the edge
+ * runtime, so a name whose DNS changes in between can still lead to a private address: private services need their own
+ * authentication.
+ * @throws PrivateAddress if the URL is not https or leads to a private address; Error if the name cannot be resolved
  */
 export async function assertPublic({ protocol, hostname }: URL, resolve: Resolve = resolveDns): Promise<void> {
-  if (protocol !== "https:") throw new PrivateAddress("Webhooks go to https:// URLs.");
-  // WHATWG's URL has turned 0x7f.1, 2130706433 and full-width digits into 127.0.0.1 before this.
+  if (protocol !== "https:") throw new PrivateAddress("The URL of a webhook must begin with https://.");
+  // The URL parser has already converted 0x7f.1, 2130706433 and full-width digits to 127.0.0.1.
   const host = hostname.replace(/^\[|\]$|\.$/g, "");
   if (ipaddr.isValid(host)) return assertAddress(host, host);
-  if (LOCAL_NAMES.test(host)) throw new PrivateAddress(`${host} is a name for private places.`);
+  if (LOCAL_NAMES.test(host)) throw new PrivateAddress(`${host} is a name of private networks.`);
   const found = await Promise.all((["A", "AAAA"] as const).map((type) =>
     resolve(host, type).catch((error: unknown) => {
       if (error instanceof Deno.errors.NotFound) return [];
@@ -39,12 +40,12 @@ export async function assertPublic({ protocol, hostname }: URL, resolve: Resolve
   for (const address of addresses) assertAddress(address, host);
 }
 
-/** Mapped IPv6 addresses are judged as the IPv4 address they hold; compatible and translated ones (6to4, NAT64) are not public. */
+/** A mapped IPv6 address counts as its IPv4 address; compatible and translated ones (6to4, NAT64) are not public. */
 function assertAddress(text: string, host: string): void {
   const address = ipaddr.process(text);
   const isGlobal = address instanceof ipaddr.IPv4 ? address.toString() !== AZURE_HOST : address.match(...GLOBAL_IPV6);
   if (isGlobal && address.range() === "unicast") return;
-  throw new PrivateAddress(`${host} leads to ${text}, which is no public address.`);
+  throw new PrivateAddress(`${host} leads to ${text}, which is not a public address.`);
 }
 
 function resolveDns(name: string, type: "A" | "AAAA"): Promise<string[]> {

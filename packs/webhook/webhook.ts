@@ -1,4 +1,4 @@
-// One event for one subscribed URL, signed by the Standard Webhooks scheme at each delivery, with an id that stays.
+// Delivers one event to one subscribed URL, signed by Standard Webhooks; the webhook-id is the same at every delivery.
 import { z } from "zod";
 import { readEnv } from "../../shared/env.ts";
 import { defineMessage } from "../../shared/message.ts";

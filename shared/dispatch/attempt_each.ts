@@ -1,11 +1,15 @@
-// Lists in which some places hold an error: made, filtered, and put together again.
+// Steps of a batch in which an element may fail without failing the others: the results hold its error.
 import { SymphonyError, toSymphonyError } from "../errors.ts";
 
 export function accepted<T>(item: T | SymphonyError): item is T {
   return !(item instanceof SymphonyError);
 }
 
-/** Runs `step` for each item; atomic throws an error naming its place from 1, otherwise the error takes the item's place. */
+/**
+ * Runs `step` for each item.
+ * @param atomic true: the first error is thrown, with the item's number from 1; false: the result of the item is the
+ * error
+ */
 export function attemptEach<T, R>(
   items: readonly T[],
   step: (item: T) => Promise<R>,
@@ -25,13 +29,13 @@ export function attemptEach<T, R>(
   }));
 }
 
-/** Sends what was accepted; each answer takes its item's place, each error keeps its own. */
+/** Sends the items that are not errors. Returns one result per item, in the same order. */
 export async function sendAccepted<T, R>(
   items: readonly (T | SymphonyError)[],
   send: (items: T[]) => Promise<(R | SymphonyError)[]>,
 ): Promise<(R | SymphonyError)[]> {
-  const good = items.filter(accepted);
-  const replies = good.length > 0 ? await send(good) : [];
+  const sendable = items.filter(accepted);
+  const results = sendable.length > 0 ? await send(sendable) : [];
   let next = 0;
-  return items.map((item) => accepted(item) ? replies[next++] : item);
+  return items.map((item) => accepted(item) ? results[next++] : item);
 }

@@ -1,4 +1,4 @@
-// Natural batching: what arrives while a call is in flight shares the next one; nothing waits when the line is idle.
+// Batching without delay: messages that arrive while a call is in flight share the next call.
 import { SymphonyError, toSymphonyError } from "../errors.ts";
 import type { NewMessage, Sender, Sent } from "../sender.ts";
 
@@ -29,7 +29,7 @@ export class Batcher {
     });
   }
 
-  /** Never rejects: every failure goes to whoever waits for it. */
+  /** Never rejects: every failure rejects the promise of its message. */
   async #drain(): Promise<void> {
     this.#busy = true;
     while (this.#waiting.length > 0) await this.#sendTogether(this.#take());
@@ -52,13 +52,13 @@ export class Batcher {
       const results = await this.#sender.send(batch.map(({ message }) => message), false);
       batch.forEach(({ resolve, reject }, index) => {
         const result = results[index] ??
-          new SymphonyError("SM_INTERNAL", "The database gave no answer for the message.");
+          new SymphonyError("SM_INTERNAL", "The database returned no result for the message.");
         if (result instanceof SymphonyError) reject(result);
         else resolve(result);
       });
     } catch (thrown) {
       const error = toSymphonyError(thrown);
-      // Rejected as a whole, so nothing of it is stored: alone, each gets its own answer instead of its neighbour's.
+      // Nothing of a rejected call is stored: each message is sent again by itself and gets its own result.
       if (batch.length > 1 && !error.transient) { for (const waiting of batch) await this.#sendTogether([waiting]); }
       else for (const { reject } of batch) reject(error);
     }

@@ -1,4 +1,4 @@
-// From a producer's request to a stored message: check the payload, choose the transport, send.
+// Dispatch: checks the payload, chooses the transport, and sends the message.
 import type { Database } from "../db.ts";
 import { type DispatchRequest, parseDispatch, toNewMessage } from "./request.ts";
 import { SymphonyError } from "../errors.ts";
@@ -14,32 +14,32 @@ import { supabaseSender } from "../transports/supabase.ts";
 import type { InlineOptions } from "../transports/sync.ts";
 import { userSender } from "../transports/user.ts";
 
-const FIRST_CHOICE = "supabase"; // the transport of whatever says nothing else, as in SQL
+const DEFAULT_TRANSPORT = "supabase"; // as in SQL
 const USER_FIELDS = new Set(["idempotencyKey", "delay"]);
 
 export interface DispatcherOptions extends InlineOptions {
   transportTypes: TransportTypes;
-  /** For types that are not registered in code. */
+  /** Values for messages of types that are not registered in code. */
   defaults: Route & { maxRetries?: number };
-  /** Resolves once the database knows the code's message types. */
+  /** Resolves once the message types of the code are registered. */
   ready: () => Promise<void>;
 }
 
-/** Headers of the call that travel with the message, under those that the request names itself. */
+/** Trace headers of the call that are stored with the message; headers of the request override them. */
 export type Trace = JsonObject;
 
 export interface Dispatcher {
-  /** Throws the error. */
+  /** @throws SymphonyError if the message is rejected */
   dispatch(request: DispatchRequest, trace: Trace): Promise<Sent>;
-  /** @param requests not parsed yet: without `atomic` each is rejected alone */
+  /** @param requests unparsed, so that without `atomic` each one is rejected by itself */
   dispatchBatch(requests: readonly unknown[], atomic: boolean, trace: Trace): Promise<SendResult[]>;
-  /** @param db the database as the user sees it */
+  /** @param db the database with the rights of the user */
   dispatchAsUser(request: DispatchRequest, trace: Trace, db: Database): Promise<Sent>;
 }
 
 export function createDispatcher(options: DispatcherOptions): Dispatcher {
   const { db, registry, defaults, transportTypes, ready, tracer } = options;
-  const rows = supabaseSender(db);
+  const serviceSender = supabaseSender(db);
 
   const withDefaults = (message: NewMessage): NewMessage =>
     registry.find(message.type) ? message : {
@@ -58,8 +58,8 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
   };
 
   const factoryOf = async (message: NewMessage) => {
-    const name = message.transport ?? registry.find(message.type)?.route?.transport ?? FIRST_CHOICE;
-    const type = await transportTypes.typeOf(name) ?? FIRST_CHOICE; // one without a row is the database's to reject
+    const name = message.transport ?? registry.find(message.type)?.route?.transport ?? DEFAULT_TRANSPORT;
+    const type = await transportTypes.typeOf(name) ?? DEFAULT_TRANSPORT; // the database rejects one without a row
     const factory = Object.hasOwn(transports, type) ? transports[type] : undefined;
     if (factory) return factory;
     throw new SymphonyError(
@@ -78,14 +78,14 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     }
     const results = new Map<number, SendResult>();
     for (const factory of distinct) {
-      const places = [...factories.keys()].filter((place) => factories[place] === factory);
+      const indexes = [...factories.keys()].filter((index) => factories[index] === factory);
       const sent = await traceSender(factory(store, options), tracer).send(
-        places.map((place) => messages[place]),
+        indexes.map((index) => messages[index]),
         atomic,
       );
-      places.forEach((place, index) => results.set(place, sent[index]));
+      indexes.forEach((index, n) => results.set(index, sent[n]));
     }
-    return factories.map((factory, place) => accepted(factory) ? results.get(place) ?? UNANSWERED : factory);
+    return factories.map((factory, index) => accepted(factory) ? results.get(index) ?? missingResult() : factory);
   };
 
   const sendOne = async (message: NewMessage, store: Sender): Promise<Sent> => {
@@ -95,11 +95,11 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
   };
 
   return {
-    dispatch: async (request, trace) => await sendOne(await prepare(request, trace), rows),
+    dispatch: async (request, trace) => await sendOne(await prepare(request, trace), serviceSender),
 
     async dispatchBatch(requests, atomic, trace) {
       const prepared = await attemptEach(requests, (request) => prepare(parseDispatch(request), trace), atomic);
-      return await sendAccepted(prepared, (messages) => sendAll(messages, atomic, rows));
+      return await sendAccepted(prepared, (messages) => sendAll(messages, atomic, serviceSender));
     },
 
     async dispatchAsUser(request, trace, userDb) {
@@ -110,7 +110,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       }
       const message = toNewMessage(request);
       const messageType = registry.find(message.type);
-      // Only a type that users may dispatch answers about its schema: any other must look as if it did not exist.
+      // For users any other type must look as if it did not exist, so its schema is not checked.
       if (messageType?.dispatchableBy === "user") await checkPayload(messageType, message.payload);
       const { tracestate: _, ...headers } = trace; // messenger_user_dispatch accepts traceparent and x-request-id only
       return await sendOne({ ...message, headers }, userSender(userDb));
@@ -118,10 +118,12 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
   };
 }
 
-/** A message that names its own traceparent belongs to that trace, to which the call's tracestate says nothing. */
+/** A message with its own traceparent belongs to another trace, so the call's tracestate is left out. */
 function withTrace({ tracestate, ...trace }: Trace, headers: JsonObject = {}): JsonObject {
-  const isCallers = tracestate !== undefined && !Object.hasOwn(headers, "traceparent");
-  return { ...trace, ...(isCallers && { tracestate }), ...headers };
+  const isInCallersTrace = tracestate !== undefined && !Object.hasOwn(headers, "traceparent");
+  return { ...trace, ...(isInCallersTrace && { tracestate }), ...headers };
 }
 
-const UNANSWERED = new SymphonyError("SM_INTERNAL", "The transport gave no answer for the message.");
+function missingResult(): SymphonyError {
+  return new SymphonyError("SM_INTERNAL", "The transport returned no result for the message.");
+}

@@ -1,4 +1,4 @@
-// What the dispatch edge function answers: a stored message, a batch of them, or the state of one.
+// Reply bodies of the edge function dispatch: a stored message, a batch, and the state of a message.
 import type { Row } from "../db.ts";
 import { errorBody } from "../http/app.ts";
 import { SymphonyError } from "../errors.ts";
@@ -53,7 +53,10 @@ export function stateBody(row: Pick<Row<"messenger_messages">, typeof STATE_COLU
   };
 }
 
-/** An ordered message behind another has no date yet: infinity in the table, null and `blocked` outside. One that finished so waits no more. */
+/**
+ * An ordered message behind an unfinished one has the date infinity in the table; replies show null and `blocked`. A
+ * message that ended with that date is not blocked.
+ */
 function availability<K extends string>(
   key: K,
   { available_at: at, status }: { available_at: string | null; status: string },

@@ -1,8 +1,8 @@
-// What producers may ask for: the shape of a dispatch, and the same in SQL's words.
+// Requests of a dispatch: parsed, checked, and converted to elements of messenger_dispatch_batch.
 import { z } from "zod";
 import { interval } from "../db.ts";
 import { type ErrorCode, SymphonyError } from "../errors.ts";
-import { milliseconds, moment } from "../fields.ts";
+import { milliseconds, moment, type Shape } from "../fields.ts";
 import { isObject, type JsonObject, rejectLonger } from "../json.ts";
 import { parse } from "../parse.ts";
 import type { NewMessage } from "../sender.ts";
@@ -16,29 +16,62 @@ const MAX_WINDOW = 360 * 86_400_000;
 const KEYED_MODES = new Set(["replace", "reschedule", "throttle", "debounce"]);
 const QUOTED = /^"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"$/;
 
-const object = z.custom<JsonObject>(isObject, { error: "expected an object" });
-/** What a dispatch does when its idempotency key already has a message. */
+/** The effect of a dispatch whose idempotency key belongs to a message already. */
 export type IdempotencyMode = "ignore" | "replace" | "reschedule" | "throttle" | "debounce";
+
+/** The options of a dispatch. Durations are milliseconds, moments ISO 8601 with a zone. */
+export interface DispatchOptions {
+  /** The name of a row of messenger_transports; default: the type's route. */
+  transport?: string;
+  /** 1 to 63 lower-case letters, digits, _ or -; default: the type's route. */
+  queue?: string;
+  /** 1 to 10; 10 is claimed first; default: the type's route. */
+  priority?: number;
+  /** Not delivered before this moment; excludes `delay`. */
+  scheduledAt?: string;
+  /** Milliseconds before the first delivery, at most 3,110,400,000,000 (100 years); excludes `scheduledAt`. */
+  delay?: number;
+  /** 1 to 255 bytes: a second message with this key is not stored. */
+  idempotencyKey?: string;
+  /** The effect of a second message with the key; default: `ignore`. */
+  idempotencyMode?: IdempotencyMode;
+  /** Milliseconds for which the key is kept, at most 31,104,000,000 (360 days). */
+  idempotencyWindow?: number;
+  /** 1 to 255 bytes: messages with the same key are delivered one after the other. */
+  orderingKey?: string;
+  /** Deliveries after the first one, 0 to 100; default: the type's retry policy. */
+  maxRetries?: number;
+  /** A message that has not been delivered by this moment ends as Expired. */
+  expiresAt?: string;
+  /** Headers for the bus and its tools, such as `traceparent`; at most 16 KB. */
+  headers?: JsonObject;
+  /** Data of the application that travels beside the payload; at most 16 KB. */
+  metadata?: JsonObject;
+}
+
+const object = z.custom<JsonObject>(isObject, { error: "expected an object" });
 const idempotencyMode = z.custom<IdempotencyMode>((value) => typeof value === "string", { error: "expected a string" });
 
-// Exact types, and ranges where a wider value could not reach the database; all else is judged there, in one place.
+// Types are exact; ranges are limited only if a wider value could not be sent to the database, which checks the rest.
 const dispatchRequest = z.strictObject({
   message: z.strictObject({ type: z.string(), payload: object, metadata: object.optional() }),
-  options: z.strictObject({
-    transport: z.string().optional(),
-    queue: z.string().optional(),
-    priority: z.int().optional(),
-    scheduledAt: moment.optional(),
-    delay: milliseconds(MAX_DELAY).optional(),
-    idempotencyKey: z.string().optional(),
-    idempotencyMode: idempotencyMode.optional(),
-    idempotencyWindow: milliseconds(MAX_WINDOW).optional(),
-    orderingKey: z.string().optional(),
-    maxRetries: z.int().optional(),
-    expiresAt: moment.optional(),
-    headers: object.optional(),
-    metadata: object.optional(),
-  }).optional(),
+  options: z.strictObject(
+    {
+      transport: z.string().optional(),
+      queue: z.string().optional(),
+      priority: z.int().optional(),
+      scheduledAt: moment.optional(),
+      delay: milliseconds(MAX_DELAY).optional(),
+      idempotencyKey: z.string().optional(),
+      idempotencyMode: idempotencyMode.optional(),
+      idempotencyWindow: milliseconds(MAX_WINDOW).optional(),
+      orderingKey: z.string().optional(),
+      maxRetries: z.int().optional(),
+      expiresAt: moment.optional(),
+      headers: object.optional(),
+      metadata: object.optional(),
+    } satisfies Shape<DispatchOptions>,
+  ).optional(),
 });
 
 const batchRequest = z.strictObject({ messages: z.array(z.unknown()).min(1), atomic: z.boolean().default(true) });
@@ -62,13 +95,12 @@ const CODES: Record<string, ErrorCode> = {
 };
 
 export type DispatchRequest = z.output<typeof dispatchRequest>;
-export type DispatchOptions = NonNullable<DispatchRequest["options"]>;
 
 export function parseDispatch(value: unknown): DispatchRequest {
   return parse(dispatchRequest, value, CODES);
 }
 
-/** The elements are parsed one by one later, so that each can be rejected alone. */
+/** The elements are parsed one by one later, so that one bad element does not reject the others. */
 export function parseBatch(value: unknown): z.output<typeof batchRequest> {
   const batch = parse(batchRequest, value, { messages: "SM_BATCH" });
   if (batch.messages.length <= MAX_BATCH) return batch;
@@ -78,19 +110,21 @@ export function parseBatch(value: unknown): z.output<typeof batchRequest> {
   );
 }
 
-/** The request with the key of the Idempotency-Key header, which may repeat the body's but not differ from it. */
+/** The request with the key of the Idempotency-Key header, which must equal the key in the body if both are sent. */
 export function withKey(request: DispatchRequest, header: string | undefined): DispatchRequest {
   const key = header === undefined ? undefined : unquoted(header);
   const { idempotencyKey = key } = request.options ?? {};
   if (key !== undefined && key !== idempotencyKey) {
     throw new SymphonyError("SM_IDEMPOTENCY_KEY", "The header Idempotency-Key and options.idempotencyKey differ.", {
-      hint: "Send the key once, or the same key in both places.",
+      hint: "Send the key once, or the same key in both.",
     });
   }
   return idempotencyKey === undefined ? request : { ...request, options: { ...request.options, idempotencyKey } };
 }
 
-/** The IETF draft of the header wants a string of RFC 8941, `"abc"`; most callers send the bare key. Both mean abc. */
+/**
+ * The IETF draft of the header requires a string of RFC 8941, `"abc"`; most callers send the bare key. Both mean abc.
+ */
 function unquoted(header: string): string {
   if (!/^[\t\x20-\x7e]*$/.test(header)) {
     throw new SymphonyError("SM_IDEMPOTENCY_KEY", "The header Idempotency-Key has characters outside ASCII.", {
@@ -107,14 +141,14 @@ function unquoted(header: string): string {
   );
 }
 
-/** The idempotency key of a batch's element, for its reply, before anything is known about the element. */
+/** The idempotency key of a batch's element, for its reply; undefined if the unparsed element has no valid one. */
 export function keyOf(request: unknown): string | undefined {
   const options = isObject(request) ? request.options : undefined;
   const key = isObject(options) ? options.idempotencyKey : undefined;
   return typeof key === "string" ? key : undefined;
 }
 
-/** A request as an element of messenger_dispatch_batch; rejects what is too large to send, or contradicts itself. */
+/** A request as an element of messenger_dispatch_batch; rejects a request that is too large or contradicts itself. */
 export function toNewMessage({ message, options = {} }: DispatchRequest): NewMessage {
   rejectContradictions(options);
   const { delay, idempotencyWindow, headers } = options;
@@ -141,7 +175,7 @@ export function toNewMessage({ message, options = {} }: DispatchRequest): NewMes
   };
 }
 
-/** What the database rejects under a code that also means something else, so that each cause gets its own sentence. */
+/** The database rejects these under a code with several causes; here each cause has its own sentence. */
 function rejectContradictions(options: DispatchOptions): void {
   const { delay, scheduledAt, idempotencyKey, idempotencyMode = "", idempotencyWindow, headers = {} } = options;
   if (delay !== undefined && scheduledAt !== undefined) {

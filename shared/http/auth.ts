@@ -1,4 +1,5 @@
-// Who calls an edge function: a service with a secret key, a user with an access token, or a clock with the worker secret.
+// Identifies the caller of an edge function: a service with a secret key, a user with an access token, or a ticker with
+// the worker secret.
 import { verifyCredentials } from "@supabase/server/core";
 import { type ClaimFault, type Claims, findOriginFault, findTimeFault } from "./claims.ts";
 import type { Env } from "../env.ts";
@@ -6,7 +7,7 @@ import { SymphonyError } from "../errors.ts";
 
 export type Caller = { kind: "service" } | { kind: "user"; jwt: string; claims: Claims };
 
-/** What callers are checked against: the project's keys, and which tokens are meant for it. */
+/** The keys of the project, and the issuer and audience of its tokens. */
 export type Keys = Pick<Env, "url" | "secretKeys" | "publishableKeys" | "jwks" | "jwt">;
 
 export interface WorkerSecret {
@@ -14,37 +15,38 @@ export interface WorkerSecret {
 }
 
 /**
- * Finds out who calls. A bearer token decides before the apikey header, so a bad token is never helped by a good key.
+ * Identifies the caller. A bearer token takes precedence over the apikey header, so a valid key cannot hide an invalid
+ * token.
  * @throws SymphonyError SM_UNAUTHENTICATED
  */
 export async function identify(request: Request, keys: Keys): Promise<Caller> {
   const { token, apikey } = credentialsOf(request);
   if (token && await isSecretKey(token, keys)) return { kind: "service" };
-  // Clients send their publishable key as a token where nobody is signed in.
+  // Clients send their publishable key as a bearer token while no user is signed in.
   if (token && !token.startsWith("sb_publishable_")) return await callerOf(token, keys);
   if (apikey && await isSecretKey(apikey, keys)) return { kind: "service" };
-  throw nobody("The request carries neither a secret key nor a user's access token.");
+  throw unauthenticated("The request carries neither a secret key nor a user's access token.");
 }
 
 /**
- * Lets services and the holder of the worker secret pass.
+ * Accepts services and callers with the worker secret.
  * @throws SymphonyError SM_UNAUTHENTICATED, or SM_FIELD_FORBIDDEN for users
  */
 export async function authorizeWorker(request: Request, keys: Keys, workerSecret: WorkerSecret): Promise<void> {
   const { token } = credentialsOf(request);
-  // A token that looks like a key or a JWT is no worker secret: it must not cause a read of the digests.
+  // A token that looks like a key or a JWT is not a worker secret: it must not cause a read of the digests.
   if (token && !token.startsWith("sb_") && !isJwt(token)) {
     if (await workerSecret.matches(token)) return;
-    throw nobody("The worker secret is wrong.");
+    throw unauthenticated("The worker secret is wrong.");
   }
   const caller = await identify(request, keys);
   if (caller.kind === "service") return;
-  throw new SymphonyError("SM_FIELD_FORBIDDEN", "This edge function is not for users.", {
+  throw new SymphonyError("SM_FIELD_FORBIDDEN", "This edge function does not accept users.", {
     hint: "Send the worker secret as a bearer token, or a secret key.",
   });
 }
 
-/** The scheme's name counts in any case, or a good key would help a token behind "bearer". */
+/** The name of the scheme is not case-sensitive: a valid key must not hide an invalid token behind "bearer". */
 function credentialsOf({ headers }: Request): { token: string | undefined; apikey: string | null } {
   return { token: headers.get("authorization")?.match(/^bearer +(\S.*)$/i)?.[1], apikey: headers.get("apikey") };
 }
@@ -64,21 +66,23 @@ async function callerOf(jwt: string, keys: Keys): Promise<Caller> {
   });
   const now = Date.now() / 1_000;
   const claims: Claims | null = error ? null : data.jwtClaims;
-  // Unverified claims only choose the sentence: an expired token is distinguished from a forged one.
+  // Unverified claims decide the error message only: an expired token is distinguished from a forged one.
   if (!claims) throw invalid(findUnverifiedFault(jwt, now));
   const fault = findTimeFault(claims, now) ?? findOriginFault(claims, keys.jwt);
   if (fault) throw invalid(fault);
   if (claims.role === "service_role") return { kind: "service" };
-  if (claims.role !== "authenticated") throw nobody("The access token is nobody's: its role is not authenticated.");
+  if (claims.role !== "authenticated") {
+    throw unauthenticated("The access token belongs to no user: its role must be authenticated.");
+  }
   return { kind: "user", jwt, claims };
 }
 
 const UNVERIFIED: ClaimFault = {
-  message: "The access token is not valid: garbled, or signed by somebody else.",
+  message: "The access token is not valid: it is malformed, or signed with another key.",
   hint: "Send an access token of this project's issuer, with exp and sub.",
 };
 
-/** What is wrong with a token that could not be verified, as far as it shows. */
+/** The fault of a token that could not be verified, as far as its claims show it. */
 function findUnverifiedFault(jwt: string, now: number): ClaimFault {
   try {
     const payload = jwt.split(".")[1].replaceAll("-", "+").replaceAll("_", "/");
@@ -101,6 +105,6 @@ function invalid({ message, hint }: ClaimFault): SymphonyError {
   return new SymphonyError("SM_UNAUTHENTICATED", message, { hint });
 }
 
-function nobody(message: string): SymphonyError {
+function unauthenticated(message: string): SymphonyError {
   return new SymphonyError("SM_UNAUTHENTICATED", message);
 }

@@ -6,17 +6,17 @@ import { decodedBody } from "./content_coding.ts";
 const UTF_8 = new Set(["utf-8", "utf8", "us-ascii"]);
 
 export interface BodyLimit {
-  /** The largest body, in bytes. */
+  /** The largest body, in bytes, without compression. */
   bytes: number;
   /** The code of the error for a larger one. */
   code: ErrorCode;
-  /** Levels of the body that are ours: they come on top of the 64 a payload may have. */
+  /** Levels of nesting around the payload, in addition to its own 64; default: 0. */
   envelope?: number;
-  /** An empty body counts as `{}`. */
+  /** Whether an empty body counts as `{}`; default: false. */
   optional?: boolean;
 }
 
-/** Reads a request's body as one JSON object; little more than the limit is in memory, also of a compressed body. */
+/** Reads a request's body as one JSON object. Memory is bounded by the limit, for a compressed body too. */
 export async function readJsonBody(request: Request, limit: BodyLimit): Promise<JsonObject> {
   const contentType = request.headers.get("content-type");
   if (contentType !== null) checkContentType(contentType);

@@ -1,4 +1,4 @@
-// Checks of an access token's claims: how long it is valid, who issued it, and for whom.
+// Checks of an access token's claims: validity period, issuer and audience.
 
 export interface Claims {
   sub: string;
@@ -6,23 +6,23 @@ export interface Claims {
   [claim: string]: unknown;
 }
 
-/** Which tokens of a trusted key are meant for this project; what is undefined is not checked. */
+/** Issuer and audience of the tokens that this project accepts; undefined ones are not checked. */
 export interface TokenSettings {
   issuer: string | undefined;
   audience: string | undefined;
 }
 
-/** What is wrong with a token, and what its holder or its issuer can do. */
+/** The fault of a token, and the remedy for its holder or issuer. */
 export interface ClaimFault {
   message: string;
   hint: string;
 }
 
-const YEAR_10000 = 253_402_300_800; // seconds; milliseconds that are taken for seconds lie beyond it
+const YEAR_10000 = 253_402_300_800; // seconds; a number of milliseconds is larger
 const CLOCK_SKEW = 30; // seconds that an issuer's clock may be ahead, as PostgREST allows
 
 /**
- * Checks the claims that limit a token's life.
+ * Checks the claims that limit the validity period of a token.
  * @param now seconds since 1970
  */
 export function findTimeFault({ exp, nbf, iat }: Record<string, unknown>, now: number): ClaimFault | undefined {
@@ -39,7 +39,7 @@ export function findTimeFault({ exp, nbf, iat }: Record<string, unknown>, now: n
   }
 }
 
-/** Checks who issued a token and for whom. */
+/** Checks subject, issuer and audience of a token. */
 export function findOriginFault({ sub, iss, aud }: Claims, settings: TokenSettings): ClaimFault | undefined {
   if (sub.trim() === "") {
     return fault("The sub claim of the access token is empty.", "Sign access tokens with the user's id as sub.");
@@ -59,7 +59,7 @@ export function findOriginFault({ sub, iss, aud }: Claims, settings: TokenSettin
   }
 }
 
-const CLOCKS = "Send it later, or set the clock of whoever issued it.";
+const CLOCKS = "Send it later, or set the clock of the issuer.";
 
 function isMoment(value: unknown): value is number {
   return typeof value === "number" && Math.abs(value) < YEAR_10000;

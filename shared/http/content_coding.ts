@@ -1,20 +1,20 @@
-// Content codings of request bodies: which are accepted, and decompression that never runs ahead of its reader.
+// Content codings of request bodies: gzip and deflate, decompressed only as far as the reader reads.
 import { SymphonyError } from "../errors.ts";
 
-// Newer versions of Deno have a type parameter here, 2.1.4 has none: the library's own type is right in both.
+// Newer versions of Deno have a type parameter here, 2.1.4 has none: this type is right in both.
 type Chunk = NonNullable<Request["body"]> extends ReadableStream<infer C> ? C : never;
 type Chunks = AsyncIterable<Chunk>;
 
 const FORMATS: Record<string, CompressionFormat> = { gzip: "gzip", "x-gzip": "gzip", deflate: "deflate" };
 /** The value of Accept-Encoding in a reply that rejects a coding (RFC 9110, 15.5.16). */
 export const ACCEPTED_CODINGS = "gzip, deflate";
-// Bytes. DecompressionStream returns at once all that one write expands to, at most 1,032 times as much: a megabyte.
+// Bytes per write. DecompressionStream returns the expansion of a write at once, at most 1,032 times as much: 1 MB.
 const SLICE = 1_024;
 
 /**
  * The request's body without its content coding. A reader that stops early stops the decompression too.
- * @throws SymphonyError SM_CONTENT_TYPE for a coding that is not accepted; while it is read, SM_BODY for a body that is
- * garbled or breaks off
+ * @throws SymphonyError SM_CONTENT_TYPE for a coding that is not accepted; while the body is read, SM_BODY if it is
+ * invalid or incomplete
  */
 export function decodedBody(request: Request): Chunks {
   const codings = (request.headers.get("content-encoding") ?? "").toLowerCase().split(",")
@@ -41,7 +41,7 @@ async function* decompressed(chunks: Chunks, format: CompressionFormat): Chunks 
     yield* ReadableStream.from(sliced(chunks)).pipeThrough(new DecompressionStream(format));
   } catch (cause) {
     if (cause instanceof SymphonyError) throw cause;
-    throw new SymphonyError("SM_BODY", `The body is not valid ${format} data, although its Content-Encoding says so.`, {
+    throw new SymphonyError("SM_BODY", `The body must be ${format} data, as its Content-Encoding states.`, {
       hint: format === "gzip"
         ? "Compress the whole body with gzip, or leave Content-Encoding out."
         : "Compress the whole body in the zlib format (RFC 1950), or leave Content-Encoding out.",
@@ -59,6 +59,6 @@ async function* sliced(chunks: Chunks): Chunks {
 function unacceptable(codings: string[]): SymphonyError {
   const named = codings.join(", ").slice(0, 100);
   return new SymphonyError("SM_CONTENT_TYPE", `The body has the content coding ${named}, which is not accepted.`, {
-    hint: `Accepted codings are gzip and deflate, one at a time; or send the body as it is, without Content-Encoding.`,
+    hint: "Use one of gzip and deflate, or send the body uncompressed without Content-Encoding.",
   });
 }

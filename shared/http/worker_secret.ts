@@ -1,4 +1,4 @@
-// The worker secret: the environment's when it is set, otherwise those in Vault, whose digests are read once a minute.
+// The worker secret: SYMPHONY_WORKER_SECRET, or else those in Vault, whose digests are read once per minute.
 import { timingSafeEqual } from "node:crypto";
 import type { WorkerSecret } from "./auth.ts";
 import type { Clock } from "../clock.ts";
@@ -7,10 +7,10 @@ import { SymphonyError } from "../errors.ts";
 import { sha256 } from "../sha256.ts";
 
 const FRESH = 60_000; // ms; a secret that was removed from Vault is accepted for at most this long
-const BETWEEN_READS = 1_000; // ms; wrong secrets cause one read per second, and a new secret is found as soon
+const BETWEEN_READS = 1_000; // ms; wrong secrets cause one read per second, and a new secret is found within it
 
 /**
- * @param configured SYMPHONY_WORKER_SECRET, which wins over Vault
+ * @param configured SYMPHONY_WORKER_SECRET, which takes precedence over Vault
  * @returns a check that rejects with SM_UNAVAILABLE while the digests in Vault cannot be read
  */
 export function createWorkerSecret(db: Database, clock: Clock, configured: string | undefined): WorkerSecret {
@@ -38,7 +38,7 @@ function vaultSecret(db: Database, clock: Clock): WorkerSecret {
       isReading = false;
     }
   };
-  // Callers that come together, or within a second, share one read and its failure.
+  // Calls at the same time, or within a second, share one read and its failure.
   const refresh = (): Promise<void> => isReading || clock.now() - startedAt < BETWEEN_READS ? latest : latest = read();
 
   return {
@@ -53,10 +53,10 @@ function vaultSecret(db: Database, clock: Clock): WorkerSecret {
 
 /** Compares with every digest, each in constant time. */
 function isAmong(digests: readonly string[], digest: string): boolean {
-  return digests.map((known) => timingSafeEqual(bytes(known), bytes(digest))).includes(true);
+  return digests.map((expected) => timingSafeEqual(bytes(expected), bytes(digest))).includes(true);
 }
 
-/** The caller's secret is not at fault, whatever the database rejected. */
+/** Every failure of the read is SM_UNAVAILABLE: it does not make the caller's secret wrong. */
 function unavailable(error: unknown): SymphonyError {
   if (error instanceof SymphonyError && error.transient) return error;
   return new SymphonyError("SM_UNAVAILABLE", "The worker secret cannot be checked right now.", { cause: error });

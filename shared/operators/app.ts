@@ -6,7 +6,7 @@ import { type ErrorCode, SymphonyError } from "../errors.ts";
 import { type BodyLimit, readJsonBody } from "../http/body.ts";
 import { error } from "../operator_replies.ts";
 import { authorizeOperator, type OperatorRole } from "./authorize.ts";
-import { refusalOf } from "../parse.ts";
+import { validationError } from "../parse.ts";
 
 export type OperatorEnv = { Variables: { actor: string } };
 
@@ -79,7 +79,7 @@ export function rejectInvalid(codes: Record<string, ErrorCode>) {
     if (result.target === "param") throw new SymphonyError("SM_NOT_FOUND", "There is nothing of this name.");
     const { issues } = result.error;
     const usual = result.target === "query" ? FILTERS : {};
-    throw refusalOf(issues, { ...CODES, ...usual, ...codes });
+    throw validationError(issues, { ...CODES, ...usual, ...codes });
   };
 }
 

@@ -1,16 +1,16 @@
-// Spans on their way to the collector: in batches, beside the work and never in its way; what cannot be sent is lost, and noted.
+// Sends spans to the collector in batches, in the background; spans that cannot be sent are dropped and logged.
 import { keepAlive } from "../background.ts";
 import { type Clock, WakeSignal } from "../clock.ts";
 import type { Log } from "../log.ts";
 import type { SpanData, Tracer } from "./span.ts";
 
-const DELAY = 1_000; // ms that the first span of a batch waits for others
+const DELAY = 1_000; // ms; the first span of a batch waits this long for others
 const MOST_AT_ONCE = 512;
 const MOST_WAITING = 2_048; // about 2 MB
-const BETWEEN_NOTES = 60_000; // ms
+const BETWEEN_LOGS = 60_000; // ms
 
 export interface SpanExporterOptions {
-  /** Sends one batch; what it throws is the reason to be logged. */
+  /** Sends one batch; the error that it throws is logged. */
   send(spans: readonly SpanData[]): Promise<void>;
   clock: Clock;
   log: Log;
@@ -23,7 +23,7 @@ export class SpanExporter implements Tracer {
   #draining = false;
   #hurried = false;
   #lost = 0;
-  #nextNote = -Infinity;
+  #nextLog = -Infinity;
 
   constructor(options: SpanExporterOptions) {
     this.#options = options;
@@ -31,13 +31,13 @@ export class SpanExporter implements Tracer {
   }
 
   record(span: SpanData): void {
-    if (this.#waiting.length >= MOST_WAITING) return this.#lose(1, "More spans came than could be sent.");
+    if (this.#waiting.length >= MOST_WAITING) return this.#lose(1, "There were more spans than could be sent.");
     this.#waiting.push(span);
     if (this.#waiting.length === MOST_AT_ONCE) this.#wake.notify();
     if (!this.#draining) keepAlive(this.#drain());
   }
 
-  /** The isolate is about to end: what waits leaves at once, and so does what comes yet. */
+  /** The isolate is about to end: waiting and later spans are sent at once. */
   hurry(): void {
     this.#hurried = true;
     this.#wake.notify();
@@ -49,7 +49,7 @@ export class SpanExporter implements Tracer {
       if (!this.#hurried && this.#waiting.length < MOST_AT_ONCE) await this.#wake.wait(DELAY);
       const spans = this.#waiting.splice(0, MOST_AT_ONCE);
       await this.#options.send(spans).catch((error: unknown) => {
-        // All that waits: a collector that does not answer must not keep the isolate alive batch by batch.
+        // All waiting spans: a collector that does not reply must not keep the isolate running batch by batch.
         const lost = spans.length + this.#waiting.splice(0).length;
         this.#lose(lost, error instanceof Error ? error.message : String(error));
       });
@@ -60,9 +60,9 @@ export class SpanExporter implements Tracer {
   #lose(count: number, reason: string): void {
     const { clock, log } = this.#options;
     this.#lost += count;
-    if (clock.now() < this.#nextNote) return;
+    if (clock.now() < this.#nextLog) return;
     log.warn("spans lost", { lost: this.#lost, reason });
     this.#lost = 0;
-    this.#nextNote = clock.now() + BETWEEN_NOTES;
+    this.#nextLog = clock.now() + BETWEEN_LOGS;
   }
 }

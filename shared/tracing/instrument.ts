@@ -1,4 +1,4 @@
-// Traces: each dispatch and each delivery is a span, a delivery the child of the dispatch, named and described as OpenTelemetry does for messaging.
+// Traces: one span per dispatch and, as its children, one per delivery, by OpenTelemetry's conventions for messaging.
 import { SymphonyError, toSymphonyError } from "../errors.ts";
 import type { HandlerContext } from "../message.ts";
 import type { DeliveryResult } from "../middleware.ts";
@@ -9,21 +9,21 @@ import type { NewMessage, Sender, SendResult } from "../sender.ts";
 const TRACE_ID = /^[0-9a-f]{32}$/;
 
 /**
- * Begins a delivery's span: puts `trace_id` and `span_id` into its log lines and its own `traceparent` into the context. A message that
- * brings no trace along is one of its own, all its deliveries together: the trace's id is the message's.
- * @returns ends it
+ * Starts the span of a delivery, and puts its `trace_id` and `span_id` into the log lines and its `traceparent` into
+ * the context. All deliveries of a message without a trace share one, whose id is the message's.
+ * @returns ends the span
  */
 export function traceDelivery(ctx: HandlerContext, tracer: Tracer | undefined): (result: DeliveryResult) => void {
   const { id, type, queue, headers, retryCount, maxRetries } = ctx.envelope;
   const parent = parseTraceparent(headers.traceparent);
-  const context = parent ? childOf(parent) : newTrace(traceOf(id));
+  const context = parent ? childOf(parent) : newTrace(traceIdFrom(id));
   const span = new Span(tracer, {
     name: `process ${type}`,
     kind: "consumer",
     context,
     parent,
     attributes: {
-      ...described("process", "process", type, queue),
+      ...attributesOf("process", "process", type, queue),
       "messaging.message.id": id,
       "symphony.retry_count": retryCount,
       "symphony.max_retries": maxRetries,
@@ -38,18 +38,18 @@ export function traceDelivery(ctx: HandlerContext, tracer: Tracer | undefined): 
   };
 }
 
-/** Gives each message a span that its deliveries are children of; itself it is a child of the trace the message came with. */
+/** Gives each message a span: the parent of its deliveries, and a child of the trace that the message belongs to. */
 export function traceSender(sender: Sender, tracer: Tracer | undefined): Sender {
   if (!tracer) return sender;
   return {
     async send(messages, atomic) {
       const spans = messages.map((message) => openDispatch(message, tracer));
-      const carrying = messages.map((message, index) => ({
+      const traced = messages.map((message, index) => ({
         ...message,
         headers: { ...message.headers, traceparent: spans[index].traceparent },
       }));
       try {
-        const results = await sender.send(carrying, atomic);
+        const results = await sender.send(traced, atomic);
         spans.forEach((span, index) => endDispatch(span, results[index]));
         return results;
       } catch (thrown) {
@@ -64,7 +64,7 @@ export function traceSender(sender: Sender, tracer: Tracer | undefined): Sender 
 function openDispatch({ type, queue, headers }: NewMessage, tracer: Tracer): Span {
   const parent = parseTraceparent(headers?.traceparent);
   const context = parent ? childOf(parent) : newTrace();
-  const attributes = described("dispatch", "send", type, queue);
+  const attributes = attributesOf("dispatch", "send", type, queue);
   return new Span(tracer, { name: `dispatch ${type}`, kind: "producer", context, parent, attributes });
 }
 
@@ -78,7 +78,7 @@ function endDispatch(span: Span, result: SendResult): void {
   });
 }
 
-function described(name: string, operation: string, type: string, queue: string | undefined): Attributes {
+function attributesOf(name: string, operation: string, type: string, queue: string | undefined): Attributes {
   return {
     "messaging.system": "symphony",
     "messaging.operation.name": name,
@@ -88,8 +88,8 @@ function described(name: string, operation: string, type: string, queue: string 
   };
 }
 
-/** A uuid has as many bits as a trace id, and enough of them are random. */
-function traceOf(id: string): string | undefined {
+/** A UUID has as many bits as a trace id, and enough of them are random. */
+function traceIdFrom(id: string): string | undefined {
   const hex = id.replaceAll("-", "");
   return TRACE_ID.test(hex) ? hex : undefined;
 }

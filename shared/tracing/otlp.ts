@@ -1,14 +1,14 @@
-// OTLP over HTTP in its JSON encoding: ended spans as a request, and the way to the collector.
-// Written here because OpenTelemetry's exporter would add 12 packages of 28 MB to each edge function's deployment, whether traces are wanted or not,
-// and 100 ms to its start where they are.
+// OTLP over HTTP in its JSON encoding: encodes ended spans and posts them to the collector.
+// OpenTelemetry's exporter would add 12 packages of 28 MB to every deployed edge function, and 100 ms to its start with
+// traces enabled.
 import type { Collector } from "../env.ts";
 import type { Attributes, SpanData } from "./span.ts";
 
 const KINDS = { producer: 4, consumer: 5 };
 const STATUS_ERROR = 2;
-// Bits of a span's flags besides those of the trace: whether it is known that the parent is in another process, and whether it is.
-const KNOWN = 0x100;
-const REMOTE = 0x200;
+// Bits of a span's flags beside those of the trace: the second is valid, and the parent is in another process.
+const HAS_IS_REMOTE = 0x100;
+const IS_REMOTE = 0x200;
 
 /** An ExportTraceServiceRequest. */
 export function encodeSpans(spans: readonly SpanData[], resource: Attributes): string {
@@ -16,7 +16,10 @@ export function encodeSpans(spans: readonly SpanData[], resource: Attributes): s
   return JSON.stringify({ resourceSpans: [{ resource: { attributes: encodeAttributes(resource) }, scopeSpans }] });
 }
 
-/** Sends one request; throws an Error that names neither address nor headers, since they may hold a key. */
+/**
+ * Sends one request.
+ * @throws Error without address and headers, since they may hold a key
+ */
 export async function postSpans(body: string, { endpoint, headers, timeout }: Collector): Promise<void> {
   const response = await fetch(endpoint, {
     method: "POST",
@@ -26,10 +29,10 @@ export async function postSpans(body: string, { endpoint, headers, timeout }: Co
     signal: AbortSignal.timeout(timeout),
   }).catch((error: unknown) => {
     const late = error instanceof DOMException && error.name === "TimeoutError";
-    throw new Error(late ? `The collector did not answer within ${timeout} ms.` : "The collector cannot be reached.");
+    throw new Error(late ? `The collector did not reply within ${timeout} ms.` : "The collector cannot be reached.");
   });
   await response.body?.cancel();
-  if (!response.ok) throw new Error(`The collector answered ${response.status}.`);
+  if (!response.ok) throw new Error(`The collector replied with status ${response.status}.`);
 }
 
 function encodeSpan({ name, kind, context, parent, start, end, attributes, error }: SpanData) {
@@ -37,7 +40,7 @@ function encodeSpan({ name, kind, context, parent, start, end, attributes, error
     traceId: context.traceId,
     spanId: context.spanId,
     ...(parent && { parentSpanId: parent.spanId }),
-    flags: parseInt(context.flags, 16) | KNOWN | (parent ? REMOTE : 0),
+    flags: parseInt(context.flags, 16) | HAS_IS_REMOTE | (parent ? IS_REMOTE : 0),
     name,
     kind: KINDS[kind],
     startTimeUnixNano: nanoseconds(start),
@@ -66,7 +69,7 @@ function encode(value: string | number | boolean) {
   return Number.isInteger(value) ? { intValue: String(value) } : { doubleValue: value };
 }
 
-/** A double holds today's microseconds, not its nanoseconds. */
+/** A double is exact to the microsecond for today's time, not to the nanosecond. */
 function nanoseconds(milliseconds: number): string {
   return `${Math.round(milliseconds * 1_000)}000`;
 }

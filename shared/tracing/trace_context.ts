@@ -1,15 +1,15 @@
-// W3C trace context: the header `traceparent`, taken apart and put together, and its companion `tracestate`.
+// W3C trace context: parses and formats the header `traceparent`, and checks `tracestate`.
 
 /** Version, trace id, span id, flags. */
 const TRACEPARENT = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/;
 
-/** Vendors' own positions in the trace, `vendor=value` between commas; W3C asks to pass on at least 512 characters. */
+/** Vendors' data about the trace, `vendor=value` between commas; W3C requires to pass on at least 512 characters. */
 const TRACESTATE = /^(?=.*=)[\x20-\x7e\t]{1,512}$/;
 
-const NOTHING = /^0+$/;
+const ALL_ZEROS = /^0+$/;
 const SAMPLED = 1;
 
-/** A span's place in its trace, in lower-case hexadecimal. */
+/** The identity of a span, in lower-case hexadecimal. */
 export interface TraceContext {
   traceId: string;
   spanId: string;
@@ -20,10 +20,10 @@ export function isTracestate(header: string | undefined): header is string {
   return header !== undefined && TRACESTATE.test(header);
 }
 
-/** Undefined for anything but a valid header. */
+/** Undefined if the header is not valid. */
 export function parseTraceparent(header: unknown): TraceContext | undefined {
   const [, version, traceId, spanId, flags] = typeof header === "string" ? header.match(TRACEPARENT) ?? [] : [];
-  const isInvalid = version === undefined || version === "ff" || NOTHING.test(traceId) || NOTHING.test(spanId);
+  const isInvalid = version === undefined || version === "ff" || ALL_ZEROS.test(traceId) || ALL_ZEROS.test(spanId);
   return isInvalid ? undefined : { traceId, spanId, flags };
 }
 

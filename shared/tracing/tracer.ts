@@ -1,4 +1,4 @@
-// Where an isolate's spans go: to the collector that the environment names, until the isolate ends.
+// Opens the tracer of an isolate: spans are sent to the collector that the environment names.
 import type { Clock } from "../clock.ts";
 import type { TraceSettings } from "../env.ts";
 import type { Log } from "../log.ts";
@@ -7,8 +7,8 @@ import type { Attributes, Tracer } from "./span.ts";
 import { SpanExporter } from "./exporter.ts";
 
 /**
- * @param resource describes the isolate; what the environment says about it comes first
- * @returns undefined where no traces are wanted, or where what is said about them is wrong, which is logged
+ * @param resource describes the isolate; attributes of the environment take precedence
+ * @returns undefined if no collector is named, or if the variables are invalid, which is logged
  */
 export function openTracer(
   settings: TraceSettings | undefined,

@@ -1,8 +1,8 @@
-// The registry of transports: how each type sends. A type without a line here is not configured.
+// The registry of transports: a sender for each type. A type that is not listed here is not configured.
 import type { Sender } from "../sender.ts";
 import { type InlineOptions, syncSender } from "./sync.ts";
 
-/** @param store stores the message as a row, in the name of whoever sends */
+/** @param store stores the message as a row, with the rights of the caller */
 export type SenderFactory = (store: Sender, options: InlineOptions) => Sender;
 
 export const transports: Readonly<Record<string, SenderFactory>> = {

@@ -1,4 +1,4 @@
-// The sync transport: the message is a row like any other, and its handler runs inside the call that sent it.
+// The transport `sync`: the message is stored as a row, and its handler runs inside the call that dispatches it.
 import { interval } from "../db.ts";
 import { SymphonyError, toSymphonyError } from "../errors.ts";
 import { execute, type HandlerRuntime } from "../worker/execute.ts";
@@ -8,10 +8,10 @@ import { newStats } from "../worker/stats.ts";
 import type { Delivery, Receiver, Settled } from "../delivery.ts";
 import type { NewMessage, Sender, Sent } from "../sender.ts";
 
-// ms: keeps workers away until the handler has been claimed here, and its lease alive a little past its timeout
+// ms; keeps workers from claiming the message before it is claimed here, and the lease longer than the timeout
 const LEAD = 30_000;
 const SETTLE_ATTEMPTS = 4;
-const MOVING = new Set(["reschedule", "debounce"]); // their moment would be LEAD from now
+const MOVING = new Set(["reschedule", "debounce"]); // LEAD would become the new time of the stored message
 const STATUSES: Record<string, string> = {
   completed: "completed",
   retry: "pending",
@@ -27,8 +27,9 @@ export interface InlineOptions extends HandlerRuntime {
 }
 
 /**
- * Sends through `store`, then runs what is due now. A message for later, an ordered or an expiring one, and one whose mode
- * moves what is stored already is only stored: workers take it when due, as they take one whose handler failed here.
+ * Stores messages through `store`, then runs those that are due now. These are stored only, and workers run them later:
+ * delayed, ordered and expiring messages, and those whose idempotency mode moves a stored message. Workers also run a
+ * message whose handler failed here.
  */
 export function syncSender(store: Sender, options: InlineOptions): Sender {
   const runsNow = (message: NewMessage) =>
@@ -38,8 +39,8 @@ export function syncSender(store: Sender, options: InlineOptions): Sender {
     );
   return {
     async send(messages, atomic) {
-      const held = messages.map((message) => runsNow(message) ? { ...message, delay: interval(LEAD) } : message);
-      const results = await store.send(held, atomic);
+      const delayed = messages.map((message) => runsNow(message) ? { ...message, delay: interval(LEAD) } : message);
+      const results = await store.send(delayed, atomic);
       for (const [index, sent] of results.entries()) {
         if (sent instanceof SymphonyError || sent.duplicate || !runsNow(messages[index])) continue;
         results[index] = await runInline(sent, messages[index].type, options);
@@ -49,7 +50,7 @@ export function syncSender(store: Sender, options: InlineOptions): Sender {
   };
 }
 
-/** Never throws: the row is stored, so whatever goes wrong here is a worker's turn later. */
+/** Never throws: the row is stored, so after any failure here a worker runs the message. */
 async function runInline(sent: Sent, type: string, options: InlineOptions): Promise<Sent> {
   const { db, registry, worker, log } = options;
   const lease = (registry.find(type)?.timeout ?? DEFAULT_TIMEOUT) + LEAD;
@@ -63,13 +64,13 @@ async function runInline(sent: Sent, type: string, options: InlineOptions): Prom
 }
 
 async function handle(sent: Sent, delivery: Delivery, options: InlineOptions): Promise<Sent> {
-  const result = await execute(delivery, options, () => {}).result;
-  if (!result) return { ...sent, status: "processing" };
+  const outcome = await execute(delivery, options, () => {}).result;
+  if (!outcome) return { ...sent, status: "processing" };
   const done = { ...sent, status: "completed", available_at: delivery.created_at };
-  if (result.recorded) return result.outcome === "completed" ? { ...done, result: result.result } : done;
+  if (outcome.recorded) return outcome.outcome === "completed" ? { ...done, result: outcome.result } : done;
   let settled: Settled | undefined;
   const outbox = new Outbox(options.receiver, options.clock, options.log, newStats());
-  outbox.add(result);
+  outbox.add(outcome);
   for (let attempt = 0; attempt < SETTLE_ATTEMPTS; attempt++) {
     if (outbox.isEmpty && outbox.nextDue === Infinity) break;
     if (outbox.isEmpty) await options.clock.sleep(outbox.nextDue - options.clock.now());
@@ -79,10 +80,10 @@ async function handle(sent: Sent, delivery: Delivery, options: InlineOptions): P
       return reply;
     });
   }
-  const recorded = settled?.outcome === "already" ? result.outcome : settled?.outcome ?? "";
+  const recorded = settled?.outcome === "already" ? outcome.outcome : settled?.outcome ?? "";
   const status = STATUSES[recorded] ?? "processing";
   if (status === "pending") return { ...sent, status, available_at: settled?.available_at ?? null };
-  return result.outcome === "completed" && status === "completed"
-    ? { ...done, result: result.result }
+  return outcome.outcome === "completed" && status === "completed"
+    ? { ...done, result: outcome.result }
     : { ...done, status };
 }

@@ -1,4 +1,4 @@
-// Sending as a user: the row is made by messenger_user_dispatch under the user's own JWT, which decides what is allowed.
+// Sends messages as a user: messenger_user_dispatch stores them with the rights of the user's JWT.
 import type { Database } from "../db.ts";
 import type { Sender, Sent } from "../sender.ts";
 

@@ -1,4 +1,4 @@
-// Completion from inside a handler: a function of the database and the message's completion, in one transaction.
+// completeWith: runs a database function and completes the message in one transaction.
 import type { Clock } from "../clock.ts";
 import type { PostgrestFailure } from "../database_error.ts";
 import type { Database } from "../db.ts";
@@ -8,15 +8,19 @@ import { type Json, toJson } from "../json.ts";
 
 const ATTEMPTS = 5;
 const FIRST_PAUSE = 100; // ms
-// SQLSTATEs of the connection, the server and lost races: what the function was asked to do is not their matter.
+// SQLSTATEs of the connection, the server and lost races: not the function's own errors.
 const NOT_THE_FUNCTION = /^(08|53|57P|58|40001|40P01)/;
 
-/** One delivery's way to complete itself. Repeating a call whose reply was lost is safe: the database knows the fence. */
+/**
+ * The completion of one delivery. Repeating a call whose reply was lost is safe: the fencing token makes it `already`.
+ */
 export class Completion {
   #running: Promise<Completed> | undefined;
-  #reply: Completed | undefined;
+  #completed: Completed | undefined;
 
-  /** @param onStale told before the call throws StaleLease, so that a handler that swallows it has no outcome either */
+  /**
+   * @param onStale called before a call throws StaleLease: a handler that catches it must not report an outcome either
+   */
   constructor(
     readonly lease: { id: string; fence: number },
     readonly db: Database,
@@ -29,12 +33,12 @@ export class Completion {
     return this.#running !== undefined;
   }
 
-  /** What the message was completed with; undefined while it is not. */
-  get reply(): Completed | undefined {
-    return this.#reply;
+  /** The result of the message's completion; undefined before it. */
+  get completed(): Completed | undefined {
+    return this.#completed;
   }
 
-  /** Waits for a call that the handler did not wait for, and fails as it does. */
+  /** Waits for a call that the handler did not await, and fails if it fails. */
   async idle(): Promise<void> {
     await this.#running;
   }
@@ -43,7 +47,7 @@ export class Completion {
     const running = this.#call(functionName, toJson(args)).finally(() => {
       if (this.#running === running) this.#running = undefined;
     });
-    running.catch(() => {}); // whoever waits hears it; a promise nobody waits for must not end the isolate
+    running.catch(() => {}); // without a caller that awaits it, the rejection would end the isolate
     return this.#running = running;
   }
 
@@ -51,7 +55,7 @@ export class Completion {
     for (let attempt = 1;; attempt++) {
       try {
         const reply = await this.db.call("messenger_complete_with", { ...this.lease, function_name, args });
-        return this.#reply = reply as Completed; // jsonb by signature, this shape by contract
+        return this.#completed = reply as Completed; // jsonb by signature, this shape by contract
       } catch (thrown) {
         const error = errorOf(thrown);
         if (error instanceof StaleLease) this.onStale(error);
@@ -66,7 +70,8 @@ export class Completion {
 function errorOf(thrown: unknown): Error {
   const error = toSymphonyError(thrown);
   if (error.code === "SM_STALE_LEASE") return new StaleLease();
-  const failure = error.cause as PostgrestFailure | undefined; // what a database's SymphonyError holds; any other has no code of five
+  // The cause of a database's SymphonyError. The cause of any other has no five-character code.
+  const failure = error.cause as PostgrestFailure | undefined;
   const sqlstate = failure?.code ?? "";
   if (failure && /^[0-9A-Z]{5}$/.test(sqlstate) && !NOT_THE_FUNCTION.test(sqlstate)) {
     return new FunctionFailed(sqlstate, failure.message, { cause: failure });

@@ -1,32 +1,28 @@
-// The consume loop: one an isolate; claims what it has room for, runs it, and settles with the next claim.
+// The consume loop, one per isolate: claims messages, runs their handlers, and settles them with the next claim.
 import { type Clock, systemClock, WakeSignal } from "../clock.ts";
+import type { Delivery, Outcome, Receiver, Selection, Settled } from "../delivery.ts";
+import type { DeliveryResult } from "../middleware.ts";
 import { type HandlerRuntime, together } from "./execute.ts";
 import { Heartbeat } from "./heartbeat.ts";
-import type { DeliveryResult } from "../middleware.ts";
 import { Outbox } from "./outbox.ts";
+import { type IdleBudget, type PollLimits, PollPace } from "./poll_pace.ts";
 import { newStats, type Stats } from "./stats.ts";
 import { startTasks, Task } from "./task.ts";
-import type { Delivery, Outcome, Receiver, Selection, Settled } from "../delivery.ts";
 
 const LEASE = 60_000; // ms
-const FIRST_PAUSE = 5; // ms
-const LATE_RUN = 5_000; // ms for a run that starts in an isolate past its time limit: one that its platform does not recycle
+const LATE_RUN = 5_000; // ms for a run that starts after the isolate's time limit, on a platform that recycles none
 const isolateStart = systemClock.now();
 
-export interface Limits {
-  /** Messages a claim. */
+export interface Limits extends PollLimits {
+  /** Messages per claim. */
   batchSize: number;
   /** Handlers at a time. */
   maxConcurrency: number;
-  /** Milliseconds between two polls of an empty queue. */
-  pollInterval: number;
-  /** Milliseconds to go on polling after the last message. */
-  linger: number;
   /** Milliseconds from the isolate's start after which nothing more is claimed. */
   timeLimit: number;
-  /** Milliseconds from the run's start after which nothing more is claimed. */
+  /** Milliseconds from the run's start after which nothing more is claimed; default: no limit. */
   runLimit?: number;
-  /** Messages a run. */
+  /** Messages per run. */
   messageLimit: number;
 }
 
@@ -34,70 +30,67 @@ export interface ConsumerOptions extends HandlerRuntime {
   receiver: Receiver;
   /** Unique per isolate, at most 200 characters. */
   worker: string;
-  /** Milliseconds; 60,000 unless told. */
+  /** Milliseconds; default: 60,000. */
   lease?: number;
-  /** Milliseconds on the clock; the load of this module unless told. */
+  /** Milliseconds on the clock; default: the load of this module. */
   isolateStart?: number;
-  /** Empty polls this isolate may spend on lingering; as many as it likes unless told. */
+  /** Empty polls that this isolate may make while it lingers; default: no limit. */
   idlePolls?: number;
-  /** Must have happened before the first handler starts; runs beside the first claim. */
+  /** Runs beside the first claim; the first handler starts after it. */
   ready?: () => Promise<unknown>;
 }
 
 export interface Run {
   readonly id: string;
+  /** Rejects if the database could not be reached at all. */
   readonly done: Promise<Stats>;
 }
 
 export interface Consumer {
-  /** Starts a run, or joins the one that is going on: then only the selection counts, the limits are the first caller's. */
+  /** Starts a run. While one is active it gets the selection too; its limits stay those of the first caller. */
   wake(limits: Limits, selection?: Selection): Run;
-  /** The isolate is about to end: claim no more, hand back what has not started, settle what finishes. */
+  /**
+   * The isolate is about to end: claims no more, releases messages that have not started, settles those that finish.
+   */
   stop(): void;
 }
 
 export function createConsumer(options: ConsumerOptions): Consumer {
-  let current: Loop | undefined;
+  let loop: Loop | undefined;
+  let run: Run;
   let stopped = false;
-  const idle = { pollsLeft: options.idlePolls ?? Infinity };
+  const budget = { pollsLeft: options.idlePolls ?? Infinity };
   return {
     wake(limits, selection = {}) {
-      if (!current?.join(selection)) {
-        current = new Loop(options, limits, selection, idle, stopped);
-      }
-      return current;
+      if (loop?.join(selection)) return run;
+      loop = new Loop(options, limits, selection, budget, stopped);
+      return run = loop.start();
     },
     stop() {
       stopped = true;
-      current?.stop();
+      loop?.stop();
     },
   };
 }
 
-class Loop implements Run {
-  readonly id = crypto.randomUUID();
-  readonly done: Promise<Stats>;
+class Loop {
+  readonly #id = crypto.randomUUID();
   readonly #options: ConsumerOptions;
   readonly #limits: Limits;
   readonly #clock: Clock;
   readonly #wake: WakeSignal;
+  readonly #pace: PollPace;
   readonly #outbox: Outbox;
   readonly #heartbeat: Heartbeat;
   readonly #stats = newStats();
   readonly #start: number;
   readonly #claimUntil: number;
   readonly #tasks = new Set<Task>();
-  /** A message that killed a worker: it runs with nothing else in flight, and nothing is claimed until it is done. */
+  /** A message that may have killed a worker: it runs alone, and nothing is claimed until it is done. */
   #solo: Task | undefined;
-  /** What joined wakes asked for, asked in turn. */
+  /** The selections of all wake-ups, polled in turn. */
   readonly #selections: Selection[];
-  /** Shared by the isolate's runs: polling costs CPU, of which an isolate has little. */
-  readonly #idle: { pollsLeft: number };
   #turn = 0;
-  #emptyClaims = 0;
-  #joins = 0;
-  #lastWork: number;
-  #nextPoll: number;
   #ready: Promise<unknown> | undefined;
   #lastError: Error | undefined;
   #stopping: boolean;
@@ -107,13 +100,12 @@ class Loop implements Run {
     options: ConsumerOptions,
     limits: Limits,
     selection: Selection,
-    idle: { pollsLeft: number },
+    budget: IdleBudget,
     stopping: boolean,
   ) {
     const { clock, receiver, log, lease = LEASE } = options;
     this.#options = options;
     this.#limits = limits;
-    this.#idle = idle;
     this.#stopping = stopping;
     this.#clock = clock;
     this.#wake = new WakeSignal(clock);
@@ -124,27 +116,30 @@ class Loop implements Run {
       log,
       lease,
       tasks: this.#tasks,
-      onLost: () => this.#wake.notify(),
+      onBeat: () => this.#wake.notify(),
     });
     this.#selections = [selection];
-    this.#start = this.#lastWork = this.#nextPoll = clock.now();
+    this.#start = clock.now();
+    this.#pace = new PollPace(limits, budget, this.#start);
     const isolateEnd = (options.isolateStart ?? isolateStart) + limits.timeLimit;
     this.#claimUntil = Math.min(
       Math.max(isolateEnd, this.#start + LATE_RUN),
       this.#start + (limits.runLimit ?? Infinity),
     );
-    this.done = this.#run();
-    this.done.catch(() => {}); // the log has it; who awaits `done` hears it too
   }
 
-  /** False when this loop has ended, even if its promise has not told yet: it would not hear the ring. */
+  start(): Run {
+    const done = this.#run();
+    done.catch(() => {}); // logged; without a caller that awaits it, the rejection would end the isolate
+    return { id: this.#id, done };
+  }
+
+  /** False if the loop has ended, even if `done` has not resolved yet: it would not poll again. */
   join(selection: Selection): boolean {
     if (this.#ended) return false;
-    const requested = JSON.stringify(selection);
-    if (!this.#selections.some((known) => JSON.stringify(known) === requested)) this.#selections.push(selection);
-    this.#lastWork = this.#nextPoll = this.#clock.now();
-    this.#emptyClaims = 0; // each selection is asked once more, even where nobody lingers
-    this.#joins++;
+    const text = JSON.stringify(selection);
+    if (!this.#selections.some((other) => JSON.stringify(other) === text)) this.#selections.push(selection);
+    this.#pace.wake(this.#clock.now());
     this.#wake.notify();
     return true;
   }
@@ -160,27 +155,27 @@ class Loop implements Run {
     this.#ready = this.#options.ready?.().catch((error: unknown) => log.error("not ready", { error }));
     try {
       while (await this.#step());
-      if (this.#stats.polls === 0 && this.#lastError) throw this.#lastError; // it never reached the database
+      if (this.#stats.polls === 0 && this.#lastError) throw this.#lastError; // the database was never reached
     } finally {
       this.#ended = true;
       this.#heartbeat.stop();
     }
     await beats;
     this.#stats.ms = Math.round(this.#clock.now() - this.#start);
-    log.info("run ended", { run: this.id, worker, ...this.#stats });
+    log.info("run ended", { run: this.#id, worker, ...this.#stats });
     return this.#stats;
   }
 
-  /** False when there is nothing left to do; the decision and `ended` fall in one turn of the event loop. */
+  /** False if nothing is left to do; the decision and `#ended` are made in one turn of the event loop. */
   async #step(): Promise<boolean> {
     this.#attendSolo();
     const room = this.#room();
-    const due = this.#clock.now() >= this.#nextPoll;
+    const due = this.#clock.now() >= this.#pace.nextPoll;
     if (room > 0 && (due || !this.#outbox.isEmpty)) await this.#exchange(room);
     else if (!this.#outbox.isEmpty) await this.#flush((outcomes) => this.#options.receiver.settle(outcomes));
-    else if (room > 0) await this.#wait(Math.min(this.#nextPoll, this.#outbox.nextDue));
+    else if (room > 0) await this.#wait(Math.min(this.#pace.nextPoll, this.#outbox.nextDue));
     else if (this.#tasks.size > 0) await this.#wait(this.#outbox.nextDue);
-    // A worker that is told to stop leaves what cannot be recorded to the end of its lease.
+    // A worker that is stopping does not wait for outcomes that cannot be recorded: their leases run out.
     else if (this.#outbox.nextDue < Infinity && !this.#stopping) await this.#wait(this.#outbox.nextDue);
     else this.#ended = true;
     return !this.#ended;
@@ -190,20 +185,19 @@ class Loop implements Run {
     return this.#wake.wait(until === Infinity ? undefined : until - this.#clock.now());
   }
 
-  /** How many messages to ask for now. */
+  /** The number of messages to claim now. */
   #room(): number {
-    const { batchSize, maxConcurrency, messageLimit, linger } = this.#limits;
+    const { batchSize, maxConcurrency, messageLimit } = this.#limits;
     const now = this.#clock.now();
     if (this.#stopping || this.#solo || now >= this.#claimUntil) return 0;
-    const isDry = this.#emptyClaims >= this.#selections.length;
-    if (isDry && (now - this.#lastWork >= linger || this.#idle.pollsLeft <= 0)) return 0;
+    if (this.#pace.isExhausted(this.#selections.length, now)) return 0;
     return Math.min(batchSize, maxConcurrency - this.#tasks.size, messageLimit - this.#stats.claimed);
   }
 
   async #exchange(batch: number): Promise<void> {
     const { receiver, worker, registry, lease = LEASE } = this.#options;
     const selection = this.#selections[this.#turn++ % this.#selections.length];
-    const joins = this.#joins;
+    const { wakes } = this.#pace;
     let claimed: Delivery[] = [];
     await this.#flush(async (outcomes) => {
       const request = { worker, batch, lease, types: registry.types, ...selection };
@@ -214,20 +208,7 @@ class Loop implements Run {
     });
     const ready = claimed.map((delivery) => this.#accept(delivery)).filter((task) => task !== undefined);
     for (const tasks of together(ready, this.#options)) this.#launch(tasks);
-    const now = this.#clock.now();
-    if (claimed.length > 0) {
-      this.#emptyClaims = 0;
-      this.#lastWork = now;
-    } else {
-      this.#idle.pollsLeft--;
-      if (joins === this.#joins) this.#emptyClaims++; // an answer from before a ring says nothing about what it rang for
-    }
-    this.#nextPoll = now + this.#pauseAfter(this.#emptyClaims - this.#selections.length);
-  }
-
-  /** Short after work, when more is likely, then doubling up to the poll interval. */
-  #pauseAfter(emptyRounds: number): number {
-    return emptyRounds < 0 ? 0 : Math.min(this.#limits.pollInterval, FIRST_PAUSE * 2 ** emptyRounds);
+    this.#pace.polled(claimed.length, wakes, this.#selections.length, this.#clock.now());
   }
 
   async #flush(send: (outcomes: Outcome[]) => Promise<Settled[]>): Promise<void> {
@@ -235,13 +216,14 @@ class Loop implements Run {
     const error = await this.#outbox.flush(send);
     if (!error) return;
     this.#lastError = error;
-    if (onlyClaims && !error.transient) this.#stopping = true; // asking again would be rejected again; what runs is still settled
+    // The same claim would be rejected again. Handlers that run are still settled.
+    if (onlyClaims && !error.transient) this.#stopping = true;
   }
 
-  /** The task, when it may start now. */
+  /** The task of a claimed message; undefined if it must not start now. */
   #accept(delivery: Delivery): Task | undefined {
     this.#stats.claimed++;
-    // Claimed again while still running here: the first lease has run out, so that handler no longer counts.
+    // Claimed again while still running here: the first lease has run out, so that delivery has no outcome.
     for (const task of this.#tasks) if (task.delivery.id === delivery.id) task.lose();
     const task = new Task(delivery);
     if (this.#stopping) return void this.#release(task);
@@ -250,7 +232,7 @@ class Loop implements Run {
     this.#solo = task;
   }
 
-  /** Starts a waiting solo message once it is alone, or lets go of it. */
+  /** Starts a waiting solo message once nothing else runs, or drops it. */
   #attendSolo(): void {
     const solo = this.#solo;
     if (!solo || solo.started) return;
@@ -262,16 +244,16 @@ class Loop implements Run {
   }
 
   #launch(tasks: Task[]): void {
-    const results = startTasks(tasks, this.#options, () => this.#heartbeat.progress());
-    results.forEach((result, index) => result.then((outcome) => this.#finish(tasks[index], outcome)));
+    const outcomes = startTasks(tasks, this.#options, () => this.#heartbeat.progress());
+    outcomes.forEach((ended, index) => ended.then((outcome) => this.#finish(tasks[index], outcome)));
   }
 
-  #finish(task: Task, result: DeliveryResult): void {
+  #finish(task: Task, outcome: DeliveryResult): void {
     this.#forget(task);
-    if (!result) this.#stats.stale++;
-    else if (result.recorded) this.#stats.completed++;
-    else this.#outbox.add(result);
-    this.#lastWork = this.#clock.now();
+    if (!outcome) this.#stats.stale++;
+    else if (outcome.recorded) this.#stats.completed++;
+    else this.#outbox.add(outcome);
+    this.#pace.worked(this.#clock.now());
     this.#wake.notify();
   }
 

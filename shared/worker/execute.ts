@@ -1,13 +1,13 @@
-// Deliveries meet their handlers: each alone, or those of one claim together where the type takes batches.
+// Runs the handlers of deliveries: one by one, or those of one claim together if the type handles batches.
 import { Batch } from "./handler_batch.ts";
 import type { Json } from "../json.ts";
 import type { MessageType } from "../message.ts";
-import { type Execution, type HandlerRuntime, supervise } from "./run_handler.ts";
+import { type Execution, type HandlerRuntime, runHandler } from "./run_handler.ts";
 import type { Delivery } from "../delivery.ts";
 
 export type { Execution, HandlerRuntime } from "./run_handler.ts";
 
-/** Starts the handler of a claimed message. `onProgress` gets each value the handler reports. */
+/** Starts the handler of a claimed message. `onProgress` gets each value that the handler reports. */
 export function execute(delivery: Delivery, runtime: HandlerRuntime, onProgress: (value: Json) => void): Execution {
   const [execution] = executeTogether([delivery], runtime, (_index, value) => onProgress(value));
   return execution;
@@ -24,7 +24,7 @@ export function executeTogether(
 ): Execution[] {
   const batch = new Batch(deliveries.length, runtime);
   return deliveries.map((delivery, index) => {
-    const execution = supervise(
+    const execution = runHandler(
       delivery,
       runtime,
       (value) => onProgress(index, value),
@@ -37,7 +37,7 @@ export function executeTogether(
   });
 }
 
-/** Sorts what was claimed at once into what runs together: a batch of each type that takes batches, all others alone. */
+/** Groups the messages of one claim: one group for each type that handles batches, all others one by one. */
 export function together<T extends { delivery: Delivery }>(claimed: readonly T[], { registry }: HandlerRuntime): T[][] {
   const groups = new Map<MessageType | T, T[]>();
   for (const each of claimed) {

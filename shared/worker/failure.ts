@@ -1,36 +1,38 @@
-// Anything that a handler throws, as an outcome that Postgres can store.
+// Converts anything that a handler throws to an outcome that Postgres can store.
 import { FunctionFailed, RetryAfter, Snooze, SymphonyError, Unrecoverable } from "../errors.ts";
 import { redact } from "../log.ts";
 import type { Outcome } from "../delivery.ts";
 
-const LONGEST = 8_192; // bytes, cut before the call: a megabyte of error text would travel for nothing
-const HOPELESS = "PT422"; // the SQLSTATE by which a function says what Unrecoverable says here; SQL handlers raise the same
+const LONGEST = 8_192; // bytes; SQL cuts at the same length, and a megabyte need not be sent
+const UNRECOVERABLE = "PT422"; // raised by a database function or a SQL handler that must not be retried
 const LONGEST_CLASS = 128;
-const MOST_CAUSES = 5; // they may go round in a circle
-const LONGEST_DELAY = 10 * 365 * 86_400_000; // ms; the database rejects a century, and with it the whole outcome
+const MOST_CAUSES = 5; // causes may form a cycle
+const LONGEST_DELAY = 10 * 365 * 86_400_000; // ms; for a century the database rejects the whole outcome
 
-/** The part of an outcome that says what happened, without whose it is. */
-export type Happening = Outcome extends infer O ? O extends Outcome ? Omit<O, "id" | "fence" | "duration_ms"> : never
+/** An outcome without the message and the delivery that it belongs to. */
+export type OutcomeDetails = Outcome extends infer O
+  ? O extends Outcome ? Omit<O, "id" | "fence" | "duration_ms"> : never
   : never;
 
 /**
- * A payload fails its type's schema. The class is reserved: SQL ends a user's message of this class without a dead
- * letter and outside the error rate, and cannot know who chose the name.
+ * A payload fails its type's schema. The class is reserved, because SQL treats it by its name: a user's message of this
+ * class ends without a dead letter and does not count in the error rate.
  */
 export class InvalidPayload extends Unrecoverable {
   override readonly name = "InvalidPayload";
 }
 
-/** An outcome that is not the schema's: the reserved class becomes the handler's own, as SQL does with the others. */
+/** Renames the reserved class in an outcome that is not the schema's, as SQL does with its reserved classes. */
 export function unreserved<T extends { outcome: string; error_class?: string } | null>(outcome: T): T {
   return outcome?.error_class === "InvalidPayload" ? { ...outcome, error_class: "HandlerInvalidPayload" } : outcome;
 }
 
-export function outcomeOf(thrown: unknown): Happening {
+export function outcomeOf(thrown: unknown): OutcomeDetails {
   if (thrown instanceof Snooze) return { outcome: "snoozed", delay_ms: delayOf(thrown.ms) };
-  const retryable = !(thrown instanceof Unrecoverable || thrown instanceof FunctionFailed && thrown.code === HOPELESS);
+  const retryable =
+    !(thrown instanceof Unrecoverable || thrown instanceof FunctionFailed && thrown.code === UNRECOVERABLE);
   const delay = thrown instanceof RetryAfter ? { delay_ms: delayOf(thrown.ms) } : {};
-  const failed: Happening = { outcome: "failed", ...describe(thrown), retryable, ...delay };
+  const failed: OutcomeDetails = { outcome: "failed", ...describe(thrown), retryable, ...delay };
   return thrown instanceof InvalidPayload ? failed : unreserved(failed);
 }
 
@@ -42,16 +44,16 @@ function describe(thrown: unknown): { error: string; error_class: string; error_
   return {
     error: storable(message || name),
     error_class: storable(name).slice(0, LONGEST_CLASS) || "Error",
-    ...(stack && { error_trace: storable(traceOf(thrown)) }),
+    ...(stack && { error_trace: storable(stackWithCauses(thrown)) }),
   };
 }
 
-/** The stack, and those of its causes: a failed fetch or call of the database may have its reason only there. */
-function traceOf(error: Error): string {
+/** The stack of the error and of its causes: only a cause may hold the reason of a failed fetch or database call. */
+function stackWithCauses(error: Error): string {
   const stacks = [];
   for (let each: unknown = error; stacks.length <= MOST_CAUSES; each = each.cause) {
     if (!(each instanceof Error)) {
-      if (isFailure(each)) stacks.push(`${each.code}: ${each.message}`);
+      if (isPostgrestFailure(each)) stacks.push(`${each.code}: ${each.message}`);
       break;
     }
     stacks.push(String(each.stack || each));
@@ -59,8 +61,8 @@ function traceOf(error: Error): string {
   return stacks.join("\nCaused by: ");
 }
 
-/** PostgREST's error, which is no Error. */
-function isFailure(value: unknown): value is { code: unknown; message: string } {
+/** PostgREST's error, which is not an Error. */
+function isPostgrestFailure(value: unknown): value is { code: unknown; message: string } {
   return typeof value === "object" && value !== null && "code" in value && "message" in value &&
     typeof value.message === "string";
 }
@@ -77,7 +79,7 @@ function textOf(thrown: unknown): string {
   }
 }
 
-/** Without secrets, NUL (shown as its symbol) and halves of surrogate pairs, at most 8 KB of UTF-8. */
+/** Removes secrets, NUL (replaced by its symbol) and halves of surrogate pairs; cuts the text at 8 KB of UTF-8. */
 export function storable(text: string): string {
   const clean = redact(text.slice(0, LONGEST)).replaceAll("\0", "\u2400").toWellFormed();
   const bytes = new TextEncoder().encode(clean);

@@ -1,4 +1,4 @@
-// Deliveries of one type handled together: who has come, who has been reported, and when the handler's signal aborts.
+// Deliveries of one type that a handler gets together: collects them, runs the handler, and keeps each one's report.
 import { CancelRequested, StaleLease } from "../errors.ts";
 import type { BatchItem, HandlerContext, MessageType } from "../message.ts";
 import type { HandlerRuntime } from "./run_handler.ts";
@@ -10,9 +10,9 @@ interface Member {
 
 export class Batch {
   readonly #members = new Map<number, Member>();
-  /** Members that are not reported yet. */
+  /** Members without a report. */
   readonly #open = new Set<Member>();
-  /** Deliveries of which it is not known yet whether they come: their payload or their middleware may turn them away. */
+  /** Deliveries that may still join: an invalid payload or a middleware may keep them from it. */
   readonly #expected: Set<number>;
   readonly #controller = new AbortController();
   #messageType: MessageType | undefined;
@@ -21,7 +21,7 @@ export class Batch {
     this.#expected = new Set(Array(size).keys());
   }
 
-  /** Waits for the others, then for what is reported of this one. */
+  /** Waits until all deliveries have joined or left, then for the report of this one. */
   join(index: number, messageType: MessageType, payload: unknown, ctx: HandlerContext): Promise<unknown> {
     this.#messageType = messageType;
     const report = Promise.withResolvers<unknown>();
@@ -35,7 +35,7 @@ export class Batch {
     return report.promise;
   }
 
-  /** Nobody need wait for this delivery: it has joined or has its outcome. */
+  /** The others need not wait for this delivery: it has joined or has its outcome. */
   leave(index: number): void {
     if (this.#expected.delete(index) && this.#expected.size === 0) this.#run();
   }
@@ -53,7 +53,7 @@ export class Batch {
       await messageType.handleBatch?.(items, ctx);
       for (const { report } of members) report.resolve(undefined);
     } catch (error) {
-      // One lost lease is no reason to say nothing of the others: they would wait for the end of theirs.
+      // One lost lease must not leave the others without an outcome: they would wait for the end of their leases.
       const reason = error instanceof StaleLease ? new Error("Another message of the batch lost its lease.") : error;
       for (const { report } of members) report.reject(reason);
     }

@@ -1,22 +1,22 @@
-// Keeps the leases of claimed messages alive, carries progress out and bad news in.
+// The heartbeat: extends the leases of claimed messages, reports progress, and receives lost leases and cancellations.
 import { type Clock, WakeSignal } from "../clock.ts";
 import { toSymphonyError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { Task } from "./task.ts";
 import type { Receiver } from "../delivery.ts";
 
-const PROGRESS_INTERVAL = 1_000; // ms between two calls that only carry progress
+const PROGRESS_INTERVAL = 1_000; // ms between two calls that only report progress
 
 export interface HeartbeatOptions {
   receiver: Receiver;
   clock: Clock;
   log: Log;
-  /** Milliseconds; a beat each third of it, and after a failed beat each twelfth. */
+  /** Milliseconds. A beat follows after a third of it, after a failed beat after a twelfth. */
   lease: number;
   /** The tasks whose leases are held now. */
   tasks: ReadonlySet<Task>;
-  /** Called after a beat that took a message away. */
-  onLost: () => void;
+  /** Called after each beat that the database replied to: a task may have lost its lease. */
+  onBeat: () => void;
 }
 
 export class Heartbeat {
@@ -56,8 +56,8 @@ export class Heartbeat {
   }
 
   async #beat(): Promise<boolean> {
-    const { receiver, lease, log, onLost } = this.#options;
-    // By task, not by id: a message that was settled and claimed again meanwhile must not suffer for its old lease.
+    const { receiver, lease, log, onBeat } = this.#options;
+    // By task, not by id: a message that was settled and claimed again meanwhile must not lose its new lease.
     const beating = new Map([...this.#options.tasks].map((task) => [task.delivery.id, { task, lease: task.lease() }]));
     if (beating.size === 0) return true;
     try {
@@ -68,7 +68,7 @@ export class Heartbeat {
         if (outcome === "stale" || outcome === "unknown") held?.task.lose();
         else if (cancel_requested) held?.task.cancel();
       }
-      onLost();
+      onBeat();
       return true;
     } catch (thrown) {
       const error = toSymphonyError(thrown);

@@ -1,4 +1,4 @@
-// Outcomes on their way to the database: none is lost, none is recorded twice, and one bad one holds up no other.
+// Outcomes on their way to the database: none is lost or recorded twice, and a rejected one does not delay the others.
 import type { Clock } from "../clock.ts";
 import { type SymphonyError, toSymphonyError } from "../errors.ts";
 import type { Log } from "../log.ts";
@@ -8,8 +8,7 @@ import type { Outcome, Receiver, Settled } from "../delivery.ts";
 const FIRST_PAUSE = 100; // ms
 const LONGEST_PAUSE = 2_000; // ms; short, because the end of an isolate leaves only seconds for the last outcomes
 
-/** A lease is not extended any more once its outcome is here, so by then it has run out. */
-const GIVE_UP_AFTER = 60_000; // ms
+const DROP_AFTER = 60_000; // ms; the lease has run out by then, since heartbeats exclude messages with an outcome
 
 /** An outcome whose row could not be written: locked by another transaction, or rejected by a trigger or constraint. */
 interface Deferred {
@@ -26,12 +25,12 @@ export class Outbox {
 
   constructor(readonly receiver: Receiver, readonly clock: Clock, readonly log: Log, readonly stats: Stats) {}
 
-  /** Nothing is to be sent now. */
+  /** Whether no outcome is due to be sent now. */
   get isEmpty(): boolean {
     return this.#outcomes.length === 0 && this.nextDue > this.clock.now();
   }
 
-  /** When an outcome whose row could not be written is to be sent again; Infinity where there is none. */
+  /** When an outcome whose row could not be written is due to be sent again; Infinity if there is none. */
   get nextDue(): number {
     return Math.min(Infinity, ...this.#deferred.map(({ due }) => due));
   }
@@ -41,15 +40,15 @@ export class Outbox {
   }
 
   /**
-   * Hands everything finished so far to `send`; what could not be delivered stays for the next time, after a pause.
-   * Recording is idempotent (a repetition is answered `already`), so repeating it is safe.
-   * @returns what went wrong, if anything did; an error that is not transient rejects the call, not only an outcome,
-   * when there was no outcome to send
+   * Passes all outcomes to `send`. After a transient error they stay for the next flush, and a pause follows. Sending
+   * an outcome again is safe: the reply to a repetition is `already`.
+   * @returns the error, if there was one; if it is not transient and there was no outcome to send, the database rejects
+   * the call itself
    */
   async flush(send: (outcomes: Outcome[]) => Promise<Settled[]>): Promise<SymphonyError | undefined> {
     const sent = this.#outcomes.splice(0);
-    const again = this.#deferred.filter(({ due }) => due <= this.clock.now());
-    sent.push(...again.map(({ outcome }) => outcome));
+    const repeated = this.#deferred.filter(({ due }) => due <= this.clock.now());
+    sent.push(...repeated.map(({ outcome }) => outcome));
     try {
       this.#tally(sent, await send(sent));
       this.#failures = 0;
@@ -57,7 +56,7 @@ export class Outbox {
       const error = toSymphonyError(thrown);
       if (error.transient) {
         this.#outcomes.unshift(...sent);
-        this.#deferred = this.#deferred.filter((deferred) => !again.includes(deferred));
+        this.#deferred = this.#deferred.filter((deferred) => !repeated.includes(deferred));
         this.log.warn("exchange failed, will try again", { error: error.cause ?? error, outcomes: sent.length });
         await this.#pause();
       } else {
@@ -74,48 +73,48 @@ export class Outbox {
     } catch (thrown) {
       const error = toSymphonyError(thrown);
       if (error.transient) this.#outcomes.push(outcome);
-      // Its lease will run out, which counts as a delivery, so the message cannot come back indefinitely.
+      // Its lease will run out, which counts as a delivery, so the message is not delivered indefinitely.
       else this.log.error("outcome rejected", { error, id: outcome.id, outcome: outcome.outcome });
     }
   }
 
   #tally(sent: Outcome[], settled: Settled[]): void {
     const sentById = new Map(sent.map((outcome) => [outcome.id, outcome]));
-    for (const { id, outcome } of settled) {
-      const mine = sentById.get(id);
-      if (mine && isUnwritten(outcome)) {
-        this.#defer(mine, outcome);
+    for (const { id, outcome: disposition } of settled) {
+      const outcome = sentById.get(id);
+      if (outcome && isUnwritten(disposition)) {
+        this.#defer(outcome, disposition);
         continue;
       }
-      this.#deferred = this.#deferred.filter((deferred) => deferred.outcome !== mine);
-      count(this.stats, outcome, mine?.outcome);
-      if (outcome === "stale") this.log.warn("outcome came too late: another worker owns the message", { id });
+      this.#deferred = this.#deferred.filter((deferred) => deferred.outcome !== outcome);
+      count(this.stats, disposition, outcome?.outcome);
+      if (disposition === "stale") this.log.warn("outcome came too late: another worker owns the message", { id });
     }
   }
 
-  /** A row that stays locked keeps nothing else waiting: only its own outcome is sent again, later and later. */
+  /** A row that stays locked delays only its own outcome, which is sent again after growing pauses. */
   #defer(outcome: Outcome, reason: string): void {
     const now = this.clock.now();
-    const known = this.#deferred.find((deferred) => deferred.outcome === outcome);
-    if (!known) {
+    const deferred = this.#deferred.find((each) => each.outcome === outcome);
+    if (!deferred) {
       this.log.warn("outcome could not be recorded yet, will try again", { id: outcome.id, reason });
       this.#deferred.push({ outcome, since: now, due: now + FIRST_PAUSE, pause: FIRST_PAUSE });
-    } else if (now - known.since >= GIVE_UP_AFTER) {
+    } else if (now - deferred.since >= DROP_AFTER) {
       // Its lease has run out, which counts as a delivery.
-      this.log.error("outcome given up: its row could not be written", { id: outcome.id, reason });
-      this.#deferred = this.#deferred.filter((deferred) => deferred !== known);
+      this.log.error("outcome dropped: its row could not be written", { id: outcome.id, reason });
+      this.#deferred = this.#deferred.filter((other) => other !== deferred);
     } else {
-      known.pause = Math.min(LONGEST_PAUSE, 2 * known.pause);
-      known.due = now + known.pause;
+      deferred.pause = Math.min(LONGEST_PAUSE, 2 * deferred.pause);
+      deferred.due = now + deferred.pause;
     }
   }
 
   async #pause(): Promise<void> {
     const pause = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** this.#failures++);
-    await this.clock.sleep(pause * (0.5 + Math.random() / 2)); // jittered: isolates that failed together come back apart
+    await this.clock.sleep(pause * (0.5 + Math.random() / 2)); // jitter spreads isolates that failed together
   }
 }
 
-function isUnwritten(outcome: string): boolean {
-  return outcome === "locked" || outcome.startsWith("error: ");
+function isUnwritten(disposition: string): boolean {
+  return disposition === "locked" || disposition.startsWith("error: ");
 }

@@ -18,7 +18,10 @@ const workerRequest = z.strictObject({
 
 const CODES: Record<string, ErrorCode> = { transport: "SM_TRANSPORT", queues: "SM_QUEUE", batchSize: "SM_BATCH" };
 
-/** The request over the environment's settings; a run's timeLimit counts from the run, the environment's from the isolate. */
+/**
+ * The limits and the selection of a request; the environment's settings are the defaults. The request's timeLimit
+ * counts from the run's start, the environment's from the isolate's.
+ */
 export function parseWorkerRequest(value: unknown, settings: Env["worker"]): { limits: Limits; selection: Selection } {
   const { transport, queues, batchSize, maxConcurrency, timeLimit, messageLimit } = parse(workerRequest, value, CODES);
   return {

@@ -1,15 +1,15 @@
-// A handler's result as it is stored: JSON of at most 64 KB, or a marker that says why there is none.
+// Converts a handler's result to JSON of at most 64 KB, or to a marker with the reason why it is not stored.
 import { storable } from "./failure.ts";
 import { type Json, toJson } from "../json.ts";
 import type { Log } from "../log.ts";
 
-const LARGEST = 65_536; // bytes; SQL has the same limit, and a megabyte would travel for nothing
+const LARGEST = 65_536; // bytes; SQL has the same limit, and a megabyte need not be sent
 const LONGEST_REASON = 500; // characters
 const encoder = new TextEncoder();
 
 /**
- * The handler has finished, so a retry would do its work again: a result that cannot be stored is replaced by
- * `{ symphony_dropped: reason }`, and the message is completed.
+ * A result that cannot be stored is replaced by `{ symphony_dropped: reason }` instead of failing the delivery: the
+ * handler has finished, and a retry would do its work again.
  */
 export function storableResult(result: unknown, log: Log): Json {
   try {
@@ -27,7 +27,7 @@ export function storableResult(result: unknown, log: Log): Json {
   }
 }
 
-/** What a toJSON method throws may be anything, and its message too. */
+/** A toJSON method may throw any value, and the message of an error may be any value too. */
 function reasonOf(error: unknown): string {
   try {
     return storable(String(error instanceof Error ? error.message : error).slice(0, LONGEST_REASON));

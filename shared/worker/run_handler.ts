@@ -1,5 +1,4 @@
-// What surrounds every handler: the payload is checked, time is limited, middleware runs, and whatever happens becomes a outcome.
-import { z } from "zod";
+// Runs one handler: checks the payload, limits the time, runs middleware, and returns the outcome.
 import type { Clock } from "../clock.ts";
 import { Completion } from "./completion.ts";
 import type { Database } from "../db.ts";
@@ -7,9 +6,10 @@ import { StaleLease } from "../errors.ts";
 import { InvalidPayload, outcomeOf, unreserved } from "./failure.ts";
 import { type Json, type JsonObject, toJson } from "../json.ts";
 import type { Log } from "../log.ts";
-import { DEFAULT_TIMEOUT, type HandlerContext, type MessageType, type Registry, senderOf } from "../message.ts";
+import { type HandlerContext, senderOf } from "../handler_context.ts";
+import { DEFAULT_TIMEOUT, type MessageType, type Registry } from "../message.ts";
 import { chain, type DeliveryResult, logging, type Middleware, timing } from "../middleware.ts";
-import { refusalOf } from "../payload.ts";
+import { invalidPayloadError, parsePayload } from "../payload.ts";
 import { storableResult } from "./result.ts";
 import type { Tracer } from "../tracing/span.ts";
 import { traceDelivery } from "../tracing/instrument.ts";
@@ -20,14 +20,14 @@ export interface HandlerRuntime {
   db: Database;
   log: Log;
   clock: Clock;
-  /** Runs inside logging and timing, in this order. */
+  /** Runs inside logging and timing; the first is the outermost. */
   middleware?: readonly Middleware[];
-  /** Where the deliveries' spans go; nowhere unless told. */
+  /** Receives the spans of deliveries; default: none are recorded. */
   tracer?: Tracer;
 }
 
 export interface Execution {
-  /** Never rejects. Null when the lease was lost: nothing to record. */
+  /** Never rejects. Null: the lease was lost, so nothing is recorded. */
   readonly result: Promise<DeliveryResult>;
   /** Aborts the handler's signal; with StaleLease as the reason the outcome is null at once. */
   abort(reason: Error): void;
@@ -37,15 +37,15 @@ class Timeout extends Error {
   override readonly name = "Timeout";
 }
 
-/** Runs a type's handler on one parsed payload; its result is the message's. */
-export type Run = (messageType: MessageType, payload: unknown, ctx: HandlerContext) => unknown;
+/** Calls a type's handler with a parsed payload; its result is the message's. */
+export type Invoke = (messageType: MessageType, payload: unknown, ctx: HandlerContext) => unknown;
 
-/** Runs a claimed message. `onProgress` gets each value that is reported of it. */
-export function supervise(
+/** Starts the handler of a claimed message. `onProgress` gets each value that the handler reports. */
+export function runHandler(
   delivery: Delivery,
   runtime: HandlerRuntime,
   onProgress: (value: Json) => void,
-  run: Run,
+  invoke: Invoke,
 ): Execution {
   const { registry, clock, db } = runtime;
   const { id, fence } = delivery;
@@ -62,63 +62,68 @@ export function supervise(
 
   let isInvalid = false;
   const attempt = async (): Promise<DeliveryResult> => {
-    // Only a handler that left the code after the claim; somebody else may still have it.
+    // The type is unknown only if its definition was removed after the claim; another worker may still have it.
     if (!messageType) return { id, fence, outcome: "released" };
     try {
-      const result = await within(messageType.timeout ?? DEFAULT_TIMEOUT, clock, controller, async () => {
-        const parsed = await z.safeParseAsync(messageType.payload, delivery.body);
+      const result = await withTimeout(messageType.timeout ?? DEFAULT_TIMEOUT, clock, controller, async () => {
+        const parsed = await parsePayload(messageType, delivery.body);
         isInvalid = !parsed.success;
         if (!parsed.success) {
-          throw new InvalidPayload(refusalOf(messageType.type, parsed.error, delivery.body).message);
+          throw new InvalidPayload(invalidPayloadError(messageType.type, parsed.error, delivery.body).message);
         }
-        const result = await run(messageType, parsed.data, ctx);
+        const result = await invoke(messageType, parsed.data, ctx);
         await completion.idle();
-        return completion.reply ? null : storableResult(result, ctx.log);
+        return completion.completed ? null : storableResult(result, ctx.log);
       });
       return recorded() ?? { id, fence, outcome: "completed", result };
     } catch (error) {
-      if (completion.reply) ctx.log.warn("the handler failed after its message was completed", { error });
+      if (completion.completed) ctx.log.warn("the handler failed after its message was completed", { error });
       return recorded() ?? (error instanceof StaleLease ? null : { id, fence, ...outcomeOf(error) });
     }
   };
   const recorded = (): DeliveryResult | undefined => {
-    const { reply } = completion;
-    if (!reply) return undefined;
-    const result = reply.outcome === "completed" ? reply.result : null;
+    const { completed } = completion;
+    if (!completed) return undefined;
+    const result = completed.outcome === "completed" ? completed.result : null;
     return { id, fence, outcome: "completed", result, recorded: true };
   };
   const around = [logging, timing(clock), ...runtime.middleware ?? []];
   const ended = chain(around, ctx, attempt)()
     .catch((error: unknown): DeliveryResult => ({ id, fence, ...outcomeOf(error) }))
     .then((outcome) => {
-      // Whatever middleware made of it: the class of invalid payloads is for those only, and never with a retry.
-      const isOurs = isInvalid && outcome?.outcome === "failed" && !outcome.retryable;
+      // Middleware may replace outcomes, but the reserved class is for invalid payloads only, and never with a retry.
+      const isOfSchema = isInvalid && outcome?.outcome === "failed" && !outcome.retryable;
       if (runtime.middleware?.length && outcome?.outcome === "completed") {
         outcome = { ...outcome, result: storableResult(outcome.result, ctx.log) };
       }
-      return recorded() ?? (isOurs ? outcome : unreserved(outcome));
+      return recorded() ?? (isOfSchema ? outcome : unreserved(outcome));
     });
   const result = Promise.race([ended, lost.promise]);
   result.then(endSpan);
   return {
     result,
     abort(reason) {
-      // A heartbeat that crosses the completion says that the lease is gone, which is true and no loss.
-      const isOwnDoing = reason instanceof StaleLease && (completion.isRunning || completion.reply);
-      if (!isOwnDoing) abort(reason);
+      // A heartbeat beside a completion may find the lease gone because the completion has ended it.
+      const isCompleting = reason instanceof StaleLease && (completion.isRunning || completion.completed);
+      if (!isCompleting) abort(reason);
     },
   };
 }
 
-/** A handler that ignores its signal keeps running, but nobody waits for it. */
-async function within<T>(ms: number, clock: Clock, controller: AbortController, run: () => Promise<T>): Promise<T> {
+/** A handler that ignores its signal keeps running; its result is discarded. */
+async function withTimeout<T>(
+  ms: number,
+  clock: Clock,
+  controller: AbortController,
+  run: () => Promise<T>,
+): Promise<T> {
   const finished = new AbortController();
   const late = clock.sleep(ms, finished.signal).then(() => {
     const timeout = new Timeout(`The handler did not finish within ${ms} ms.`);
     if (!finished.signal.aborted) controller.abort(timeout);
     throw timeout;
   });
-  late.catch(() => {}); // after the race nobody listens
+  late.catch(() => {}); // after the race nothing awaits it
   try {
     return await Promise.race([run(), late]);
   } finally {
@@ -150,7 +155,7 @@ function contextOf(
     fence,
     signal: completion.signal,
     log: runtime.log.with({ id, type, attempt: retryCount + 1 }),
-    traceparent: "", // the trace's to set
+    traceparent: "", // set by traceDelivery
     progress: (value) => onProgress(toJson(value)),
     completeWith: (functionName, args) => completion.with(functionName, args),
     db: runtime.db,

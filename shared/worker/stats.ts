@@ -1,4 +1,4 @@
-// What a run of a worker did, in numbers.
+// The counters of a worker's run.
 
 export interface Stats {
   claimed: number;
@@ -7,10 +7,11 @@ export interface Stats {
   dead: number;
   snoozed: number;
   released: number;
-  /** Deliveries whose lease was lost: nothing was recorded. */
+  /** Deliveries whose lease was lost, so that nothing was recorded. */
   stale: number;
-  /** Calls that asked for messages. */
+  /** Calls that could claim messages. */
   polls: number;
+  /** Duration of the run, in milliseconds. */
   ms: number;
 }
 
@@ -31,8 +32,12 @@ export function newStats(): Stats {
   return { claimed: 0, completed: 0, retried: 0, dead: 0, snoozed: 0, released: 0, stale: 0, polls: 0, ms: 0 };
 }
 
-/** Counts a outcome; one that says only `already` or `unknown` counts as what was asked. */
-export function count(stats: Stats, result: string, requested = ""): void {
-  const counter = COUNTERS[result] ?? COUNTERS[requested];
+/**
+ * Counts one delivery.
+ * @param disposition the database's reply
+ * @param reported the outcome that was sent; it counts if the disposition is `already` or `unknown`
+ */
+export function count(stats: Stats, disposition: string, reported = ""): void {
+  const counter = COUNTERS[disposition] ?? COUNTERS[reported];
   if (counter) stats[counter]++;
 }

@@ -1,4 +1,4 @@
-// A message claimed by this isolate: first waiting, then running, until its outcome.
+// A message that this isolate has claimed, until its outcome.
 import { CancelRequested, StaleLease } from "../errors.ts";
 import { executeTogether, type Execution, type HandlerRuntime } from "./execute.ts";
 import type { Json } from "../json.ts";
@@ -25,35 +25,35 @@ export class Task {
     return this.#progress !== undefined;
   }
 
-  /** It runs from now on. */
+  /** Its handler has been started. */
   begin(execution: Execution): Promise<DeliveryResult> {
     this.#execution = execution;
     return execution.result;
   }
 
-  /** The handler has something to report; of several values the last one travels. */
+  /** Keeps progress for the next heartbeat; of several values the last one counts. */
   report(value: Json): void {
     this.#progress = { value };
   }
 
-  /** Its lease, with the progress not reported yet. */
+  /** Its lease, with the progress that has not been sent yet. */
   lease(): Lease {
     const { id, fence } = this.delivery;
     return this.#progress ? { id, fence, progress: this.#progress.value } : { id, fence };
   }
 
-  /** The lease's progress has arrived; newer progress stays to be reported. */
+  /** The lease's progress has been stored; newer progress is kept. */
   reported(lease: Lease): void {
     if (this.#progress?.value === lease.progress) this.#progress = undefined;
   }
 
-  /** Another worker owns the message: stop the handler, record nothing. */
+  /** Another worker owns the message: aborts the handler; nothing is recorded. */
   lose(): void {
     this.#lost = true;
     this.#execution?.abort(new StaleLease());
   }
 
-  /** Somebody asked to cancel: tell the handler, which still decides its outcome. */
+  /** Cancellation was requested: aborts the handler's signal; the handler still decides its outcome. */
   cancel(): void {
     if (this.#cancelled || !this.#execution) return;
     this.#cancelled = true;
@@ -61,7 +61,11 @@ export class Task {
   }
 }
 
-/** Runs the handler of tasks that may run together; `onProgress` is called when there is something to report. One outcome each. */
+/**
+ * Starts the handler of tasks that may run together.
+ * @param onProgress called when a task has progress for the next heartbeat
+ * @returns one outcome per task, in the same order
+ */
 export function startTasks(
   tasks: readonly Task[],
   runtime: HandlerRuntime,

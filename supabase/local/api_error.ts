@@ -1,4 +1,4 @@
-// Errors of the data API, shaped as PostgREST shapes them, and its table from SQLSTATE to HTTP status.
+// Errors of the data API in the form of PostgREST, with its mapping of SQLSTATEs to HTTP statuses.
 import postgres from "postgres";
 
 export class ApiError extends Error {
@@ -21,13 +21,13 @@ export class ApiError extends Error {
   }
 }
 
-/** What PostgREST would answer for an error that came out of a transaction. */
+/** The error that PostgREST returns for one that a transaction has thrown. */
 export function toApiError(error: unknown, role: string): ApiError {
   if (error instanceof ApiError) return error;
   if (error instanceof postgres.PostgresError) {
     const { code, message } = error;
     const status = httpStatus(code, message, role !== "anon");
-    // The API answers what was raised: null where nothing was said.
+    // An empty detail or hint is null in the API.
     return new ApiError(status, code, message, error.detail || null, error.hint || null);
   }
   const details = error instanceof Error ? error.message : String(error);
@@ -46,7 +46,7 @@ const BY_CODE: Record<string, number> = {
   "42P17": 500,
   "53400": 500,
   "57P01": 503,
-  "57P03": 503, // starting up or shutting down: PostgREST meets it while connecting, which is 503 there
+  "57P03": 503, // starting up or shutting down; PostgREST gets it while it connects, which is 503
   P0001: 400,
 };
 

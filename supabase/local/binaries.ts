@@ -1,4 +1,4 @@
-// The PostgreSQL to run: one with pg_cron where there is one, else one whose clock the gateway must be.
+// The PostgreSQL to run: one with pg_cron if it is installed, otherwise one for which the gateway is the ticker.
 import { join } from "node:path";
 import { findInstallation, OLDEST } from "./installations.mjs";
 
@@ -9,14 +9,18 @@ export interface Postgres {
   version: number;
 }
 
-/** The installation in this directory of programs, by default the best there is; throws with the command that installs one. */
+/**
+ * Finds an installation.
+ * @param bin its directory of programs; default: the best one on this machine
+ * @throws Error with the command that installs one
+ */
 export function findPostgres(bin?: string): Postgres {
   const found = findInstallation(bin);
   if (!found) {
     const named = bin ?? Deno.env.get("SYMPHONY_PG_BIN");
-    const what = `No PostgreSQL ${OLDEST} or newer was found${named ? ` in ${named}` : ""}.`;
+    const reason = `No PostgreSQL ${OLDEST} or newer was found${named ? ` in ${named}` : ""}.`;
     throw new Error(
-      `${what} To get one: node supabase/local/install.mjs, or name its directory of programs in SYMPHONY_PG_BIN.`,
+      `${reason} Run node supabase/local/install.mjs, or set SYMPHONY_PG_BIN to its directory of programs.`,
     );
   }
   return { version: found.version, has: found.has, program: (name) => join(found.bin, name) };

@@ -1,4 +1,4 @@
-// Turns a bare cluster into what a hosted project is before its first migration: roles, schemas, grants, stand-ins.
+// Gives a new cluster the state of a hosted project before its first migration: roles, schemas, grants, stand-ins.
 import type { Sql } from "postgres";
 
 export type DefaultPrivileges = "legacy" | "revoked";
@@ -14,7 +14,10 @@ const FILES = [
   "default_privileges_legacy.sql",
 ];
 
-/** Runs `sql/*.sql` as supabase_admin in one transaction, once per cluster: true when it had to. */
+/**
+ * Runs `sql/*.sql` as supabase_admin in one transaction, once per cluster.
+ * @returns false if it was run before
+ */
 export async function bootstrap(admin: Sql, password: string, privileges: DefaultPrivileges): Promise<boolean> {
   const [{ done }] = await admin<
     { done: boolean }[]
@@ -25,7 +28,7 @@ export async function bootstrap(admin: Sql, password: string, privileges: Defaul
   await admin.begin(async (transaction) => {
     for (const script of scripts) await transaction.unsafe(script).simple();
     for (const role of ["postgres", "authenticator"]) {
-      // The password is ours, url-safe characters only: nothing to escape.
+      // The password is generated and has url-safe characters only: nothing to escape.
       await transaction.unsafe(`alter role ${role} password '${password}'`);
     }
   });

@@ -1,4 +1,4 @@
-// The schema cache: functions and tables of schema public, and the settings of roles, read once and on demand again.
+// The schema cache: functions and tables of schema public and the settings of roles, read again after changes.
 import type { Pool } from "./connection.ts";
 
 export interface Parameter {
@@ -24,13 +24,13 @@ export interface Relation {
 export interface Snapshot {
   routines: Map<string, Routine[]>;
   relations: Map<string, Relation>;
-  /** Settings such as statement_timeout that PostgREST applies when it takes a role on. */
+  /** Settings such as statement_timeout that PostgREST applies when it switches to a role. */
   settings: Map<string, Record<string, string>>;
 }
 
 export interface Catalog {
   current(): Promise<Snapshot>;
-  /** Forgets what was read, so that the next request reads again. */
+  /** Discards the snapshot, so that the next request reads again. */
   invalidate(): void;
 }
 
@@ -95,7 +95,8 @@ select
     ), '[]') as parameters
 from pg_proc as p
 join pg_type as t on t.oid = p.prorettype
-where p.pronamespace = 'public'::regnamespace and p.prokind = 'f' and p.prorettype not in ('trigger'::regtype, 'event_trigger'::regtype)`;
+where p.pronamespace = 'public'::regnamespace and p.prokind = 'f'
+    and p.prorettype not in ('trigger'::regtype, 'event_trigger'::regtype)`;
 
 const RELATIONS = `
 select c.relname as name, json_object_agg(a.attname, format_type(a.atttypid, a.atttypmod) order by a.attnum) as columns
@@ -105,7 +106,9 @@ where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'v', 'm', '
 group by c.oid`;
 
 const SETTINGS = `
-select r.rolname as role, json_object_agg(split_part(s.setting, '=', 1), substr(s.setting, strpos(s.setting, '=') + 1)) as settings
+select
+    r.rolname as role,
+    json_object_agg(split_part(s.setting, '=', 1), substr(s.setting, strpos(s.setting, '=') + 1)) as settings
 from pg_db_role_setting as d
 join pg_roles as r on r.oid = d.setrole
 cross join unnest(d.setconfig) as s (setting)

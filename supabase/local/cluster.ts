@@ -1,9 +1,9 @@
-// One PostgreSQL cluster in a directory: made, started, stopped, restarted; bound to this process's life.
+// One PostgreSQL cluster in a directory: created, started, stopped and restarted; it ends with this process.
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { findPostgres, type Postgres } from "./binaries.ts";
 import { freePort } from "./ports.ts";
-import { boundToUs, type Unprivileged, withoutRoot } from "./wrapping.ts";
+import { boundToThisProcess, type Unprivileged, withoutRoot } from "./wrapping.ts";
 
 export type StopMode = "fast" | "immediate";
 
@@ -11,13 +11,13 @@ export interface ClusterOptions {
   directory: string;
   port?: number;
   password: string;
-  /** False trades durability for speed: a crash of Postgres may lose the latest commits, one of the machine the cluster. */
+  /** False is faster: a crash of Postgres may lose the latest commits, a crash of the machine the whole cluster. */
   durable: boolean;
-  /** Directory of PostgreSQL's programs; by default the best installation there is. */
+  /** Directory of PostgreSQL's programs; default: the best installation on this machine. */
   postgres?: string;
   /** Settings of the server by name, for all its sessions. */
   settings?: Record<string, string>;
-  /** ICU locale of the databases, for example "tr". Default: the C locale. Fixed when the cluster is made. */
+  /** ICU locale of the databases, for example "tr"; default: the C locale. Fixed when the cluster is created. */
   icuLocale?: string;
 }
 
@@ -30,15 +30,15 @@ export interface Cluster {
   stop(mode?: StopMode): Promise<void>;
 }
 
-/** The cluster in `directory/data`, made with initdb when absent; not yet started. */
+/** Opens the cluster in `directory/data` without starting it; creates it with initdb if it does not exist. */
 export async function openCluster(options: ClusterOptions): Promise<Cluster> {
   const data = join(options.directory, "data");
   const postgres = findPostgres(options.postgres);
   const unprivileged = await withoutRoot();
-  const madeBy = existsSync(join(data, "PG_VERSION")) && await Deno.readTextFile(join(data, "PG_VERSION"));
-  if (!madeBy) await initialise(data, options, postgres, unprivileged);
-  else if (Number(madeBy) !== postgres.version) {
-    throw new Error(`PostgreSQL ${madeBy.trim()} made ${data}; PostgreSQL ${postgres.version} cannot run it`);
+  const createdBy = existsSync(join(data, "PG_VERSION")) && await Deno.readTextFile(join(data, "PG_VERSION"));
+  if (!createdBy) await initialise(data, options, postgres, unprivileged);
+  else if (Number(createdBy) !== postgres.version) {
+    throw new Error(`PostgreSQL ${createdBy.trim()} created ${data}; PostgreSQL ${postgres.version} cannot run it`);
   }
   await endLeftover(data);
 
@@ -49,14 +49,14 @@ export async function openCluster(options: ClusterOptions): Promise<Cluster> {
   async function launch() {
     const [program, ...args] = [
       ...unprivileged.prefix,
-      ...boundToUs("INT"),
+      ...boundToThisProcess("INT"),
       postgres.program("postgres"),
       "-D",
       data,
       ...settings(port, options, postgres),
     ];
     const log = join(options.directory, "postgres.log");
-    // The shell only opens the log; exec leaves its process id to Postgres.
+    // sh only opens the log; exec keeps its process id for Postgres.
     const child = new Deno.Command("sh", {
       args: ["-c", 'exec "$@" >>"$0" 2>&1', log, program, ...args],
       stdin: "null",
@@ -87,10 +87,10 @@ export async function openCluster(options: ClusterOptions): Promise<Cluster> {
         } catch (error) {
           if (attempt > 100) throw error;
           if (String(error).includes("pre-existing shared memory")) {
-            // The postmaster was killed; its backends notice within moments and let go.
+            // The postmaster was killed; its backends end within moments.
             await delay(100);
           } else if (!settled && String(error).includes("could not bind")) {
-            // Somebody took the free port between looking and binding; one that was asked for or told to others is kept.
+            // Another process took the free port before Postgres. A requested or published port is kept.
             port = freePort();
           } else throw error;
         }
@@ -127,7 +127,7 @@ function settings(port: number, { durable, settings }: ClusterOptions, postgres:
 }
 
 async function initialise(data: string, options: ClusterOptions, postgres: Postgres, { prefix, owner }: Unprivileged) {
-  // Made beside and renamed when whole, so that an initdb that was killed is not taken for a cluster.
+  // Renamed when complete, so that the rest of a killed initdb does not look like a cluster.
   const making = `${data}.making`;
   if (existsSync(making)) await Deno.remove(making, { recursive: true });
   await Deno.mkdir(making, { mode: 0o700 });
@@ -151,7 +151,7 @@ async function initialise(data: string, options: ClusterOptions, postgres: Postg
   }
 }
 
-// Line 8 of postmaster.pid says "ready"; asking it costs nothing, asking the server would take a connection.
+// Line 8 of postmaster.pid becomes "ready". Reading it needs no connection.
 async function untilReady(data: string, pid: number, ended: AbortSignal): Promise<boolean> {
   while (!ended.aborted) {
     const lines = await pidFile(data);
@@ -161,7 +161,7 @@ async function untilReady(data: string, pid: number, ended: AbortSignal): Promis
   return false;
 }
 
-/** Ends a server that a killed process left running on this very directory. */
+/** Ends a server that a killed process left running on this directory. */
 async function endLeftover(data: string) {
   const pid = Number((await pidFile(data))[0]);
   if (!pid) return;
@@ -172,10 +172,10 @@ async function endLeftover(data: string) {
       await delay(50);
     }
   }
-  throw new Error(`Process ${pid} still runs Postgres on ${data} and does not end`);
+  throw new Error(`Process ${pid} still runs Postgres on ${data} and does not end; end it by hand`);
 }
 
-// The number may long belong to another program: the command line tells.
+// The process id may belong to another program by now: the command line must name the directory.
 async function serves(pid: number, data: string): Promise<boolean> {
   try {
     return (await Deno.readTextFile(`/proc/${pid}/cmdline`)).split("\0").includes(data);

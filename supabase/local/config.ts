@@ -1,4 +1,4 @@
-// What supabase/config.toml says about this project's edge functions and seeds.
+// Reads the edge functions and seeds of the project from supabase/config.toml.
 import { join } from "node:path";
 import { parse } from "smol-toml";
 import * as z from "zod";
@@ -33,7 +33,7 @@ export interface ProjectConfig {
   seeds: string[];
 }
 
-/** Reads `supabase/config.toml` below `root`; paths in it are relative to its own folder, as the CLI takes them. */
+/** Reads `supabase/config.toml` below `root`. Its paths are relative to its own folder, as for the Supabase CLI. */
 export async function readConfig(root: string): Promise<ProjectConfig> {
   const folder = join(root, "supabase");
   const config = configFile.parse(parse(await Deno.readTextFile(join(folder, "config.toml"))));

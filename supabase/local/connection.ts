@@ -1,6 +1,6 @@
-// One database connection that says when it is lost, and a pool of them that never reuses a lost one.
-// postgres.js's own pool is not used where Postgres may be killed under it: after a loss inside `begin` it writes its
-// rollback to a socket that is gone, which ends the process with an uncaught TypeError (3.4.9).
+// A database connection that reports its loss, and a pool that never reuses a lost one.
+// postgres.js's own pool is not used where Postgres may be killed: after a loss inside `begin` it writes its rollback
+// to a closed socket, which ends the process with an uncaught TypeError (3.4.9).
 import postgres from "postgres";
 
 export class ConnectionLost extends Error {
@@ -10,7 +10,7 @@ export class ConnectionLost extends Error {
   }
 }
 
-/** True for what a stopped or starting Postgres answers: that is for its owner to report. */
+/** Whether an error means that Postgres is stopped or starting, which its owner reports. */
 export function isDown(error: unknown): boolean {
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
   return /^(CONN|EC|57P|EPIPE)/.test(code);
@@ -18,7 +18,7 @@ export function isDown(error: unknown): boolean {
 
 export interface Connection {
   readonly lost: boolean;
-  /** Statements sent without awaiting the one before travel together. Rejects with ConnectionLost when the answer cannot come. */
+  /** Statements that are not awaited one by one are sent together. Rejects with ConnectionLost if the reply is lost. */
   query<Row>(text: string, values?: string[]): Promise<Row[]>;
   close(): Promise<void>;
 }
@@ -37,7 +37,7 @@ export async function connect(url: string): Promise<Connection> {
       for (const reject of waiting) reject(new ConnectionLost());
     },
   });
-  // A first statement, because a reservation that fails to connect would silently try again.
+  // A statement first, because a reservation that cannot connect silently tries again.
   await sql.unsafe("select");
   const reserved = await sql.reserve();
   return {
@@ -49,7 +49,7 @@ export async function connect(url: string): Promise<Connection> {
         if (lost) return reject(new ConnectionLost());
         waiting.add(reject);
         reserved.unsafe<postgres.Row[]>(text, values, { prepare: true })
-          .then((rows) => resolve(rows as unknown as Row[]), reject) // the caller names the columns it selects
+          .then((rows) => resolve(rows as unknown as Row[]), reject) // the caller selects the columns of Row
           .finally(() => waiting.delete(reject));
       });
     },
@@ -58,7 +58,7 @@ export async function connect(url: string): Promise<Connection> {
 }
 
 export interface Pool {
-  /** Lends a connection; statements that `work` left running finish before the next borrower's. */
+  /** Passes a connection to `work`. Statements that are still running then finish before those of the next user. */
   use<Result>(work: (connection: Connection) => Promise<Result>): Promise<Result>;
   close(): Promise<void>;
 }
@@ -86,7 +86,7 @@ export function createPool(url: string, size: number): Pool {
     }
   }
 
-  // A place is handed over to the next in the queue, or freed.
+  // The next in the queue takes the connection's slot; without a queue the slot is freed.
   function leave() {
     const next = queue.shift();
     if (next) next();

@@ -1,4 +1,4 @@
-// One project at a time in a directory, by a file lock that the kernel lets go when its process ends, however it ends.
+// One project at a time per directory, by a file lock that the kernel releases when the process ends.
 import { join } from "node:path";
 
 export interface DirectoryLock {
@@ -7,7 +7,10 @@ export interface DirectoryLock {
 
 export class DirectoryTaken extends Error {}
 
-/** Takes the directory for this process; throws DirectoryTaken naming the process that has it. */
+/**
+ * Locks the directory for this process.
+ * @throws DirectoryTaken naming the process that holds the lock
+ */
 export async function lockDirectory(directory: string): Promise<DirectoryLock> {
   await Deno.mkdir(directory, { recursive: true });
   const path = join(directory, "lock");

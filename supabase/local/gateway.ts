@@ -1,4 +1,4 @@
-// The project's one HTTP address: the data API, the edge functions and the published keys, by path as on a hosted project.
+// The HTTP gateway: the data API, the edge functions and the published keys, under the paths of a hosted project.
 import { Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { cors } from "hono/cors";
@@ -10,13 +10,13 @@ import type { Keys } from "./keys.ts";
 import type { Runner } from "./runner.ts";
 import { callWithBody, callWithQuery } from "./rpc.ts";
 import { readRows } from "./rows.ts";
-import type { Answer } from "./session.ts";
+import type { Reply } from "./session.ts";
 
 const LARGEST_BODY = 20 * 1024 * 1024;
 const SINGLE = "application/vnd.pgrst.object+json";
 
 export interface GatewayParts {
-  /** Connections as role authenticator. */
+  /** Connections with the role authenticator. */
   pool: Pool;
   catalog: Catalog;
   identifier: Identifier;
@@ -64,14 +64,14 @@ export function createGateway({ pool, catalog, identifier, keys, runner }: Gatew
 
   async function toFunction(request: Request, name: string): Promise<Response> {
     const config = runner?.config(name);
-    if (!runner || !config) return refuse(404, "NOT_FOUND", "Requested function was not found");
+    if (!runner || !config) return errorResponse(404, "NOT_FOUND", "Requested function was not found");
     if (config.verifyJwt && request.method !== "OPTIONS") {
       const token = bearerOf(request);
-      if (!token) return refuse(401, "UNAUTHORIZED_NO_AUTH_HEADER", "Missing authorization header");
+      if (!token) return errorResponse(401, "UNAUTHORIZED_NO_AUTH_HEADER", "Missing authorization header");
       try {
         await identifier.verify(token);
       } catch {
-        return refuse(401, "UNAUTHORIZED_INVALID_JWT_FORMAT", "Invalid JWT");
+        return errorResponse(401, "UNAUTHORIZED_INVALID_JWT_FORMAT", "Invalid JWT");
       }
     }
     return await runner.handle(name, request);
@@ -80,7 +80,7 @@ export function createGateway({ pool, catalog, identifier, keys, runner }: Gatew
   return app;
 }
 
-function replyJson(request: Request, { body, rows, total }: Answer, set: boolean): Response {
+function replyJson(request: Request, { body, rows, total }: Reply, set: boolean): Response {
   const single = request.headers.get("accept")?.includes(SINGLE) ?? false;
   if (single && set) {
     if (rows !== 1) {
@@ -96,16 +96,16 @@ function replyJson(request: Request, { body, rows, total }: Answer, set: boolean
   }
   const first = Number(new URL(request.url).searchParams.get("offset") ?? 0);
   const range = rows === 0 ? "*" : `${first}-${first + rows - 1}`;
-  const known = typeof total === "number";
+  const hasTotal = typeof total === "number";
   return new Response(body, {
-    status: known && rows < total ? 206 : 200,
+    status: hasTotal && rows < total ? 206 : 200,
     headers: {
       "content-type": "application/json; charset=utf-8",
-      "content-range": `${range}/${known ? total : "*"}`,
+      "content-range": `${range}/${hasTotal ? total : "*"}`,
     },
   });
 }
 
-function refuse(status: number, code: string, message: string): Response {
+function errorResponse(status: number, code: string, message: string): Response {
   return Response.json({ code, message }, { status });
 }

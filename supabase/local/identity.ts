@@ -1,16 +1,16 @@
-// Who calls: the role and claims that a request's apikey and Authorization headers prove.
+// Identifies the caller: the role and claims that the apikey and Authorization headers of a request prove.
 import { errors, importJWK, type JWTPayload, jwtVerify, type JWTVerifyGetKey } from "jose";
 import { ApiError } from "./api_error.ts";
 import type { Keys } from "./keys.ts";
 
 export interface Caller {
   role: string;
-  /** The claims as JSON text, as Postgres gets them in request.jwt.claims. */
+  /** The claims as JSON text, for the setting request.jwt.claims. */
   claims: string;
 }
 
 export interface Identifier {
-  /** The caller of a data API request; throws ApiError 401 as the hosted API gateway and PostgREST do. */
+  /** The caller of a data API request; throws ApiError 401 like the hosted API gateway and PostgREST. */
   identify(request: Request): Promise<Caller>;
   /** The claims of a valid token of this project; throws ApiError 401. */
   verify(token: string): Promise<JWTPayload>;
@@ -21,8 +21,8 @@ interface Verified {
   caller: Caller;
 }
 
-// Verifying ES256 costs about as much as a trivial rpc; PostgREST keeps a cache of tokens too.
-const REMEMBERED_TOKENS = 1_000;
+// Verifying ES256 takes about as long as a trivial rpc; PostgREST caches tokens too.
+const CACHED_TOKENS = 1_000;
 
 export function createIdentifier(keys: Keys): Identifier {
   const tokens = new Map<string, Verified>();
@@ -31,12 +31,12 @@ export function createIdentifier(keys: Keys): Identifier {
   const keyOf = createKeyLookup(keys);
 
   async function verified(token: string): Promise<Verified> {
-    const known = tokens.get(token);
-    if (known && (known.payload.exp ?? Infinity) > Date.now() / 1000) return known;
+    const cached = tokens.get(token);
+    if (cached && (cached.payload.exp ?? Infinity) > Date.now() / 1000) return cached;
     const payload = await verifyToken(token, keyOf);
     const role = typeof payload.role === "string" ? payload.role : "anon";
     const fresh = { payload, caller: { role, claims: JSON.stringify({ ...payload, role }) } };
-    if (tokens.size >= REMEMBERED_TOKENS) tokens.clear();
+    if (tokens.size >= CACHED_TOKENS) tokens.clear();
     tokens.set(token, fresh);
     return fresh;
   }
@@ -47,11 +47,11 @@ export function createIdentifier(keys: Keys): Identifier {
       if (!apikey) {
         throw new ApiError(401, "401", "No API key found in request", null, "No `apikey` request header was found.");
       }
-      const ofKey = legacy.has(apikey) ? apikey : opaque.get(apikey);
-      if (!ofKey) throw new ApiError(401, "401", "Invalid API key", null, "Double check your Supabase API key.");
+      const keyToken = legacy.has(apikey) ? apikey : opaque.get(apikey);
+      if (!keyToken) throw new ApiError(401, "401", "Invalid API key", null, "Double check your Supabase API key.");
       const bearer = bearerOf(request);
-      // supabase-js sends an sb_ key in both headers; only the apikey counts then.
-      return (await verified(bearer && !opaque.has(bearer) ? bearer : ofKey)).caller;
+      // supabase-js sends an sb_ key in both headers; then only the apikey counts.
+      return (await verified(bearer && !opaque.has(bearer) ? bearer : keyToken)).caller;
     },
     verify: async (token) => (await verified(token)).payload,
   };

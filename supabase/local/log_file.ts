@@ -1,4 +1,4 @@
-// The project's log: every line to `functions.log` in its directory, and to whoever wants to see them.
+// The log of the project: writes every line to `functions.log` in its directory and to an optional listener.
 import { join } from "node:path";
 
 export interface LogFile {

@@ -1,9 +1,12 @@
-// Applies what is not yet recorded, where the Supabase CLI records it: migrations in order, then seeds.
+// Applies migrations and seeds that are not recorded yet, with the records of the Supabase CLI.
 import { existsSync } from "node:fs";
 import { basename, join, relative } from "node:path";
 import type { Sql } from "postgres";
 
-/** Applies `supabase/migrations/<version>_<name>.sql` below `root`, each in a transaction of its own; answers the names applied. */
+/**
+ * Applies `supabase/migrations/<version>_<name>.sql` below `root`, each in its own transaction.
+ * @returns the names of those that were applied
+ */
 export async function migrate(sql: Sql, root: string): Promise<string[]> {
   const directory = join(root, "supabase/migrations");
   if (!existsSync(directory)) return [];
@@ -41,8 +44,8 @@ export async function seed(sql: Sql, root: string, paths: string[]) {
     const name = relative(root, file);
     const script = await Deno.readTextFile(file);
     await sql.begin(async (transaction) => {
-      const known = await transaction`select from supabase_migrations.seed_files where path = ${name}`;
-      if (known.length) return;
+      const recorded = await transaction`select from supabase_migrations.seed_files where path = ${name}`;
+      if (recorded.length) return;
       await transaction.unsafe(script).simple();
       await transaction`insert into supabase_migrations.seed_files (path, hash) values (${name}, md5(${script}))`;
     });

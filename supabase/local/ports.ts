@@ -1,19 +1,19 @@
-// Loopback ports: is one free, and which is.
+// Finds free ports on loopback.
 
 const LOOPBACK = "127.0.0.1";
-// Below 32768, where the kernel takes no ephemeral ports for outgoing connections.
+// Below 32768: the kernel uses higher ports for outgoing connections.
 const [LOWEST, HIGHEST] = [20_000, 32_000];
 
-/** A port nothing listens on now. Another process may take it before you do: try again when binding fails. */
+/** A port that is free now. Another process may bind it first: try again if binding fails. */
 export function freePort(): number {
   for (let attempt = 0; attempt < 1_000; attempt++) {
     const port = LOWEST + Math.floor(Math.random() * (HIGHEST - LOWEST));
     if (isFree(port)) return port;
   }
-  throw new Error(`No free port between ${LOWEST} and ${HIGHEST}`);
+  throw new Error(`There is no free port between ${LOWEST} and ${HIGHEST}`);
 }
 
-/** The port asked for, or the next free one in steps of ten (so that neighbours do not meet), saying so. */
+/** The wanted port, or the next free one in steps of ten, which keep clear of neighbouring services. */
 export function portOrNext(wanted: number, purpose: string, log: (line: string) => void): number {
   let port = wanted;
   while (!isFree(port)) port += 10;

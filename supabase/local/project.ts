@@ -1,10 +1,10 @@
-// A Supabase project on this machine without Docker: Postgres with its clock, the API, the edge functions, started as one.
+// A Supabase project on this machine without Docker: Postgres, the ticker, the API and the edge functions.
 import { resolve } from "node:path";
 import postgres, { type Sql } from "postgres";
-import { sendWakeups, SILENT, type Wakeups } from "./wakeups.ts";
+import { NO_WAKEUPS, sendWakeups, type WakeupControl } from "./wakeups.ts";
 import { bootstrap, type DefaultPrivileges } from "./bootstrap.ts";
 import { createCatalog } from "./catalog.ts";
-import { startClock } from "./clock.ts";
+import { startExternalTicker } from "./external_ticker.ts";
 import { openCluster, type StopMode } from "./cluster.ts";
 import { type ProjectConfig, readConfig } from "./config.ts";
 import { createPool } from "./connection.ts";
@@ -14,46 +14,51 @@ import { createIdentifier } from "./identity.ts";
 import type { Limits } from "./isolate.ts";
 import { type Keys, loadKeys } from "./keys.ts";
 import { migrate, seed } from "./migrations.ts";
-import { REPOSITORY } from "./location.ts";
 import { openLog } from "./log_file.ts";
-import { tickFromOutside } from "./outside_clock.ts";
+import { REPOSITORY } from "./paths.ts";
 import { createRunner, type Functions } from "./runner.ts";
 import { openServer } from "./server.ts";
+import { startTicker } from "./ticker.ts";
 
 const API_CONNECTIONS = 10;
 const HOSTED_LIMITS: Limits = { wallClock: 150_000, memory: 256 };
 
 export interface ProjectOptions {
-  /** Where the project keeps its data, keys and logs; made when absent. */
+  /** The directory of the project's data, keys and logs; created at first use. */
   directory: string;
-  /** Ports on 127.0.0.1; a free one below 32768 by default. */
+  /** Ports on 127.0.0.1; default: a free one below 32768. */
   apiPort?: number;
   dbPort?: number;
-  /** Apply migrations that are not recorded yet, then seeds once. Default true. */
+  /** Apply migrations that are not recorded yet, then seeds once; default: true. */
   migrate?: boolean;
-  /** Run the edge functions and send what pg_net queues. Default true; the data API is always served. */
+  /** Run the edge functions and send the requests that pg_net queues; default: true. The data API always runs. */
   functions?: boolean;
-  /** False switches fsync and waiting for commits off: for tests that kill neither Postgres nor the machine. Default true. */
+  /**
+   * False disables fsync and synchronous commits: for tests that kill neither Postgres nor the machine. Default: true.
+   */
   durable?: boolean;
-  /** Whether new objects in public are open to the API roles (older projects) or not (newer). Fixed when first started. Default legacy. */
+  /**
+   * Whether new objects in public are granted to the API roles, as in older projects, or not, as in newer ones. Fixed
+   * at the first start; default: legacy.
+   */
   defaultPrivileges?: DefaultPrivileges;
   /** More environment variables for the edge functions. */
   env?: Record<string, string>;
-  /** Directory of PostgreSQL's programs. Default: the machine's newest with pg_cron, else one without. */
+  /** Directory of PostgreSQL's programs; default: the newest on this machine, those with pg_cron first. */
   postgres?: string;
   /** Settings of the Postgres server by name, for all its sessions. */
   settings?: Record<string, string>;
-  /** ICU locale of the database, for example "tr". Fixed when first started. Default: the C locale. */
+  /** ICU locale of the database, for example "tr"; default: the C locale. Fixed at the first start. */
   icuLocale?: string;
-  /** Call `messenger_start` and let the clock tick at once: pg_cron's, or this process's where there is no pg_cron. Default false. */
+  /** Call `messenger_start` and tick at once, by pg_cron, or by this process if there is none; default: false. */
   clock?: boolean;
-  /** Start every function's isolate with the project, not with its first request. Default false. */
+  /** Start the isolate of every function with the project instead of with its first request; default: false. */
   warm?: boolean;
-  /** Limits of the edge functions' isolates; hosted ones by default, CPU unlimited. */
+  /** Limits of the edge functions' isolates; default: the hosted ones, without a limit of CPU. */
   limits?: Partial<Limits>;
-  /** The folder that holds supabase/config.toml and supabase/migrations. Default this repository. */
+  /** The folder that contains supabase/config.toml and supabase/migrations; default: this repository. */
   root?: string;
-  /** Gets a line about what is done and each line the functions print. Default: `functions.log` in the directory only. */
+  /** Gets every line of the log, which `functions.log` in the directory gets too. */
   log?: (line: string) => void;
 }
 
@@ -61,7 +66,7 @@ export type DatabaseRole = "postgres" | "supabase_admin";
 
 export interface Project
   extends AsyncDisposable, Pick<Keys, "anonKey" | "serviceRoleKey" | "publishableKey" | "secretKey" | "signUser"> {
-  /** The project's public address, as SUPABASE_URL. */
+  /** The address of the API, the value of SUPABASE_URL. */
   readonly url: string;
   databaseUrl(role?: DatabaseRole): string;
   /** Process id of the postmaster while it runs. */
@@ -69,14 +74,14 @@ export interface Project
   /** As role postgres, at most 4 connections. */
   readonly sql: Sql;
   readonly functions: Functions;
-  readonly wakeups: Wakeups;
+  readonly wakeups: WakeupControl;
   stopDatabase(mode: StopMode): Promise<void>;
   startDatabase(): Promise<void>;
   restartDatabase(mode?: StopMode): Promise<void>;
   stop(): Promise<void>;
 }
 
-/** Starts the project kept in `directory`, making it on first use. Everything it started ends with `stop()`, or when starting fails. */
+/** Starts the project in `directory`, creating it at first use. `stop()` ends everything; so does a failed start. */
 export async function startProject(options: ProjectOptions): Promise<Project> {
   await using starting = new AsyncDisposableStack();
   const root = options.root ?? REPOSITORY;
@@ -128,7 +133,7 @@ export async function startProject(options: ProjectOptions): Promise<Project> {
   server.serve(createGateway({ pool, catalog, identifier: createIdentifier(keys), keys, runner }));
   const wakeups = withFunctions
     ? sendWakeups({ databaseUrl: cluster.url("supabase_admin"), onWake: (callback) => listen("pg_net", callback), log })
-    : SILENT;
+    : NO_WAKEUPS;
   starting.defer(() => wakeups.stop());
   if (options.warm) runner.names.forEach(runner.warm);
 
@@ -136,11 +141,11 @@ export async function startProject(options: ProjectOptions): Promise<Project> {
     await cluster.stop(mode);
     await cluster.start();
   };
-  const remains = options.clock ? await startClock(sql, `${server.url}/functions/v1`) : "nothing";
-  if (remains === "restart Postgres") await restartDatabase();
-  if (remains === "tick from outside") {
-    const clock = tickFromOutside({ databaseUrl: cluster.url("postgres"), log });
-    starting.defer(() => clock.stop());
+  const nextStep = options.clock ? await startTicker(sql, `${server.url}/functions/v1`) : "nothing";
+  if (nextStep === "restart Postgres") await restartDatabase();
+  if (nextStep === "tick externally") {
+    const ticker = startExternalTicker({ databaseUrl: cluster.url("postgres"), log });
+    starting.defer(() => ticker.stop());
   }
 
   const running = starting.move();
@@ -172,7 +177,7 @@ async function migrateAndSeed(sql: Sql, root: string, config: ProjectConfig, log
   await seed(sql, root, config.seeds);
 }
 
-/** What the hosted platform gives every edge function, and nothing else. */
+/** The variables that the hosted platform sets for every edge function. */
 function functionEnvironment(keys: Keys, url: string, databaseUrl: string): Record<string, string> {
   return {
     SUPABASE_URL: url,

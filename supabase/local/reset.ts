@@ -1,19 +1,19 @@
-// `npm run reset`: forgets the project of `npm start`, data and keys; rejects while it runs.
+// `npm run reset`: deletes the data and keys of the project that `npm start` runs; fails while it is running.
 import { existsSync } from "node:fs";
 import { DirectoryTaken, lockDirectory } from "./directory_lock.ts";
-import { DIRECTORY } from "./location.ts";
+import { PROJECT_DIRECTORY } from "./paths.ts";
 
-if (!existsSync(DIRECTORY)) {
-  console.log("There is nothing to reset.");
+if (!existsSync(PROJECT_DIRECTORY)) {
+  console.log("There is no local project to reset.");
 } else {
   try {
-    const lock = await lockDirectory(DIRECTORY);
-    await Deno.remove(DIRECTORY, { recursive: true });
+    const lock = await lockDirectory(PROJECT_DIRECTORY);
+    await Deno.remove(PROJECT_DIRECTORY, { recursive: true });
     lock.release();
-    console.log("The local project is gone; npm start makes a new one.");
+    console.log("The local project has been deleted. npm start creates a new one.");
   } catch (error) {
     if (!(error instanceof DirectoryTaken)) throw error;
-    console.error(`${error.message}; stop it first.`);
+    console.error(`${error.message}. Stop it with Ctrl-C, then try again.`);
     Deno.exitCode = 1;
   }
 }

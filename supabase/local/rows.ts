@@ -1,9 +1,9 @@
-// Reads rows of a table or view in schema public: select, filters, order, limit and offset of PostgREST's query language.
+// Reads rows of a table or view in schema public by PostgREST's query language: select, filters, order, limit, offset.
 import { ApiError } from "./api_error.ts";
 import type { Catalog, Relation } from "./catalog.ts";
 import type { Pool } from "./connection.ts";
 import type { Caller } from "./identity.ts";
-import { type Answer, quote, runAs } from "./session.ts";
+import { quote, type Reply, runAs } from "./session.ts";
 
 const COMPARISONS: Record<string, string> = {
   eq: "=",
@@ -18,14 +18,14 @@ const COMPARISONS: Record<string, string> = {
 const IS = ["null", "not_null", "true", "false", "unknown"];
 const RESERVED = ["select", "order", "limit", "offset", "apikey"];
 
-/** Answers the rows that row level security lets the caller see. */
+/** Reads the rows that row level security lets the caller see. */
 export async function readRows(
   pool: Pool,
   catalog: Catalog,
   caller: Caller,
   request: Request,
   table: string,
-): Promise<Answer> {
+): Promise<Reply> {
   let snapshot = await catalog.current();
   if (!snapshot.relations.has(table)) {
     catalog.invalidate();
@@ -45,8 +45,8 @@ export async function readRows(
     ordered(relation, query.get("order"))
   } ${page}`;
   const total = request.headers.get("prefer")?.includes("count=exact") ? `(select count(*)::int ${from})` : "null";
-  const text =
-    `with r as (${rows}) select coalesce(json_agg(r), '[]')::text as body, count(*)::int as rows, ${total} as total from r`;
+  const body = "coalesce(json_agg(r), '[]')::text";
+  const text = `with r as (${rows}) select ${body} as body, count(*)::int as rows, ${total} as total from r`;
   return await runAs(pool, caller, request, snapshot, { text, values, readOnly: true });
 }
 
@@ -55,7 +55,7 @@ function selected(relation: Relation, select: string): string {
   return select.split(",").map((item) => {
     const [column, alias] = item.trim().split(":").reverse();
     if (column === "*") return "*";
-    return `${quote(known(relation, column))}${alias ? ` as ${quote(alias)}` : ""}`;
+    return `${quote(columnOf(relation, column))}${alias ? ` as ${quote(alias)}` : ""}`;
   }).join(", ");
 }
 
@@ -68,7 +68,7 @@ function ordered(relation: Relation, order: string | null): string {
       if (modifier === "nullsfirst" || modifier === "nullslast") return `nulls ${modifier.slice(5)}`;
       throw unparsable("order", order);
     });
-    return [quote(known(relation, column)), ...words].join(" ");
+    return [quote(columnOf(relation, column)), ...words].join(" ");
   });
   return ` order by ${terms.join(", ")}`;
 }
@@ -76,7 +76,7 @@ function ordered(relation: Relation, order: string | null): string {
 function condition(relation: Relation, column: string, filter: string, values: string[]): string {
   const [, negated, operator, operand] = /^(not\.)?(\w+)\.(.*)$/s.exec(filter) ?? [];
   if (operator === undefined) throw unparsable("filter", `${column}=${filter}`);
-  const left = quote(known(relation, column));
+  const left = quote(columnOf(relation, column));
   const bound = (value: string) => `$${values.push(value)}::text::${relation.columns[column]}`;
   return `${negated ? "not " : ""}(${comparison()})`;
 
@@ -99,7 +99,7 @@ function listItems(list: string): string[] {
     .map(([, quoted, plain]) => quoted?.replace(/\\(.)/gs, "$1") ?? plain);
 }
 
-function known(relation: Relation, column: string): string {
+function columnOf(relation: Relation, column: string): string {
   if (Object.hasOwn(relation.columns, column)) return column;
   throw new ApiError(
     400,
@@ -115,6 +115,6 @@ function wholeNumber(word: string, text: string): string {
   throw unparsable(word, text);
 }
 
-function unparsable(what: string, text: string): ApiError {
-  return new ApiError(400, "PGRST100", `"failed to parse ${what} (${text})"`);
+function unparsable(part: string, text: string): ApiError {
+  return new ApiError(400, "PGRST100", `"failed to parse ${part} (${text})"`);
 }

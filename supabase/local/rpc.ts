@@ -1,16 +1,16 @@
-// Calls a function of schema public with named arguments, in PostgREST's own statement shape.
+// Calls a function of schema public with named arguments, by the statements of PostgREST.
 import { ApiError } from "./api_error.ts";
 import type { Catalog, Parameter, Routine, Snapshot } from "./catalog.ts";
 import type { Pool } from "./connection.ts";
 import type { Caller } from "./identity.ts";
-import { type Answer, quote, runAs } from "./session.ts";
+import { quote, type Reply, runAs } from "./session.ts";
 
 export interface Call {
-  reply: Answer;
+  reply: Reply;
   routine: Routine;
 }
 
-/** POST: the body is one JSON object of arguments, handed to Postgres as the text it came in. */
+/** POST: the body is one JSON object of arguments, passed to Postgres as unchanged text. */
 export async function callWithBody(
   pool: Pool,
   catalog: Catalog,
@@ -114,7 +114,7 @@ function candidates(snapshot: Snapshot, name: string, names: string[]): Routine[
   return byName.length ? byName : overloads.filter((routine) => takesWholeBody(routine, names));
 }
 
-/** PostgREST's one exception to named arguments: a single unnamed json parameter takes the body whole. */
+/** PostgREST's one exception to named arguments: a single unnamed json parameter gets the whole body. */
 function takesWholeBody({ parameters }: Routine, names: string[]): boolean {
   const [only] = parameters;
   return parameters.length === 1 && only.name === "" && ["json", "jsonb"].includes(only.type) && !names.includes("");
@@ -130,7 +130,8 @@ function notFound(snapshot: Snapshot, name: string, names: string[]): ApiError {
     404,
     "PGRST202",
     `Could not find the function public.${name}${called} in the schema cache`,
-    `Searched for the function public.${name}${searched} or with a single unnamed json/jsonb parameter, but no matches were found in the schema cache.`,
+    `Searched for the function public.${name}${searched} or with a single unnamed json/jsonb parameter, ` +
+      "but no matches were found in the schema cache.",
     near
       ? `Perhaps you meant to call the function public.${name}(${near.parameters.map((p) => p.name).join(", ")})`
       : null,

@@ -1,19 +1,19 @@
-// Keeps an isolate per edge function: lazily started, replaced when it died or retired, counted, killable by tests.
+// Runs the edge functions: starts an isolate at the first request, replaces it when it has ended or retired.
 import type { FunctionConfig } from "./config.ts";
 import { type Isolate, type Limits, startIsolate } from "./isolate.ts";
 
-/** What tests may see of the functions and do to them. */
+/** The edge functions of a project, to be observed and disturbed by tests. */
 export interface Functions {
   readonly names: string[];
-  /** Process id of the isolate that would get the next request, if one runs. */
+  /** Process id of the isolate that gets the next request; undefined if none runs. */
   pid(name: string): number | undefined;
-  /** Requests handed to the function so far. */
+  /** Number of requests so far. */
   invocations(name: string): number;
-  /** Signals every isolate of the function; after SIGKILL, waits until they are gone. */
+  /** Sends a signal to every isolate of the function; after SIGKILL, waits until they have ended. */
   kill(name: string, signal?: Deno.Signal): Promise<void>;
-  /** The code has changed: the next requests get isolates that have the new one, the present ones finish what they run. */
+  /** The code has changed: new requests get new isolates; the present ones finish their work. */
   replace(): void;
-  /** Starts the function's isolate ahead of its first request. */
+  /** Starts the function's isolate before its first request. */
   warm(name: string): void;
 }
 
@@ -31,72 +31,72 @@ export interface RunnerOptions {
   log: (line: string) => void;
 }
 
-interface App {
+interface FunctionState {
   config: FunctionConfig;
-  /** Newest last; older ones finish what they have. */
+  /** Newest last; older ones finish their work. */
   isolates: Isolate[];
   invocations: number;
 }
 
 export function createRunner({ functions, root, env, limits, log }: RunnerOptions): Runner {
-  const apps = new Map(
-    functions.map((config): [string, App] => [config.name, { config, isolates: [], invocations: 0 }]),
+  const states = new Map(
+    functions.map((config): [string, FunctionState] => [config.name, { config, isolates: [], invocations: 0 }]),
   );
   let stopped = false;
 
-  function isolateOf(app: App): Isolate {
-    const newest = app.isolates.at(-1);
+  function isolateOf({ config, isolates }: FunctionState): Isolate {
+    const newest = isolates.at(-1);
     if (newest && !newest.retired) return newest;
     const isolate = startIsolate({
-      config: app.config,
+      config,
       root,
       env,
       limits,
-      log: (line) => log(`[${app.config.name}] ${line}`),
+      log: (line) => log(`[${config.name}] ${line}`),
     });
-    app.isolates.push(isolate);
-    isolate.ended.then(() => app.isolates.splice(app.isolates.indexOf(isolate), 1));
+    isolates.push(isolate);
+    isolate.ended.then(() => isolates.splice(isolates.indexOf(isolate), 1));
     return isolate;
   }
 
-  function functionOf(name: string): App {
-    const app = apps.get(name);
-    if (!app) throw new Error(`No function ${name} in config.toml`);
-    return app;
+  function stateOf(name: string): FunctionState {
+    const state = states.get(name);
+    if (!state) throw new Error(`config.toml has no function ${name}`);
+    return state;
   }
 
   return {
-    names: [...apps.keys()],
-    config: (name) => apps.get(name)?.config,
+    names: [...states.keys()],
+    config: (name) => states.get(name)?.config,
     async handle(name, request) {
       if (stopped) return Response.json({ code: "SHUTTING_DOWN", message: "The project is stopping" }, { status: 503 });
-      const app = functionOf(name);
-      app.invocations++;
+      const state = stateOf(name);
+      state.invocations++;
       const path = new URL(request.url).pathname.slice("/functions/v1".length);
-      return asHosted(await isolateOf(app).handle(path, request), request);
+      return asHosted(await isolateOf(state).handle(path, request), request);
     },
-    pid: (name) => functionOf(name).isolates.at(-1)?.pid,
-    invocations: (name) => functionOf(name).invocations,
+    pid: (name) => stateOf(name).isolates.at(-1)?.pid,
+    invocations: (name) => stateOf(name).invocations,
     async kill(name, signal = "SIGKILL") {
-      const { isolates } = functionOf(name);
+      const { isolates } = stateOf(name);
       const ends = isolates.map((isolate) => isolate.ended);
       for (const isolate of isolates) isolate.kill(signal);
       if (signal === "SIGKILL") await Promise.all(ends);
     },
     replace() {
-      for (const { isolates } of apps.values()) isolates.forEach((isolate) => isolate.replace());
+      for (const { isolates } of states.values()) isolates.forEach((isolate) => isolate.replace());
     },
     warm(name) {
-      isolateOf(functionOf(name));
+      isolateOf(stateOf(name));
     },
     async stop() {
       stopped = true;
-      await Promise.all([...apps.values()].flatMap(({ isolates }) => isolates.map((isolate) => isolate.stop())));
+      await Promise.all([...states.values()].flatMap(({ isolates }) => isolates.map((isolate) => isolate.stop())));
     },
   };
 }
 
-// On the shared domain Supabase turns a GET's HTML into plain text, so that functions cannot serve pages.
+// On the shared domain Supabase serves the HTML of a GET as plain text, so that functions cannot serve pages.
 function asHosted(response: Response, request: Request): Response {
   if (request.method === "GET" && response.headers.get("content-type")?.startsWith("text/html")) {
     response.headers.set("content-type", "text/plain");

@@ -1,5 +1,5 @@
-// Runs inside each function's subprocess: gives the entrypoint what Supabase's edge runtime gives it, and serves it.
-// Talks with its parent by lines: stdout says once which port it listens on, stdin says "unload <reason>" or "retire".
+// Runs inside the subprocess of an isolate: emulates Supabase's edge runtime for the entrypoint, and serves it.
+// Protocol with the parent, by lines: stdout gets the port once, stdin the commands "unload <reason>" and "retire".
 type Handler = (request: Request, info: Deno.ServeHandlerInfo) => Response | Promise<Response>;
 
 const GRACE_MS = 1_000;
@@ -8,7 +8,7 @@ const background = new Set<Promise<unknown>>();
 const serve = Deno.serve;
 let handler: Handler | undefined;
 
-// Ours to start Deno with; a hosted function does not see them.
+// Deno itself needs them; a hosted function does not have them.
 for (const name of ["HOME", "PATH", "DENO_DIR", "XDG_CACHE_HOME", "DENO_NO_UPDATE_CHECK", "NO_COLOR"]) {
   Deno.env.delete(name);
 }
@@ -24,7 +24,7 @@ Object.assign(globalThis, {
   },
 });
 
-// Code that serves itself gets our port, whatever it asks for, as on the hosted runtime.
+// A function that calls Deno.serve gets this port, whatever port it requests, as on the hosted runtime.
 Object.defineProperty(Deno, "serve", {
   value(...args: [Deno.ServeOptions | Handler | { handler: Handler }, Handler?]) {
     handler = args.find((arg) => typeof arg === "function") ??
@@ -36,7 +36,7 @@ Object.defineProperty(Deno, "serve", {
 
 const module: { default?: { fetch?: Handler } } = await import(entrypoint);
 if (module.default?.fetch) handler = module.default.fetch.bind(module.default);
-if (!handler) throw new TypeError("The function neither exports default { fetch } nor calls Deno.serve");
+if (!handler) throw new TypeError("The function must export default { fetch } or call Deno.serve");
 const serving = handler;
 
 serve({ hostname: "127.0.0.1", port: 0, onListen: ({ port }) => console.log(`\0listening ${port}`) }, serving);
@@ -47,7 +47,7 @@ async function obeyParent() {
     for (const line of chunk.split("\n")) {
       const [command, reason] = line.split(" ");
       if (command === "unload") announceEnd(reason);
-      // Requests are over by now; the isolate goes when its background tasks are.
+      // There are no requests by now; the isolate ends with its background tasks.
       if (command === "retire") whenIdle().then(() => end("early_drop"));
     }
   }

@@ -1,4 +1,4 @@
-// The HTTP listener on loopback: open first, so that its address can be told to others, served when all is ready.
+// The HTTP listener on loopback: opened first, so that its address is known, and served when everything is ready.
 import { freePort } from "./ports.ts";
 
 export interface Served {
@@ -7,7 +7,7 @@ export interface Served {
 
 export interface Server {
   readonly url: string;
-  /** Until this is called, requests wait. */
+  /** Starts serving; requests wait until then. */
   serve(app: Served): void;
   close(): Promise<void>;
 }
@@ -33,7 +33,7 @@ function listen(port: number | undefined, signal: AbortSignal, handler: (request
       const options = { hostname: "127.0.0.1", port: port ?? freePort(), signal, onListen: () => {} };
       return Deno.serve(options, handler);
     } catch (error) {
-      // Between looking and binding somebody may have taken the free port; one that was asked for is not replaced.
+      // Another process may have taken the free port. A requested port is not replaced.
       if (port !== undefined || !(error instanceof Deno.errors.AddrInUse)) throw error;
     }
   }

@@ -1,4 +1,4 @@
-// One transaction a request, as the caller's role, in one round trip: begin, settings, the statement and commit travel together.
+// Runs one transaction per request with the caller's role, in one round trip: begin, settings, statement and commit.
 import { toApiError } from "./api_error.ts";
 import type { Snapshot } from "./catalog.ts";
 import type { Pool } from "./connection.ts";
@@ -11,21 +11,24 @@ export interface Statement {
   readOnly: boolean;
 }
 
-export interface Answer {
-  /** JSON text made by Postgres, passed through unparsed. */
+export interface Reply {
+  /** JSON text from Postgres, passed on unparsed. */
   body: string | null;
   rows: number;
   total?: number;
 }
 
-/** Runs a statement that answers one row `body, rows[, total]`; throws ApiError only. */
+/**
+ * Runs a statement that returns one row `body, rows[, total]`.
+ * @throws ApiError for every failure
+ */
 export async function runAs(
   pool: Pool,
   caller: Caller,
   request: Request,
   snapshot: Snapshot,
   { text, values, readOnly }: Statement,
-): Promise<Answer> {
+): Promise<Reply> {
   const settings = Object.entries({
     search_path: "public, extensions",
     role: caller.role,
@@ -37,12 +40,12 @@ export async function runAs(
   });
   const assignments = settings.map(([name], i) => `set_config('${name}', $${i + 1}::text, true)`).join(", ");
   try {
-    // When one of them fails, those behind it fail too and the commit rolls back; the first error is the one that counts.
+    // If one of them fails, the later ones fail too and the commit rolls back; the first error is thrown.
     return await pool.use(async (connection) => {
       const [, , [reply]] = await Promise.all([
         connection.query(readOnly ? "begin read only" : "begin read write"),
         connection.query(`select ${assignments}`, settings.map(([, value]) => value)),
-        connection.query<Answer>(text, values),
+        connection.query<Reply>(text, values),
         connection.query("commit"),
       ]);
       return reply;

@@ -1,12 +1,13 @@
-// Sends what pg_net's stand-in has queued: a batch of at most 200 at a time, after commit, as pg_net does.
+// Sends the HTTP requests that the stand-in for pg_net has queued, like pg_net: after commit, at most 200 at a time.
 import { connect, type Connection, isDown } from "./connection.ts";
 
 const BATCH = 200;
 const POLL_MS = 1_000;
 const KEEP_RESPONSES = "6 hours";
 
-export interface Wakeups {
-  /** From now on loses this share (0 to 1) of the requests instead of sending them. */
+/** Counts the requests and simulates their faults. */
+export interface WakeupControl {
+  /** From now on drops this share (0 to 1) of the requests instead of sending them. */
   drop(share: number): void;
   /** From now on sends this share (0 to 1) of the requests twice. */
   double(share: number): void;
@@ -14,12 +15,12 @@ export interface Wakeups {
   readonly dropped: number;
 }
 
-export interface WakeupSender extends Wakeups {
+export interface WakeupSender extends WakeupControl {
   stop(): Promise<void>;
 }
 
-/** For a project without functions: requests stay in the queue. */
-export const SILENT: WakeupSender = {
+/** The sender of a project without functions: requests stay in the queue. */
+export const NO_WAKEUPS: WakeupSender = {
   drop: () => {},
   double: () => {},
   sent: 0,
@@ -47,9 +48,9 @@ interface RecordedResponse {
 }
 
 export interface WakeupOptions {
-  /** Of a role that may delete from net.http_request_queue. */
+  /** Connects as a role that may delete from net.http_request_queue. */
   databaseUrl: string;
-  /** Calls back when net.wake() was called in a transaction that committed; may lose calls. */
+  /** Calls back after the commit of a transaction that called net.wake(); calls may be lost. */
   onWake(callback: () => void): void;
   log(line: string): void;
 }
@@ -72,12 +73,12 @@ export function sendWakeups({ databaseUrl, onWake, log }: WakeupOptions): Wakeup
         await prune(connection);
         if (await sendBatch(connection) === BATCH) continue;
       } catch (error) {
-        // A new connection next time: whatever transaction this one was in is rolled back.
+        // The next attempt uses a new connection: the transaction of this one is rolled back.
         await connection?.close();
         connection = undefined;
         if (!isDown(error) && !stopping.signal.aborted) log(`pg_net stand-in: ${error}`);
       }
-      // Waking may have been lost with a connection, so we look each second all the same.
+      // A notification may have been lost with a connection, so the queue is read every second too.
       if (!stopping.signal.aborted) await pauseUntil(woken);
     }
     await connection?.close();
@@ -178,7 +179,7 @@ async function send(
       timed_out: false,
     };
   } catch (error) {
-    // Unrecorded, the request is sent again by the next run.
+    // Without a record the request is sent again by the next run.
     if (stopping.aborted) throw error;
     const timedOut = error instanceof DOMException && error.name === "TimeoutError";
     const message = error instanceof Error ? error.message : String(error);

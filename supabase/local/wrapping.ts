@@ -1,4 +1,4 @@
-// Words put before a command: to run PostgreSQL without being root, and to let no child outlive us.
+// Prefixes of commands: run PostgreSQL without root, and end child processes with this one.
 import { existsSync } from "node:fs";
 
 export interface Account {
@@ -7,16 +7,15 @@ export interface Account {
 }
 
 export interface Unprivileged {
-  /** Put before every PostgreSQL command. */
+  /** The prefix of every PostgreSQL command. */
   prefix: string[];
-  /** Who must own the cluster's files; undefined means whoever we are. */
+  /** The owner of the cluster's files; undefined: the account of this process. */
   owner?: Account;
 }
 
 /**
- * How to run PostgreSQL, which rejects to be root. A user namespace leaves files root's own and works below a private
- * directory; where the machine forbids namespaces (many containers) the files are handed to the account postgres, or to
- * nobody where there is none.
+ * How to run PostgreSQL, which does not run as root. In a user namespace files stay root's, and private directories
+ * work. Where namespaces are forbidden, as in many containers, the account postgres (or nobody) gets the files.
  */
 export async function withoutRoot(): Promise<Unprivileged> {
   if (Deno.uid() !== 0) return { prefix: [] };
@@ -30,10 +29,11 @@ export async function withoutRoot(): Promise<Unprivileged> {
 }
 
 /**
- * Lets the kernel send `signal` to the command when the thread that started it ends, SIGKILL included, and takes it out
- * of the terminal's process group, so that Ctrl-C reaches us alone. Must come after a change of user, which clears it.
+ * Makes the kernel send `signal` to the command when the thread that started it ends, even by SIGKILL, and moves it out
+ * of the terminal's process group, so that Ctrl-C reaches this process only. A change of user clears it, so it must
+ * follow one.
  */
-export function boundToUs(signal: "INT" | "KILL"): string[] {
+export function boundToThisProcess(signal: "INT" | "KILL"): string[] {
   return existsSync("/usr/bin/setpriv") ? ["setpriv", "--pdeathsig", signal, "setsid"] : [];
 }
 
@@ -41,7 +41,7 @@ async function ordinaryAccount(): Promise<Account> {
   const accounts = (await Deno.readTextFile("/etc/passwd")).split("\n").map((line) => line.split(":"));
   const named = (wanted: string) => accounts.find(([name]) => name === wanted);
   const fields = named("postgres") ?? named("nobody");
-  if (!fields) throw new Error("PostgreSQL cannot run as root and there is no account postgres on this machine");
+  if (!fields) throw new Error("PostgreSQL cannot run as root, and this machine has no account postgres or nobody");
   return { uid: Number(fields[2]), gid: Number(fields[3]) };
 }
 

@@ -54,7 +54,7 @@ test("dispatch bodies · an unsupported coding is named, and the reply lists the
     assert.equal(reply.headers.get("accept-encoding"), "gzip, deflate", path);
   }
   const garbled = await post(note({}), { "content-encoding": "gzip" });
-  assert.match(assertRejected(garbled, 400, "SM_BODY"), /not valid gzip data/);
+  assert.match(assertRejected(garbled, 400, "SM_BODY"), /must be gzip data/);
   const charset = await post(note({}), { "content-type": "application/json; charset=utf-16" });
   assert.match(assertRejected(charset, 415, "SM_CONTENT_TYPE"), /charset utf-16/);
 });

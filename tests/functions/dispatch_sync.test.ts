@@ -58,7 +58,7 @@ testLocally(
     const { status, body } = await send("ExampleFlaky", { failures: 1 });
     assert.deepEqual([status, body.status, "result" in body], [201, "pending", false]);
     const row = await rowOf(body.messageId);
-    assert.deepEqual([row.status, row.retry_count, row.last_error], ["pending", 1, "Failed as asked, 1 of 1."]);
+    assert.deepEqual([row.status, row.retry_count, row.last_error], ["pending", 1, "Failed on purpose, 1 of 1."]);
     await target().call("worker", { json: {} });
     const later = await eventually("a worker handles it", async () => {
       const now = await rowOf(body.messageId);

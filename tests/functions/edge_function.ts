@@ -2,7 +2,7 @@
 import { resolve } from "node:path";
 import { readConfig } from "../../supabase/local/config.ts";
 import { startIsolate } from "../../supabase/local/isolate.ts";
-import { REPOSITORY } from "../../supabase/local/location.ts";
+import { REPOSITORY } from "../../supabase/local/paths.ts";
 import type { ClaimRequest, Outcome } from "../../shared/delivery.ts";
 import { MemoryReceiver } from "../shared/worker/memory_receiver.ts";
 

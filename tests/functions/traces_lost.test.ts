@@ -49,11 +49,14 @@ testLocally("traces lost · if the collector returns 500, each isolate logs one 
     return new Response(`no, ${KEY}`, { status: 500 });
   };
   await sendAndWork();
-  await eventually("both edge functions have logged it", () => notes("The collector answered 500.").length === 2);
+  await eventually(
+    "both edge functions have logged it",
+    () => notes("The collector replied with status 500.").length === 2,
+  );
   const before = requests;
   await sendAndWork();
   await eventually("both edge functions have tried again", () => requests === before + 2);
-  assert.equal(notes("The collector answered 500.").length, 2);
+  assert.equal(notes("The collector replied with status 500.").length, 2);
 });
 
 testLocally("traces lost · if the collector does not reply, after OTEL_EXPORTER_OTLP_TIMEOUT", async () => {
@@ -61,7 +64,7 @@ testLocally("traces lost · if the collector does not reply, after OTEL_EXPORTER
   const reply = Promise.withResolvers<Response>();
   collector.instead = () => reply.promise;
   await sendAndWork();
-  await eventually("both have logged it", () => notes("The collector did not answer within 500 ms.").length === 2);
+  await eventually("both have logged it", () => notes("The collector did not reply within 500 ms.").length === 2);
   reply.resolve(new Response());
 });
 
@@ -73,7 +76,7 @@ testLocally("traces lost · if the collector redirects: the headers are not sent
     return Response.redirect(`${collector.url}/elsewhere`, 307);
   };
   await sendAndWork();
-  await eventually("both have logged it", () => notes("The collector answered 307.").length === 2);
+  await eventually("both have logged it", () => notes("The collector replied with status 307.").length === 2);
   assert.ok(!followed);
 });
 

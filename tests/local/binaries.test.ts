@@ -43,7 +43,7 @@ Deno.test("SYMPHONY_PG_BIN · an error names a directory without PostgreSQL, or 
     assert.equal(
       await found(bin),
       `No PostgreSQL 15 or newer was found in ${bin}. ` +
-        "To get one: node supabase/local/install.mjs, or name its directory of programs in SYMPHONY_PG_BIN.",
+        "Run node supabase/local/install.mjs, or set SYMPHONY_PG_BIN to its directory of programs.",
     );
   }
 });

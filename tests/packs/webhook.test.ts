@@ -104,7 +104,7 @@ test("webhook · after a 500 it is sent again with the same id and body, freshly
   const row = await delivery();
   assert.deepEqual([row.status, row.retry_count, row.max_retries, row.error_class], ["pending", 1, 8, "NotAccepted"]);
   assert.ok(row.available_at.getTime() - row.updated_at.getTime() >= 5_000);
-  assert.match(row.last_error, /^127\.0\.0\.1:\d+ answered 500: out of order/);
+  assert.match(row.last_error, /^127\.0\.0\.1:\d+ responded with 500: out of order/);
   assert.ok(row.last_error.length < 250);
   await work();
   const [first, second] = hook.received;
@@ -131,7 +131,7 @@ test("webhook · 410 ends the subscription, and the delivery as a dead letter; l
   await work();
   const [{ enabled, disabled_reason }] = await sql`select enabled, disabled_reason from messenger.subscriptions`;
   assert.equal(enabled, false);
-  assert.match(disabled_reason, /^127\.0\.0\.1:\d+ answered 410: no more$/);
+  assert.match(disabled_reason, /^127\.0\.0\.1:\d+ responded with 410: no more$/);
   assert.equal((await deadLetterOf(sql, (await delivery()).id)).error_class, "Gone");
   await end("completed");
   await work();
@@ -183,8 +183,8 @@ test("webhook · a private address makes a dead letter at once, without any requ
   await work(guarded());
   const deadLetters = await sql`select error, error_class from messenger_failed_messages order by error`;
   assert.deepEqual(deadLetters.map(({ error, error_class }) => [error, error_class]), [
-    ["127.0.0.1 leads to 127.0.0.1, which is no public address.", "PrivateAddress"],
-    ["Webhooks go to https:// URLs.", "PrivateAddress"],
+    ["127.0.0.1 leads to 127.0.0.1, which is not a public address.", "PrivateAddress"],
+    ["The URL of a webhook must begin with https://.", "PrivateAddress"],
   ]);
   assert.equal(hook.received.length, 0);
 });

@@ -45,7 +45,7 @@ test("post · any 2xx is accepted, whatever the body", async () => {
 
 test("post · of other responses the status and 200 characters are stored", async () => {
   const { message } = await error(NotAccepted, () => new Response("x".repeat(100_000), { status: 500 }));
-  assert.match(message, /^127\.0\.0\.1:\d+ answered 500: x{200}$/);
+  assert.match(message, /^127\.0\.0\.1:\d+ responded with 500: x{200}$/);
   const endless = new ReadableStream({ pull: (to) => to.enqueue(new TextEncoder().encode("y".repeat(1_000))) });
   assert.match((await error(NotAccepted, () => new Response(endless, { status: 400 }))).message, /y{200}$/);
 });
@@ -53,7 +53,7 @@ test("post · of other responses the status and 200 characters are stored", asyn
 test("post · a redirect is not followed", async () => {
   for (const status of [301, 302, 307, 308]) {
     const reply = () => new Response(null, { status, headers: { location: "/elsewhere" } });
-    assert.match((await error(NotAccepted, reply)).message, new RegExp(`answered ${status}`));
+    assert.match((await error(NotAccepted, reply)).message, new RegExp(`responded with ${status}`));
   }
 });
 
@@ -88,7 +88,7 @@ test("post · a receiver that does not respond in time ends the delivery", async
     return promise;
   }, { timeout: 50 });
   clearTimeout(atLast);
-  assert.match(message, /did not answer within 50 ms/);
+  assert.match(message, /did not respond within 50 ms/);
 });
 
 test("post · a delivery that is aborted ends its POST at once, with the reason", async () => {
@@ -157,5 +157,5 @@ test("post · a response that repeats the URL is stored without its secret parts
     NotAccepted,
     ({ url }) => new Response(`Cannot POST ${url.slice(url.indexOf("/", 7))}: no s3cret here`, { status: 404 }),
   );
-  assert.match(message, / answered 404: Cannot POST \[redacted\]: no \[redacted\] here$/);
+  assert.match(message, / responded with 404: Cannot POST \[redacted\]: no \[redacted\] here$/);
 });

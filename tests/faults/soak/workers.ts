@@ -1,5 +1,5 @@
 // The processes of the SQL consumers: started, stopped, killed, replaced.
-import { boundToUs } from "../../../supabase/local/wrapping.ts";
+import { boundToThisProcess } from "../../../supabase/local/wrapping.ts";
 import { pause } from "../../pause.ts";
 
 export interface WorkerProcesses extends AsyncDisposable {
@@ -26,7 +26,7 @@ export function startWorkers(size: number, databaseUrl: string, lease: number): 
   function start(): WorkerProcess {
     const name = `sql-${++started}`;
     const [command, ...args] = [
-      ...boundToUs("KILL"),
+      ...boundToThisProcess("KILL"),
       Deno.execPath(),
       ...["run", "-A", "--quiet", "--no-check", program, databaseUrl, name, String(lease)],
     ];

@@ -2,6 +2,7 @@
 import type { TypeScriptMutant } from "../mutant.ts";
 
 const consume = "shared/worker/consume.ts";
+const pace = "shared/worker/poll_pace.ts";
 const heartbeat = "shared/worker/heartbeat.ts";
 const task = "shared/worker/task.ts";
 const loop = ["shared/worker/consume.test.ts"];
@@ -60,15 +61,15 @@ export const CONSUMING: readonly TypeScriptMutant[] = [
     name: "lingering counts from the claim",
     breaks: "A worker lingers from the end of its last handler.",
     file: consume,
-    find: "    this.#lastWork = this.#clock.now();\n",
+    find: "this.#pace.worked(this.#clock.now());",
     replace: "",
     noticedBy: loop,
   },
   {
     name: "a reply from before a wake-up ends the run",
     breaks: "The queues of a wake-up that joins a run are polled once more, also without lingering.",
-    file: consume,
-    find: "if (joins === this.#joins) this",
+    file: pace,
+    find: "if (wakes === this.#wakes) this",
     replace: "this",
     noticedBy: loop,
   },
@@ -84,8 +85,7 @@ export const CONSUMING: readonly TypeScriptMutant[] = [
     name: "the queues of a wake-up are not remembered",
     breaks: "A run serves the queues of every wake-up that joined it.",
     file: consume,
-    find:
-      "if (!this.#selections.some((known) => JSON.stringify(known) === requested)) this.#selections.push(selection);",
+    find: "if (!this.#selections.some((other) => JSON.stringify(other) === text)) this.#selections.push(selection);",
     replace: "",
     noticedBy: loop,
   },
@@ -124,8 +124,8 @@ export const CONSUMING: readonly TypeScriptMutant[] = [
   {
     name: "lingering has no budget",
     breaks: "An isolate spends a bounded number of empty polls, which cost CPU.",
-    file: consume,
-    find: "this.#idle.pollsLeft--;",
+    file: pace,
+    find: "this.budget.pollsLeft--;",
     replace: "",
     noticedBy: loop,
   },
@@ -181,7 +181,7 @@ export const CONSUMING: readonly TypeScriptMutant[] = [
     name: "a lost solo message triggers no claim",
     breaks: "When a waiting solo message is lost the next claim follows at once.",
     file: heartbeat,
-    find: "      onLost();\n",
+    find: "      onBeat();\n",
     replace: "",
     noticedBy: beats,
   },

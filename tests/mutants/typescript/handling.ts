@@ -249,8 +249,8 @@ export const HANDLING: readonly TypeScriptMutant[] = [
     name: "a heartbeat concurrent with the completion aborts the handler",
     breaks: "A heartbeat that finds a completed message deleted does not disturb its handler.",
     file: supervise,
-    find: "if (!isOwnDoing) abort(reason);",
-    replace: "void isOwnDoing, abort(reason);",
+    find: "if (!isCompleting) abort(reason);",
+    replace: "void isCompleting, abort(reason);",
     noticedBy: completing,
   },
 ];

@@ -144,8 +144,8 @@ export const SETTINGS: readonly TypeScriptMutant[] = [
     name: "the environment's retries override the type's",
     breaks: "A type's own retry policy overrides the environment's.",
     file: message,
-    find: "...said(defaults), ...said(messageType.retry)",
-    replace: "...said(messageType.retry), ...said(defaults)",
+    find: "...defined(defaults), ...defined(messageType.retry)",
+    replace: "...defined(messageType.retry), ...defined(defaults)",
     noticedBy: registering,
   },
   {

@@ -49,7 +49,7 @@ export const TRACING: readonly TypeScriptMutant[] = [
     name: "each lost span is logged",
     breaks: "Lost spans are logged once per minute.",
     file: exporter,
-    find: "if (clock.now() < this.#nextNote) return;",
+    find: "if (clock.now() < this.#nextLog) return;",
     replace: "",
     noticedBy: exporting,
   },

@@ -65,7 +65,7 @@ Deno.test("content coding · a body that is garbled, cut off, empty or in anothe
     ["deflate without the zlib wrapper", raw, "deflate"],
   ];
   for (const [, body, coding] of bodies) {
-    await rejected(post(body, coding), "SM_BODY", new RegExp(`not valid ${coding} data`), /Content-Encoding/);
+    await rejected(post(body, coding), "SM_BODY", new RegExp(`must be ${coding} data`), /Content-Encoding/);
   }
 });
 

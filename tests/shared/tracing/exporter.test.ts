@@ -28,7 +28,7 @@ function exporting(reply: () => Promise<void> = () => Promise.resolve()) {
   return { exporter, clock, batches, notes, record };
 }
 
-const fail = () => Promise.reject(new Error("The collector answered 500."));
+const fail = () => Promise.reject(new Error("The collector replied with status 500."));
 
 Deno.test("spans · wait a second for others, then are sent together", async () => {
   const { clock, batches, record } = exporting();
@@ -85,8 +85,8 @@ Deno.test("spans · a collector that hangs receives one request, and the waiting
   record(1);
   assert.deepEqual(batches.map(({ size }) => size), [512]);
   assert.deepEqual(notes.map(({ lost, reason }) => [lost, reason]), [
-    [1, "More spans came than could be sent."],
-    [952, "More spans came than could be sent."],
+    [1, "There were more spans than could be sent."],
+    [952, "There were more spans than could be sent."],
   ]);
   reply.resolve();
   await clock.pass(1);
