@@ -27,11 +27,14 @@ export const attempt = {
   worker: z.string().nullable(),
   error: z.string().nullable(),
   error_class: z.string().nullable(),
-  error_trace: z.string().nullable().describe("the stack with its causes"),
   duration_ms: count.nullable().describe("milliseconds; null if the worker did not report them"),
 };
-const messageAttempt = z.object({ ...attempt, fence: count.describe("the fencing token of the delivery") })
-  .openapi("Attempt");
+const messageAttempt = z.object({
+  ...attempt,
+  error_trace: z.string().nullable().describe("the stack with its causes"),
+  fence: count.describe("the fencing token of the delivery"),
+}).openapi("Attempt");
+export type Attempt = z.output<typeof messageAttempt>;
 
 const message = z.object({
   id: z.uuid(),
