@@ -20,7 +20,7 @@ const { target, project } = useTarget({ log: (line) => logged.push(line) });
 /** Calls monitor; the reply must fit its schema. */
 async function getMonitor<S extends z.ZodType>(path: string, schema: S, status = 200): Promise<z.output<S>> {
   const reply = await target().call(`monitor/${path}`);
-  assert.equal(statusReply, status, JSON.stringify(reply.body));
+  assert.equal(reply.status, status, JSON.stringify(reply.body));
   return schema.parse(reply.body);
 }
 
