@@ -1,4 +1,4 @@
-// The list of problems on the overview, worst first, each with what fixes it.
+// The list of problems on the overview, worst first, each with its remedy.
 import type { ComponentChildren } from "preact";
 import type { Check, Health, Status } from "../../shared/operators/health.ts";
 import type { Queue } from "../../shared/operators/queues.ts";

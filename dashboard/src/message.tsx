@@ -87,7 +87,9 @@ export function OneMessage({ id }: { id: string }) {
               {message.queue_name} <span class="faint">{message.transport_name}</span>
             </Fact>
             <Fact name="Priority">{message.priority}</Fact>
-            <Fact name="Failures">{message.retry_count}, with at most {message.max_retries} retries</Fact>
+            <Fact name="Failures">
+              {message.retry_count} <span class="faint">of at most {message.max_retries + 1}</span>
+            </Fact>
             <Fact name="Worker">{message.locked_by ?? "–"}</Fact>
             <Fact name="User">{message.created_by ?? "–"}</Fact>
             <Fact name="Ordering key">{message.ordering_key ?? "–"}</Fact>

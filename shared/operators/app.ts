@@ -1,4 +1,5 @@
-// The app of an edge function for operators: who may call it, and how a request that does not fit its schema is rejected.
+// The app of an edge function for operators, and the parts that its routes share. Requests that do not fit their schema
+// are rejected.
 import { OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context, MiddlewareHandler } from "hono";
 import type { Args, Database, FunctionName } from "../db.ts";
@@ -11,7 +12,7 @@ import { authorizeOperator, type OperatorRole } from "./authorize.ts";
 export type OperatorEnv = { Variables: { actor: string } };
 export type OperatorApp = OpenAPIHono<OperatorEnv>;
 
-/** Writes the log line of an action: who did what to which object, and never a payload. */
+/** Writes the log line of an action: caller, action and object, and never a payload. */
 export type LogAction = (c: Context<OperatorEnv>, action: string, target: unknown, outcome?: unknown) => void;
 
 const CODES: Record<string, ErrorCode> = {

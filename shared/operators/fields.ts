@@ -38,7 +38,7 @@ export const searchPagination = pagination.extend({
 });
 export type Pagination = z.output<typeof pagination> & Partial<z.output<typeof searchPagination>>;
 
-/** What the SQL functions of lists return beside their rows. */
+/** The fields that SQL functions of lists return in addition to their rows. */
 export interface SqlPage {
   next_cursor: string | null;
   total: number;

@@ -44,7 +44,7 @@ export const statusReply = z.object({
     last_error_at: time.nullable(),
   }).describe("the ticker"),
   replays: z.array(replay).describe("retries at a rate: running ones, and those that ended within a day"),
-  functions_url: z.string().nullable().describe("where wake-ups are sent"),
+  functions_url: z.string().nullable().describe("the URL to which wake-ups are sent"),
   pruned: count.describe("messages pruned since the installation"),
   timestamp: time.describe("the database's time"),
 }).openapi("Status");
@@ -55,7 +55,7 @@ const check = z.object({
   name: z.string(),
   status: level,
   detail: z.string(),
-  remedy: z.string().optional().describe("what fixes it; left out if it is healthy"),
+  remedy: z.string().optional().describe("the fix; left out if the check is healthy"),
   figures: jsonObject.optional().describe("the numbers behind the check"),
 }).openapi("Check");
 export type Check = z.output<typeof check>;

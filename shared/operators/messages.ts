@@ -79,8 +79,8 @@ export const messageReply = message.extend({
   locked_at: time.nullable().describe("when the lease began"),
   lease_losses: count.describe("deliveries in a row whose worker lost its lease"),
   ordering_seq: z.int().nullable().describe("the position among the messages of its ordering key"),
-  result: z.unknown().describe("what the handler returned; null before"),
-  progress: z.unknown().describe("what the handler reported last; null before"),
+  result: z.unknown().describe("the return value of the handler; null until it has completed"),
+  progress: z.unknown().describe("the last progress that the handler reported; null if it reported none"),
   unrouted: z.array(z.string()).nullable()
     .describe("fields that the route of its type fills in when the type is registered; null if there are none"),
   attempts: z.array(messageAttempt).describe("failed deliveries; when the message fails they move to its dead letter"),
@@ -145,7 +145,7 @@ const getMessage = createRoute({
 const explainMessage = createRoute({
   ...get,
   path: "/messages/{id}/explain",
-  summary: "Explain why a message is not running, and what fixes it",
+  summary: "Explain why a message is not running, with remedies",
   request: { params: idInPath, query: noQuery },
   responses: replies(explanationReply, "The reasons"),
 });

@@ -80,10 +80,12 @@ test("a number in an edited payload that JavaScript would round is rejected with
 
 test("one is discarded after a confirmation, and Escape cancels it", async () => {
   const deadLetter = await storeDeadLetter("gone");
+  await project()
+    .sql`update messenger_transports set config = '{"failed_retention": "60 days"}' where name = 'supabase'`;
   await using opened = await dashboard().open(`#/failed/${deadLetter.id}`);
   const { page } = opened;
   await page.getByRole("button", { name: "Discard" }).click();
-  await page.getByRole("dialog").waitFor();
+  await page.getByRole("dialog").getByText("can be read for another 60 days").waitFor();
   await page.keyboard.press("Escape");
   await page.getByRole("dialog").waitFor({ state: "detached" });
   assert.equal(await open(), 1);

@@ -166,8 +166,7 @@ testLocally(
   async () => {
     await getMonitor("status", statusReply);
     await target().call("monitor/messages?limit=0");
-    const lines = () =>
-      logged.filter((line) => line.includes('"edge function":"monitor"') && line.includes('"request"'));
+    const lines = () => logged.filter((line) => line.includes('"function":"monitor"') && line.includes('"request"'));
     await eventually("the error is logged", () => lines().some((line) => line.includes("/monitor/messages")));
     assert.ok(!lines().some((line) => line.includes("/monitor/status")), lines().join("\n"));
   },

@@ -65,12 +65,12 @@ const NOBODIES: Record<string, () => Call | Promise<Call>> = {
   "an operator beside a good key, expired": async () => ({
     headers: { authorization: `Bearer ${await user(OPERATOR, { expiresIn: -60 })}` },
   }),
-  "an anonymous token that says operator": () => bearer(user({ role: "anon", ...OPERATOR })),
+  "an anonymous token with the role operator": () => bearer(user({ role: "anon", ...OPERATOR })),
 };
 const USERS: Record<string, Record<string, unknown>> = {
   "a user without claim": {},
-  "a user whose own metadata says operator": { user_metadata: { symphony_role: "operator" } },
-  "a user whose token says operator elsewhere": { symphony_role: "operator", role_metadata: OPERATOR },
+  "a user with the role operator in user_metadata": { user_metadata: { symphony_role: "operator" } },
+  "a user with the role operator in another claim": { symphony_role: "operator", role_metadata: OPERATOR },
   "a user of an unknown role": { app_metadata: { symphony_role: "admin" } },
   "a user of no role": { app_metadata: { symphony_role: null } },
   "a user of two roles": { app_metadata: { symphony_role: ["operator"] } },
