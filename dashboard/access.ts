@@ -1,20 +1,20 @@
-// Who may use the dashboard: the browser that opened the printed address first, for as long as it holds the session's cookie.
+// Sign-in to the dashboard: the first browser that opens the printed address gets a session, stored in a cookie.
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 
 const ENTROPY = 32; // bytes, for tokens and sessions
 
 export interface Access {
-  /** The token of the address to print. It signs in one browser; then there is another one. */
+  /** The token of the printed address. It signs in one browser, and is then replaced. */
   readonly token: string;
-  /** Uses the token up. @returns the new session's id, or undefined for a token that is wrong or was used */
+  /** Replaces the token. @returns the new session's id, or undefined if the token is wrong or was used */
   signIn(token: string): string | undefined;
   isSignedIn(session: string | undefined): boolean;
 }
 
-/** @param onSignIn called after a browser has signed in, when `token` is the next one */
+/** @param onSignIn called after a sign-in, when `token` is already the next one */
 export function createAccess(onSignIn: (access: Access) => void = () => {}): Access {
   let token = random();
-  // Digests, so that the duration of a look-up reveals nothing about a session.
+  // Digests, because the duration of a look-up could reveal a session's id.
   const sessions = new Set<string>();
   const access: Access = {
     get token() {

@@ -1,4 +1,4 @@
-// The page's script and style, bundled in memory when the server starts.
+// Bundles the page's script and style in memory when the server starts.
 import { build } from "esbuild";
 import { fileURLToPath } from "node:url";
 
@@ -7,7 +7,7 @@ export interface Bundle {
   style: string;
 }
 
-/** Bundles and minifies; needs node_modules, as `npm run dashboard` has them. */
+/** Bundles and minifies both; needs the packages in node_modules. */
 export async function bundle(): Promise<Bundle> {
   const [script, style] = await Promise.all([bundled("src/main.tsx"), bundled("style.css")]);
   return { script, style };

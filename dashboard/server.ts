@@ -1,4 +1,5 @@
-// Serves the page on loopback and passes its calls on to the project's monitor and admin edge functions, with the key that never leaves this process.
+// Serves the page on loopback, and forwards its calls to the project's edge functions monitor and admin. It adds the
+// secret key, which never leaves this process.
 import { type Context, Hono, type MiddlewareHandler } from "hono";
 import { getCookie, setCookie } from "hono/cookie";
 import type { Access } from "./access.ts";
@@ -15,14 +16,14 @@ const HEADERS = {
   "cache-control": "no-store",
 };
 
-const PASSED_ON = ["content-type", "x-request-id"];
+const FORWARDED = ["content-type", "x-request-id"];
 
 const API = /^\/(monitor|admin)\//;
 
 /**
- * The loopback server.
- * @param access who may use it
- * @param hosts the names it is called by, with the port: any other was rebound to this address
+ * Creates the loopback server.
+ * @param access the browsers that are signed in
+ * @param hosts its own host names with the port; any other name was rebound to this address
  */
 export async function createServer(
   project: Project,
@@ -38,18 +39,20 @@ export async function createServer(
     await next();
     for (const [name, value] of Object.entries(HEADERS)) c.res.headers.set(name, value);
   });
-  app.use(onlyOurselves(hosts));
+  app.use(onlyOwnPage(hosts));
   app.use(onlySignedIn(access, signedOut));
   app.get("/", (c) => c.html(html));
   app.get("/icon.svg", (c) => c.body(icon, 200, { "content-type": "image/svg+xml" }));
   app.get("/app.css", (c) => c.body(page.style, 200, { "content-type": "text/css; charset=utf-8" }));
   app.get("/app.js", (c) => c.body(page.script, 200, { "content-type": "text/javascript; charset=utf-8" }));
   app.on(["GET", "POST", "PUT", "DELETE"], ["/monitor/*", "/admin/*"], async (c) => {
-    // Scripts of other origins cannot set it without asking first, and are never told yes.
-    if (!c.req.header("x-symphony-dashboard")) return refuse("SM_FIELD_FORBIDDEN", 403, "This is for the dashboard.");
+    // A script of another origin can set it only after a preflight request, which is never granted.
+    if (!c.req.header("x-symphony-dashboard")) {
+      return errorReply("SM_FIELD_FORBIDDEN", 403, "Only the dashboard's page may make this call.");
+    }
     const { pathname, search } = new URL(c.req.url);
-    // "/monitor/%2e%2e/dispatch" is another edge function, once it is read as an address.
-    if (!API.test(pathname)) return refuse("SM_NOT_FOUND", 404, "There is no such view.");
+    // Once decoded, "/monitor/%2e%2e/dispatch" is the path of another edge function.
+    if (!API.test(pathname)) return errorReply("SM_NOT_FOUND", 404, "There is nothing at this path.");
     const type = c.req.header("content-type");
     try {
       const reply = await fetch(`${project.url}/functions/v1${pathname}${search}`, {
@@ -62,26 +65,35 @@ export async function createServer(
         signal: AbortSignal.timeout(15_000),
       });
       const headers = new Headers();
-      for (const name of PASSED_ON) if (reply.headers.has(name)) headers.set(name, reply.headers.get(name) ?? "");
+      for (const name of FORWARDED) if (reply.headers.has(name)) headers.set(name, reply.headers.get(name) ?? "");
       return new Response(reply.body, { status: reply.status, headers });
     } catch (error) {
       const late = error instanceof DOMException && error.name === "TimeoutError";
-      const message = late ? "The project did not answer within 15 seconds." : `Nothing answers at ${project.url}.`;
-      return refuse("SM_UNAVAILABLE", 503, message, "Is the project running? Locally: npm start");
+      const message = late
+        ? "The project did not respond within 15 seconds."
+        : `The project at ${project.url} cannot be reached.`;
+      return errorReply(
+        "SM_UNAVAILABLE",
+        503,
+        message,
+        "Check that the project is running. For a local project: npm start",
+      );
     }
   });
   return app;
 }
 
-function onlyOurselves(hosts: () => string[]): MiddlewareHandler {
+function onlyOwnPage(hosts: () => string[]): MiddlewareHandler {
   return async (c, next) => {
     const site = c.req.header("sec-fetch-site");
     const origin = c.req.header("origin");
-    const isOurs = hosts().includes(c.req.header("host") ?? "") &&
+    const isOwnPage = hosts().includes(c.req.header("host") ?? "") &&
       (origin === undefined || origin === `http://${c.req.header("host")}`) &&
       (site === undefined || site === "same-origin" || site === "none" ||
         (c.req.path === "/" && c.req.method === "GET"));
-    if (!isOurs) return refuse("SM_FIELD_FORBIDDEN", 403, "The dashboard answers only its own page, on loopback.");
+    if (!isOwnPage) {
+      return errorReply("SM_FIELD_FORBIDDEN", 403, "The dashboard serves only its own page, on loopback.");
+    }
     await next();
   };
 }
@@ -92,7 +104,7 @@ function onlySignedIn(access: Access, signedOut: string): MiddlewareHandler {
     const token = c.req.method === "GET" && c.req.path === "/" ? c.req.query("token") : undefined;
     const cookie = cookieName(c);
     if (access.isSignedIn(getCookie(c, cookie))) {
-      // A signed-in browser does not use the token up: the address remains valid for another one.
+      // A browser that is signed in does not use the token, so the address stays valid for another browser.
       return token === undefined ? await next() : c.redirect("/", 303);
     }
     const session = token === undefined ? undefined : access.signIn(token);
@@ -100,17 +112,17 @@ function onlySignedIn(access: Access, signedOut: string): MiddlewareHandler {
       setCookie(c, cookie, session, { httpOnly: true, sameSite: "Strict", path: "/" });
       return c.redirect("/", 303);
     }
-    if (API.test(c.req.path)) return refuse("SM_UNAUTHENTICATED", 401, "This browser is not signed in.");
+    if (API.test(c.req.path)) return errorReply("SM_UNAUTHENTICATED", 401, "This browser is not signed in.");
     return c.html(signedOut, 401);
   };
 }
 
-/** Cookies do not know ports: with one name for all, the dashboards of two projects would sign each other out. */
+/** Browsers ignore the port of a cookie: with one name, the dashboards of two projects would sign each other out. */
 function cookieName(c: Context): string {
   return `symphony_dashboard_${new URL(c.req.url).port}`;
 }
 
-function refuse(
+function errorReply(
   code: string,
   status: number,
   message: string,

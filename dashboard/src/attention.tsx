@@ -1,9 +1,11 @@
-// What wants attention, worst first, each with what to do about it one click away.
+// The list of problems on the overview, worst first, each with its remedy.
 import type { ComponentChildren } from "preact";
-import { act, type Check, type Health, type Queue, type Status } from "./api.ts";
-import { age, ago, count, COUNTED } from "./format.ts";
-import { Do, Remedy } from "./parts.tsx";
-import { Mend } from "./remedy.tsx";
+import type { Check, Health, Status } from "../../shared/operators/health.ts";
+import type { Queue } from "../../shared/operators/queues.ts";
+import { callAdmin } from "./api.ts";
+import { age, ago, count, COUNTED, plural } from "./format.ts";
+import { ActionButton, Remedy } from "./parts.tsx";
+import { ReasonRemedy } from "./remedy.tsx";
 import { linkTo } from "./route.ts";
 import type { Stuck } from "./stuck.ts";
 import { toast } from "./toast.tsx";
@@ -18,64 +20,65 @@ export interface Item {
 
 const SHOWN_ELSEWHERE = ["dead_letters", "test_clock", "transports"];
 const TITLES: Record<string, string> = {
-  clock: "The clock stands still",
-  clock_errors: "The clock stumbles",
-  checks: "Health cannot be checked",
+  clock: "The ticker has stopped",
+  clock_errors: "Scheduler errors",
+  checks: "Health checks cannot run",
   error_rate: "Many deliveries fail",
   growth: "Tables are growing",
-  no_handler: "Nobody handles some messages",
+  no_handler: "Some message types have no handler",
   oldest_due: "Messages wait too long",
-  own_rows: "Rows of the bus are missing",
-  pg_net: "Workers cannot be called",
+  own_rows: "System rows are missing",
+  pg_net: "Workers cannot be woken",
   registration: "Message types are not registered",
-  rights: "Rights are too wide",
+  rights: "Database rights are too wide",
   schedules: "Schedules fail",
-  set_aside: "Rows that cannot be written were set aside",
+  set_aside: "Some rows cannot be written",
   sql_handlers: "SQL handlers are not running",
   webhook_secrets: "Webhook secrets cannot be read",
   worker_secret: "The worker secret is missing",
-  workers: "No worker is awake",
+  workers: "No worker is active",
 };
-// What follows from a cause that is told already.
+// If one of CAUSES is unhealthy, FOLLOWS only repeat it.
 const CAUSES = ["clock", "pg_net", "worker_secret"];
 const FOLLOWS = ["workers", "oldest_due", "no_handler"];
+// The checks that a reason of a stuck message makes redundant.
 const SAME_AS: Record<string, string[]> = {
   clock_stopped: ["clock"],
   no_wakeups: ["pg_net", "worker_secret"],
   worker_unreachable: ["pg_net"],
 };
 
-export interface Seen {
+export interface Snapshot {
   health: Health;
   status: Status;
   queues: Queue[];
   stuck: Stuck | undefined;
 }
 
-export function itemsOf({ health, status, queues, stuck }: Seen, again: () => Promise<void>): Item[] {
-  const disabled = status.transports.filter(({ name, enabled }) =>
+export function itemsOf({ health, status, queues, stuck }: Snapshot, refresh: () => Promise<void>): Item[] {
+  const disabled = (status.transports ?? []).filter(({ name, enabled }) =>
     !enabled && (name === "supabase" || queues.some((queue) => queue.transport_name === name))
   );
   const items = [
-    ...(stuck ? [stuckItem(stuck, health, again)] : []),
-    ...disabled.map(({ name }) => disabledItem(name, again)),
+    ...(stuck ? [stuckItem(stuck, health, refresh)] : []),
+    ...disabled.map(({ name }) => disabledItem(name, refresh)),
     ...checksToShow(health, stuck).map(checkItem),
-    ...queues.filter(({ paused_at }) => paused_at !== null).map((queue) => pausedItem(queue, again)),
+    ...queues.filter(({ paused_at }) => paused_at !== null).map((queue) => pausedItem(queue, refresh)),
     ...(status.dead_letters > 0 ? [deadLettersItem(status.dead_letters)] : []),
   ];
   return items.toSorted((a, b) => Number(b.severity === "unhealthy") - Number(a.severity === "unhealthy"));
 }
 
 function checksToShow({ checks }: Health, stuck: Stuck | undefined): Check[] {
-  const bad = checks.filter(({ status, name }) => status !== "healthy" && !SHOWN_ELSEWHERE.includes(name));
+  const failing = checks.filter(({ status, name }) => status !== "healthy" && !SHOWN_ELSEWHERE.includes(name));
   const reason = stuck?.reason.reason ?? "";
   const isExplained = stuck !== undefined ||
-    bad.some(({ name, status }) => CAUSES.includes(name) && status === "unhealthy");
-  const told = [...(SAME_AS[reason] ?? []), ...(isExplained ? FOLLOWS : [])];
-  return bad.filter(({ name }) => !told.includes(name));
+    failing.some(({ name, status }) => CAUSES.includes(name) && status === "unhealthy");
+  const redundant = [...(SAME_AS[reason] ?? []), ...(isExplained ? FOLLOWS : [])];
+  return failing.filter(({ name }) => !redundant.includes(name));
 }
 
-function stuckItem({ message, reason }: Stuck, { checks }: Health, again: () => Promise<void>): Item {
+function stuckItem({ message, reason }: Stuck, { checks }: Health, refresh: () => Promise<void>): Item {
   const same = [...(SAME_AS[reason.reason] ?? []), ...FOLLOWS];
   return {
     key: "stuck",
@@ -89,23 +92,23 @@ function stuckItem({ message, reason }: Stuck, { checks }: Health, again: () => 
           <a href={linkTo(["messages", message.id])}>{message.message_type}</a>, queue {message.queue_name}
         </p>
         <p>{reason.detail}</p>
-        <Mend reason={reason} message={message} again={again} />
+        <ReasonRemedy reason={reason} message={message} refresh={refresh} />
       </>
     ),
   };
 }
 
-function disabledItem(name: string, again: () => Promise<void>): Item {
+function disabledItem(name: string, refresh: () => Promise<void>): Item {
   return {
     key: `transport ${name}`,
     severity: "unhealthy",
     title: `Transport ${name} is disabled`,
-    body: <p>What is dispatched to it is rejected; the messages in it wait.</p>,
+    body: <p>Dispatches to it are rejected, and its messages wait.</p>,
     button: (
-      <Do
+      <ActionButton
         label="Enable"
         kind="primary"
-        act={() => act("PUT", `transports/${encodeURIComponent(name)}`, { enabled: true }).then(again)}
+        action={() => callAdmin("PUT", `transports/${encodeURIComponent(name)}`, { enabled: true }).then(refresh)}
       />
     ),
   };
@@ -120,29 +123,29 @@ function checkItem(check: Check): Item {
       <>
         <p>{check.detail}</p>
         {check.name === "error_rate"
-          ? <p>What failed most is told below, every attempt with its dead deadLetter.</p>
+          ? <p>The top errors below link to their dead letters, which list every attempt.</p>
           : check.remedy && <Remedy text={check.remedy} />}
       </>
     ),
   };
 }
 
-function pausedItem(queue: Queue, again: () => Promise<void>): Item {
+function pausedItem(queue: Queue, refresh: () => Promise<void>): Item {
   return {
     key: `${queue.transport_name}/${queue.queue_name}`,
     severity: "degraded",
     title: `Queue ${queue.queue_name} is paused`,
     body: (
       <p>
-        Paused {ago(queue.paused_at ?? "")}; {queue.due === 0 ? "nothing is due in it." : (
+        Paused {ago(queue.paused_at ?? "")}. {queue.due === 0 ? "No message in it is due." : (
           <>
             {count(queue.due, queue.estimated)} due {queue.due === 1 ? "message waits" : "messages wait"}.{" "}
-            <a href={linkTo(["messages"], { queue: queue.queue_name, status: "pending" })}>Look at them</a>
+            <a href={linkTo(["messages"], { queue: queue.queue_name, status: "pending" })}>Show messages</a>
           </>
         )}
       </p>
     ),
-    button: <Do label="Resume" kind="primary" act={() => switchQueue(queue, again)} />,
+    button: <ActionButton label="Resume" kind="primary" action={() => switchQueue(queue, refresh)} />,
   };
 }
 
@@ -150,9 +153,9 @@ function deadLettersItem(open: number): Item {
   return {
     key: "dead letters",
     severity: "degraded",
-    title: `${count(open, open > COUNTED)} dead ${open === 1 ? "deadLetter" : "deadLetters"}`,
-    body: <p>Messages that failed for good wait for a decision: retry, or discard.</p>,
-    button: <a class="button" href={linkTo(["failed"])}>Decide</a>,
+    title: plural(open, "dead letter", open > COUNTED),
+    body: <p>These messages failed for good. Retry or discard them.</p>,
+    button: <a class="button" href={linkTo(["failed"])}>Review</a>,
   };
 }
 
@@ -160,7 +163,7 @@ export function Attention({ items }: { items: Item[] }) {
   if (items.length === 0) {
     return (
       <p class="all-well">
-        <span aria-hidden="true">✓</span> Nothing wants attention.
+        <span aria-hidden="true">✓</span> Nothing needs attention.
       </p>
     );
   }
@@ -182,13 +185,13 @@ export function Attention({ items }: { items: Item[] }) {
   );
 }
 
-/** Pauses a queue that runs, resumes one that is paused. */
-export async function switchQueue(queue: Queue, again: () => void): Promise<void> {
+/** Pauses an active queue, or resumes a paused one. */
+export async function switchQueue(queue: Queue, refresh: () => void): Promise<void> {
   const verb = queue.paused_at === null ? "pause" : "resume";
-  await act(
+  await callAdmin(
     "POST",
     `queues/${encodeURIComponent(queue.transport_name)}/${encodeURIComponent(queue.queue_name)}/${verb}`,
   );
-  toast(verb === "pause" ? `Queue ${queue.queue_name} is paused` : `Queue ${queue.queue_name} runs again`);
-  again();
+  toast(`Queue ${queue.queue_name} is ${verb}d`);
+  refresh();
 }

@@ -1,4 +1,4 @@
-// A line chart over time. uPlot draws it; its label says the newest figures to those who cannot see it.
+// A line chart over time, drawn by uPlot. Its label has the newest figures for screen readers.
 import { useEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
 import { useColors } from "./theme.ts";
@@ -18,17 +18,17 @@ export function Chart({ title, times, lines, format, whole = false }: {
   title: string;
   times: number[];
   lines: Line[];
-  /** The values are counts: there is nothing between 0 and 1. */
+  /** The values are counts, so the axis has whole numbers only. */
   whole?: boolean;
   format: (value: number | null) => string;
 }) {
-  const place = useRef<HTMLDivElement>(null);
+  const container = useRef<HTMLDivElement>(null);
   const chart = useRef<uPlot | undefined>(undefined);
   const colors = useColors();
-  const data = [times, ...lines.map(({ values }) => values)] as uPlot.AlignedData; // as many values as times, by the caller
+  const data = [times, ...lines.map(({ values }) => values)] as uPlot.AlignedData; // callers pass as many values as times
 
   useEffect(() => {
-    const element = place.current;
+    const element = container.current;
     if (!element) return;
     const color = (name: string) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
     const axis = { stroke: color("--faint"), grid: { stroke: color("--line"), width: 1 }, ticks: { show: false } };
@@ -51,7 +51,7 @@ export function Chart({ title, times, lines, format, whole = false }: {
             label: line.label,
             stroke: color(line.color),
             width: 2,
-            // A line needs two points; the first message has one.
+            // A line needs two points; a single value is drawn as a dot.
             points: {
               show: (chart, line) => Array.from(chart.data[line]).filter((value) => value !== null).length < 2,
             },
@@ -80,12 +80,12 @@ export function Chart({ title, times, lines, format, whole = false }: {
   return (
     <figure>
       <figcaption>{title}</figcaption>
-      <div ref={place} role="img" aria-label={`${title}. Newest: ${newest.join(", ")}`} />
+      <div ref={container} role="img" aria-label={`${title}. Newest: ${newest.join(", ")}`} />
     </figure>
   );
 }
 
-/** Hours and minutes; a window of more than a day has its days too. */
+/** Hours and minutes, with the weekday if the period is longer than a day. */
 function clockTimes(seconds: number[]): string[] {
   const long = (seconds.at(-1) ?? 0) - (seconds[0] ?? 0) > DAY;
   const format = new Intl.DateTimeFormat(undefined, {

@@ -1,36 +1,45 @@
-// One dead letter: every attempt, and a second chance with the same payload or a fixed one.
+// One dead letter: its attempts, its payload, and its retry, with an edited payload if needed.
 import { useState } from "preact/hooks";
-import { act, type FullDeadLetter, look, withPayload } from "./api.ts";
+import type { DeadLetter, Retried } from "../../shared/operators/dead_letters.ts";
+import type { Transports } from "../../shared/operators/transports.ts";
+import { callAdmin, getMonitor, withPayload } from "./api.ts";
 import { Dialog } from "./dialog.tsx";
-import { pretty, problemOf } from "./format.ts";
+import { payloadFault, pretty } from "./format.ts";
 import { useLive } from "./live.ts";
-import { Attempts, Do, Loaded, State, Time } from "./parts.tsx";
+import { ActionButton, Attempts, Loaded, State, Time } from "./parts.tsx";
+import { failedRetention } from "./retention.ts";
 import { go, linkTo } from "./route.ts";
 import { toast } from "./toast.tsx";
 
 export function OneDeadLetter({ id }: { id: string }) {
   const path = `failed/${encodeURIComponent(id)}`;
-  const live = useLive(`letter ${id}`, () => look<FullDeadLetter>(path));
-  const [asking, ask] = useState<"edit" | "discard">();
+  const live = useLive(`dead letter ${id}`, async () => {
+    const [deadLetter, { transports }] = await Promise.all([
+      getMonitor<DeadLetter>(path),
+      getMonitor<Transports>("transports"),
+    ]);
+    return { deadLetter, transports };
+  });
+  const [dialog, setDialog] = useState<"edit" | "discard">();
   const retry = async (body?: string) => {
-    const { messageId } = await act<{ messageId: string }>("POST", `${path}/retry`, body);
-    toast("It waits in its queue again");
+    const { messageId } = await callAdmin<Retried>("POST", `${path}/retry`, body);
+    toast("Returned to its queue");
     go(["messages", messageId]);
   };
   const discard = async () => {
-    await act("DELETE", path);
+    await callAdmin("DELETE", path);
     toast("Discarded");
-    ask(undefined);
-    await live.again();
+    setDialog(undefined);
+    await live.refresh();
   };
   return (
     <Loaded live={live}>
-      {(deadLetter) => (
+      {({ deadLetter, transports }) => (
         <article>
           <header class="heading">
             <div>
               <p class="crumb">
-                <a href={linkTo(["failed"])}>Dead deadLetters</a>
+                <a href={linkTo(["failed"])}>Dead letters</a>
               </p>
               <h1>{deadLetter.message_type} {deadLetter.resolution && <State of={deadLetter.resolution} />}</h1>
               <p>
@@ -40,9 +49,9 @@ export function OneDeadLetter({ id }: { id: string }) {
             </div>
             {deadLetter.resolution === null && (
               <div class="buttons">
-                <Do label="Retry" kind="primary" act={() => retry()} />
-                <button type="button" onClick={() => ask("edit")}>Edit and retry</button>
-                <button type="button" class="danger" onClick={() => ask("discard")}>Discard</button>
+                <ActionButton label="Retry" kind="primary" action={() => retry()} />
+                <button type="button" onClick={() => setDialog("edit")}>Edit and retry</button>
+                <button type="button" class="danger" onClick={() => setDialog("discard")}>Discard</button>
               </div>
             )}
           </header>
@@ -54,7 +63,7 @@ export function OneDeadLetter({ id }: { id: string }) {
           <Attempts of={deadLetter.attempts} />
           {deadLetter.error_trace && (
             <details>
-              <summary>Trace of the last one</summary>
+              <summary>Stack trace of the last attempt</summary>
               <pre>{deadLetter.error_trace}</pre>
             </details>
           )}
@@ -64,13 +73,16 @@ export function OneDeadLetter({ id }: { id: string }) {
             <summary>Headers</summary>
             <pre class="json">{pretty(deadLetter.headers)}</pre>
           </details>
-          {asking === "edit" && <Edit deadLetter={deadLetter} retry={retry} close={() => ask(undefined)} />}
-          {asking === "discard" && (
-            <Dialog title="Discard this dead letter?" close={() => ask(undefined)}>
-              <p>It is given up for good. What it held can be read for 30 days more.</p>
+          {dialog === "edit" && <Edit deadLetter={deadLetter} retry={retry} close={() => setDialog(undefined)} />}
+          {dialog === "discard" && (
+            <Dialog title="Discard this dead letter?" close={() => setDialog(undefined)}>
+              <p>
+                The message is not retried. The dead letter can be read for another{" "}
+                {failedRetention(transports, [deadLetter.transport_name])}.
+              </p>
               <div class="buttons">
-                <Do label="Discard" kind="danger" act={discard} />
-                <button type="button" onClick={() => ask(undefined)}>Keep it</button>
+                <ActionButton label="Discard" kind="danger" action={discard} />
+                <button type="button" onClick={() => setDialog(undefined)}>Keep</button>
               </div>
             </Dialog>
           )}
@@ -82,13 +94,13 @@ export function OneDeadLetter({ id }: { id: string }) {
 
 function Edit(
   { deadLetter, retry, close }: {
-    deadLetter: FullDeadLetter;
+    deadLetter: DeadLetter;
     retry: (body: string) => Promise<void>;
     close: () => void;
   },
 ) {
   const [text, setText] = useState(() => pretty(deadLetter.body));
-  const problem = problemOf(text);
+  const fault = payloadFault(text);
   return (
     <Dialog title="Edit the payload and retry" close={close}>
       <label>
@@ -98,18 +110,18 @@ function Edit(
           spellcheck={false}
           value={text}
           onInput={(event) => setText(event.currentTarget.value)}
-          aria-invalid={problem !== undefined}
+          aria-invalid={fault !== undefined}
         />
       </label>
-      <p class="problem" role="status">{problem}</p>
+      <p class="problem" role="status">{fault}</p>
       <div class="buttons">
-        <Do
-          label="Retry with this"
+        <ActionButton
+          label="Retry with this payload"
           kind="primary"
-          act={() => retry(withPayload(text))}
-          disabled={problem !== undefined}
+          action={() => retry(withPayload(text))}
+          disabled={fault !== undefined}
         />
-        <button type="button" onClick={close}>Leave it</button>
+        <button type="button" onClick={close}>Cancel</button>
       </div>
     </Dialog>
   );

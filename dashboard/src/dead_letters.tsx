@@ -1,6 +1,9 @@
-// Dead letters: one, some or all of a search are retried or discarded.
+// The list of dead letters: searched, selected, retried and discarded.
 import { useState } from "preact/hooks";
-import { type Letter, look, type Page, type Status } from "./api.ts";
+import type { DeadLetters } from "../../shared/operators/dead_letters.ts";
+import type { Status } from "../../shared/operators/health.ts";
+import type { Transports } from "../../shared/operators/transports.ts";
+import { getMonitor } from "./api.ts";
 import { count } from "./format.ts";
 import { useLive } from "./live.ts";
 import { Empty, Loaded, Older, State, Time } from "./parts.tsx";
@@ -13,7 +16,7 @@ const FIELDS: Field[] = [
   { name: "type", label: "Type" },
   { name: "queue", label: "Queue" },
   { name: "errorClass", label: "Error class" },
-  { name: "resolved", label: "Which", options: [["", "open"], ["true", "resolved"]] },
+  { name: "resolved", label: "State", options: [["", "open"], ["true", "resolved"]] },
   { name: "transport", label: "Transport", rare: true },
   { name: "from", label: "Failed from", moment: true, rare: true },
   { name: "to", label: "Failed before", moment: true, rare: true },
@@ -24,24 +27,25 @@ export function Failed({ query }: { query: Record<string, string> }) {
   const live = useLive(
     `failed ${JSON.stringify(query)}`,
     async () => {
-      const [page, { replays }] = await Promise.all([
-        look<{ messages: Letter[]; pagination: Page }>("failed", { ...query, limit: 50 }),
-        look<Status>("status"),
+      const [page, { replays }, { transports }] = await Promise.all([
+        getMonitor<DeadLetters>("failed", { ...query, limit: 50 }),
+        getMonitor<Status>("status"),
+        getMonitor<Transports>("transports"),
       ]);
-      return { ...page, replays };
+      return { ...page, replays, transports };
     },
   );
-  const [chosen, choose] = useState<ReadonlySet<string>>(new Set());
+  const [selected, select] = useState<ReadonlySet<string>>(new Set());
   return (
     <>
       <header class="heading">
-        <h1>Dead deadLetters</h1>
+        <h1>Dead letters</h1>
       </header>
       <Search view="failed" fields={FIELDS} query={query} />
       <Loaded live={live}>
-        {({ messages, pagination, replays }) => {
+        {({ messages, pagination, replays, transports }) => {
           const open = messages.filter(({ resolution }) => resolution === null);
-          const picked = open.filter(({ id }) => chosen.has(id));
+          const picked = open.filter(({ id }) => selected.has(id));
           return (
             <>
               <Replays replays={replays} />
@@ -49,7 +53,8 @@ export function Failed({ query }: { query: Record<string, string> }) {
                 ? (
                   <Empty title="No dead letters">
                     <p>
-                      Messages that are out of retries, or that their handler gave up, come here with every attempt.
+                      Messages that ran out of retries, or whose handler failed them for good, are listed here with
+                      every attempt.
                     </p>
                   </Empty>
                 )
@@ -60,13 +65,14 @@ export function Failed({ query }: { query: Record<string, string> }) {
                 )}
               {open.length > 0 && (
                 <Resolve
-                  picked={picked.map(({ id }) => id)}
+                  picked={picked}
                   all={pagination.total}
                   estimated={pagination.estimated}
+                  transports={transports}
                   filter={Object.fromEntries(Object.entries(query).filter(([name]) => FILTERS.includes(name)))}
                   done={async () => {
-                    choose(new Set());
-                    await live.again();
+                    select(new Set());
+                    await live.refresh();
                   }}
                 />
               )}
@@ -78,10 +84,10 @@ export function Failed({ query }: { query: Record<string, string> }) {
                         <th>
                           <input
                             type="checkbox"
-                            aria-label="All of this page"
+                            aria-label="Select all on this page"
                             checked={open.length > 0 && picked.length === open.length}
                             onChange={(event) =>
-                              choose(new Set(event.currentTarget.checked ? open.map(({ id }) => id) : []))}
+                              select(new Set(event.currentTarget.checked ? open.map(({ id }) => id) : []))}
                           />
                         </th>
                         <th>Error</th>
@@ -99,9 +105,9 @@ export function Failed({ query }: { query: Record<string, string> }) {
                               ? (
                                 <input
                                   type="checkbox"
-                                  aria-label={`Choose ${deadLetter.message_type} of ${deadLetter.failed_at}`}
-                                  checked={chosen.has(deadLetter.id)}
-                                  onChange={() => choose(toggled(chosen, deadLetter.id))}
+                                  aria-label={`Select ${deadLetter.message_type}, failed at ${deadLetter.failed_at}`}
+                                  checked={selected.has(deadLetter.id)}
+                                  onChange={() => select(toggled(selected, deadLetter.id))}
                                 />
                               )
                               : <State of={deadLetter.resolution} />}
@@ -132,8 +138,8 @@ export function Failed({ query }: { query: Record<string, string> }) {
   );
 }
 
-function toggled(chosen: ReadonlySet<string>, id: string): ReadonlySet<string> {
-  const next = new Set(chosen);
+function toggled(selected: ReadonlySet<string>, id: string): ReadonlySet<string> {
+  const next = new Set(selected);
   if (!next.delete(id)) next.add(id);
   return next;
 }

@@ -1,4 +1,4 @@
-// A question that must be answered first. The browser's own dialog keeps the focus and closes by Escape.
+// A modal dialog. The browser's own dialog element keeps the focus inside and closes on Escape.
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 

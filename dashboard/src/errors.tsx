@@ -1,5 +1,5 @@
-// The errors that came most often.
-import type { Metrics } from "./api.ts";
+// The most frequent errors of the period.
+import type { Metrics } from "../../shared/operators/metrics.ts";
 import { count } from "./format.ts";
 import { Time } from "./parts.tsx";
 import { linkTo } from "./route.ts";
@@ -7,15 +7,15 @@ import { linkTo } from "./route.ts";
 export function Errors({ errors }: { errors: Metrics["errors"] }) {
   return (
     <section aria-labelledby="errors">
-      <h2 id="errors">What failed most</h2>
+      <h2 id="errors">Top errors</h2>
       <div class="scroll">
         <table>
           <thead>
             <tr>
               <th>Error</th>
               <th>Type</th>
-              <th class="number">Times</th>
-              <th>Last</th>
+              <th class="number">Count</th>
+              <th>Latest</th>
             </tr>
           </thead>
           <tbody>

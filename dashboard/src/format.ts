@@ -1,4 +1,4 @@
-// Times and numbers as people read them.
+// Formats times and numbers for readers.
 
 const UNITS: [unit: "day" | "hour" | "minute" | "second", seconds: number][] = [
   ["day", 86_400],
@@ -9,7 +9,7 @@ const UNITS: [unit: "day" | "hour" | "minute" | "second", seconds: number][] = [
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "always", style: "narrow" });
 const whole = new Intl.NumberFormat("en");
 
-// The next smaller one below two: "in 47 hours" says more than "in 1 day".
+// Below two of a unit the next smaller one is used: "in 47 hours" is more precise than "in 1 day".
 const unitOf = (seconds: number) => UNITS.find(([, size]) => seconds >= 2 * size) ?? UNITS[3];
 
 /** "5 min. ago", "in 2 hr." */
@@ -30,18 +30,23 @@ export function absolute(moment: string): string {
   return new Date(moment).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
 }
 
-/** Up to which the database counts what is not said to be an estimate. */
+/** The database counts up to this number; larger totals are estimates. */
 export const COUNTED = 10_000;
 
-/** A count; an estimate says so. */
+/** A count; an estimate is marked with ≈. */
 export function count(n: number, estimated = false): string {
   return (estimated ? "≈ " : "") + whole.format(n);
 }
 
-/** "a minute", "per 16 minutes". */
+/** "per minute", "per 16 minutes". */
 export function per(seconds: number): string {
   const minutes = Math.round(seconds / 60);
-  return minutes <= 1 ? "a minute" : `per ${minutes} minutes`;
+  return minutes <= 1 ? "per minute" : `per ${minutes} minutes`;
+}
+
+/** "1 message", "2 messages". */
+export function plural(n: number, noun: string, estimated = false): string {
+  return `${count(n, estimated)} ${noun}${n === 1 ? "" : "s"}`;
 }
 
 export function percent(share: number | null): string {
@@ -62,21 +67,21 @@ export function pretty(value: unknown): string {
   return JSON.stringify(value, null, 2) ?? "";
 }
 
-/** What a schedule's setting says. */
-export function rhythm(config: { cron?: string; interval?: number; at?: string }): string {
+/** When a schedule runs. */
+export function timing(config: { cron?: string; interval?: number; at?: string }): string {
   if (config.cron !== undefined) return config.cron;
   if (config.interval !== undefined) return `every ${duration(config.interval)}`;
   return config.at ? `once, ${absolute(config.at)}` : "";
 }
 
-/** What is wrong with a payload as it is typed; undefined when nothing is. */
-export function problemOf(text: string): string | undefined {
+/** The fault of a typed payload; undefined if it is valid. */
+export function payloadFault(text: string): string | undefined {
   try {
     const value = JSON.parse(text);
     return typeof value === "object" && value !== null && !Array.isArray(value)
       ? undefined
-      : "A payload is a JSON object.";
+      : "The payload must be a JSON object.";
   } catch (error) {
-    return error instanceof Error ? error.message : "This is no JSON.";
+    return error instanceof Error ? error.message : "This is not JSON.";
   }
 }

@@ -1,90 +1,92 @@
-// Data that stays fresh: asked for again every two seconds while the page is looked at.
+// Data that stays fresh: requested again every two seconds while the page is visible.
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
-import { Refusal } from "./api.ts";
+import { ApiError } from "./api.ts";
 
 const EVERY = 2_000; // ms
-const WHILE_LOST = 5_000; // ms between two questions nobody answers
+const WHILE_DISCONNECTED = 5_000; // ms
 
 let paused = false;
-const watchers = new Set<() => void>();
+const turns = new Set<() => void>();
 
-/** Stops or starts the refreshing of the whole page. */
+/** Pauses or resumes the refreshing of the whole page. */
 export function setPaused(value: boolean): void {
   paused = value;
-  for (const tell of watchers) tell();
+  for (const turn of turns) turn();
 }
 
-let lost = false;
-const onlookers = new Set<(lost: boolean) => void>();
+let disconnected = false;
+const listeners = new Set<(disconnected: boolean) => void>();
 
-function setLost(value: boolean): void {
-  lost = value;
-  for (const tell of onlookers) tell(value);
+function setDisconnected(value: boolean): void {
+  disconnected = value;
+  for (const notify of listeners) notify(value);
 }
 
-/** Whether the last question was not answered, so that what is shown is old. */
-export function useLost(): boolean {
-  const [value, set] = useState(lost);
+/** Whether the last request got no reply from the project, so that the page shows old data. */
+export function useDisconnected(): boolean {
+  const [value, set] = useState(disconnected);
   useEffect(() => {
-    onlookers.add(set);
-    return () => void onlookers.delete(set);
+    listeners.add(set);
+    return () => void listeners.delete(set);
   }, []);
   return value;
 }
 
 export interface Live<T> {
   data: T | undefined;
-  error: Refusal | undefined;
-  /** When the data came, in milliseconds since 1970. */
+  error: ApiError | undefined;
+  /** When the data arrived, in milliseconds since 1970. */
   at: number;
-  again: () => Promise<void>;
+  refresh: () => Promise<void>;
 }
 
-/** @param ask asked again whenever `key` changes */
-export function useLive<T>(key: string, ask: () => Promise<T>): Live<T> {
-  const [state, set] = useState<{ key: string; data?: T; error?: Refusal; at: number }>({ key, at: 0 });
-  const asking = useRef(ask);
-  asking.current = ask;
+/** @param load called at once, every two seconds, and whenever `key` changes */
+export function useLive<T>(key: string, load: () => Promise<T>): Live<T> {
+  const [state, set] = useState<{ key: string; data?: T; error?: ApiError; at: number }>({ key, at: 0 });
+  const loader = useRef(load);
+  loader.current = load;
   const current = useRef(key);
   current.current = key;
-  const turns = useRef({ requested: 0, shown: 0 });
+  const numbers = useRef({ requested: 0, shown: 0 });
 
-  const again = useCallback(async () => {
+  const refresh = useCallback(async () => {
     const requested = current.current;
-    const turn = ++turns.current.requested;
-    // An answer that was overtaken tells how it was before an action, not after.
-    const counts = () => requested === current.current && turn > turns.current.shown;
+    const number = ++numbers.current.requested;
+    // A reply that a later one has overtaken may show the state before an action.
+    const isNewest = () => requested === current.current && number > numbers.current.shown;
     try {
-      const data = await asking.current();
-      setLost(false);
-      if (!counts()) return;
-      turns.current.shown = turn;
+      const data = await loader.current();
+      setDisconnected(false);
+      if (!isNewest()) return;
+      numbers.current.shown = number;
       set({ key: requested, data, at: Date.now() });
     } catch (thrown) {
-      const error = thrown instanceof Refusal
+      const error = thrown instanceof ApiError
         ? thrown
-        : new Refusal("The dashboard does not answer.", "", "Is npm run dashboard still running?");
-      setLost(error.code === "SM_UNAVAILABLE" || error.code === "");
-      // What was shown stays, greyed: old figures beat none.
-      if (counts()) set((was) => ({ ...(was.key === requested ? was : { at: 0 }), key: requested, error }));
+        : new ApiError("The dashboard's server cannot be reached.", "", "Is npm run dashboard still running?");
+      setDisconnected(error.code === "SM_UNAVAILABLE" || error.code === "");
+      // The old data stays, greyed.
+      if (isNewest()) set((was) => ({ ...(was.key === requested ? was : { at: 0 }), key: requested, error }));
     }
   }, []);
 
   useEffect(() => {
     let timer: ReturnType<typeof setTimeout>;
-    let over = false;
+    let isUnmounted = false;
     const turn = async () => {
       clearTimeout(timer);
-      if (!document.hidden) await again();
-      if (!over && !paused && !document.hidden) timer = setTimeout(turn, lost ? WHILE_LOST : EVERY);
+      if (!document.hidden) await refresh();
+      if (!isUnmounted && !paused && !document.hidden) {
+        timer = setTimeout(turn, disconnected ? WHILE_DISCONNECTED : EVERY);
+      }
     };
     turn();
-    watchers.add(turn);
+    turns.add(turn);
     document.addEventListener("visibilitychange", turn);
     return () => {
-      over = true;
+      isUnmounted = true;
       clearTimeout(timer);
-      watchers.delete(turn);
+      turns.delete(turn);
       document.removeEventListener("visibilitychange", turn);
     };
   }, [key]);
@@ -93,6 +95,6 @@ export function useLive<T>(key: string, ask: () => Promise<T>): Live<T> {
     data: state.key === key ? state.data : undefined,
     error: state.key === key ? state.error : undefined,
     at: state.at,
-    again,
+    refresh,
   };
 }

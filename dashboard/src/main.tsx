@@ -1,18 +1,18 @@
-// The page: its head with the ways to the views, and the view that the address names.
+// The page: its header with the navigation, and the view that the address names.
 /// <reference lib="dom" />
 /// <reference lib="dom.iterable" />
 import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { Failed } from "./dead_letters.tsx";
 import { OneDeadLetter } from "./dead_letter.tsx";
-import { setPaused, useLost } from "./live.ts";
+import { setPaused, useDisconnected } from "./live.ts";
 import { OneMessage } from "./message.tsx";
 import { Messages } from "./messages.tsx";
 import { Overview } from "./overview.tsx";
 import { linkTo, type Route, useRoute } from "./route.ts";
 import { Schedules } from "./schedules.tsx";
 import { Toasts } from "./toast.tsx";
-import { keepTheme, readTheme, THEMES } from "./theme.ts";
+import { readTheme, storeTheme, THEMES } from "./theme.ts";
 import { Transports } from "./transports.tsx";
 
 const VIEWS: [path: string, label: string][] = [
@@ -31,7 +31,7 @@ function viewOf({ path: [view = "", id], query }: Route) {
   return <Overview minutes={Number(query.minutes) || 60} />;
 }
 
-// What stands behind "#" is the view: the link must not change it.
+// The hash of the address is the view, so the skip link must not change it.
 function skip(event: Event): void {
   event.preventDefault();
   document.getElementById("main")?.focus();
@@ -41,9 +41,9 @@ function App() {
   const route = useRoute();
   const [view = ""] = route.path;
   const [isPaused, pause] = useState(false);
-  const isLost = useLost();
+  const isDisconnected = useDisconnected();
   const [theme, setTheme] = useState(readTheme);
-  useEffect(() => keepTheme(theme), [theme]);
+  useEffect(() => storeTheme(theme), [theme]);
   useEffect(() => {
     document.title = `${VIEWS.find(([path]) => path === view)?.[1] ?? "Overview"} · Symphony Messenger`;
     scrollTo(0, 0);
@@ -73,8 +73,8 @@ function App() {
               pause(!isPaused);
             }}
           >
-            <span class={isPaused ? "dot" : isLost ? "dot lost" : "dot live"} aria-hidden="true" />{" "}
-            {isPaused ? "Paused" : isLost ? "No answer" : "Live"}
+            <span class={isPaused ? "dot" : isDisconnected ? "dot lost" : "dot live"} aria-hidden="true" />{" "}
+            {isPaused ? "Paused" : isDisconnected ? "Disconnected" : "Live"}
           </button>
           <label class="inline">
             <span class="hidden">Theme</span>
@@ -90,8 +90,8 @@ function App() {
   );
 }
 
-const place = document.getElementById("app");
-if (place) {
-  place.replaceChildren();
-  render(<App />, place);
+const container = document.getElementById("app");
+if (container) {
+  container.replaceChildren();
+  render(<App />, container);
 }

@@ -1,37 +1,38 @@
-// One message: why it is where it is, what it holds, what was tried.
+// One message: why it is not running, its timeline, its deliveries and its payload.
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
-import { act, type FullMessage, look, type Reason } from "./api.ts";
+import type { Cancelled, Explanation, Message } from "../../shared/operators/messages.ts";
+import { callAdmin, getMonitor } from "./api.ts";
 import { Dialog } from "./dialog.tsx";
 import { absolute, pretty } from "./format.ts";
 import { useLive } from "./live.ts";
-import { Mend } from "./remedy.tsx";
-import { Attempts, Do, Linked, Loaded, State, stateOf } from "./parts.tsx";
+import { ReasonRemedy } from "./remedy.tsx";
+import { ActionButton, Attempts, Linked, Loaded, State, stateOf } from "./parts.tsx";
 import { linkTo } from "./route.ts";
 import { Timeline } from "./timeline.tsx";
 import { toast } from "./toast.tsx";
 
-const ANSWERS: Record<string, string> = {
+const OUTCOMES: Record<Cancelled["outcome"], string> = {
   cancelled: "The message is cancelled",
-  requested: "It is running: its handler is asked to stop",
-  finished: "It was finished already",
+  requested: "The message is running. Its handler was requested to stop",
+  finished: "The message had already finished",
 };
 
 export function OneMessage({ id }: { id: string }) {
   const path = `messages/${encodeURIComponent(id)}`;
   const live = useLive(`message ${id}`, async () => {
     const [message, { reasons }] = await Promise.all([
-      look<FullMessage>(path),
-      look<{ reasons: Reason[] }>(`${path}/explain`),
+      getMonitor<Message>(path),
+      getMonitor<Explanation>(`${path}/explain`),
     ]);
     return { message, reasons };
   });
-  const [asking, ask] = useState(false);
+  const [isCancelling, setCancelling] = useState(false);
   const cancel = async () => {
-    const { outcome } = await act<{ outcome: string }>("POST", `${path}/cancel`);
-    toast(ANSWERS[outcome] ?? outcome);
-    ask(false);
-    await live.again();
+    const { outcome } = await callAdmin<Cancelled>("POST", `${path}/cancel`);
+    toast(OUTCOMES[outcome]);
+    setCancelling(false);
+    await live.refresh();
   };
   return (
     <Loaded live={live}>
@@ -51,15 +52,15 @@ export function OneMessage({ id }: { id: string }) {
               <button
                 type="button"
                 class="danger"
-                onClick={() => ask(true)}
+                onClick={() => setCancelling(true)}
                 disabled={message.cancel_requested_at !== null}
               >
-                {message.cancel_requested_at ? "Asked to stop" : "Cancel"}
+                {message.cancel_requested_at ? "Stop requested" : "Cancel"}
               </button>
             )}
           </header>
           <section aria-labelledby="why" class="explain">
-            <h2 id="why">{message.status === "pending" ? "Why it is not running" : "What became of it"}</h2>
+            <h2 id="why">{message.status === "pending" ? "Why it is not running" : "Explanation"}</h2>
             <ol>
               {reasons.map((reason) => (
                 <li key={reason.reason}>
@@ -70,14 +71,14 @@ export function OneMessage({ id }: { id: string }) {
                       except={[message.id, ...message.dead_letters.map((deadLetter) => deadLetter.id)]}
                     />
                   </p>
-                  <Mend reason={reason} message={message} again={live.again} />
+                  <ReasonRemedy reason={reason} message={message} refresh={live.refresh} />
                 </li>
               ))}
             </ol>
           </section>
           {message.dead_letters.map((deadLetter) => (
             <p key={deadLetter.id}>
-              <a href={linkTo(["failed", deadLetter.id])}>Dead deadLetter of {absolute(deadLetter.failed_at)}</a>
+              <a href={linkTo(["failed", deadLetter.id])}>Dead letter of {absolute(deadLetter.failed_at)}</a>{" "}
               {deadLetter.resolution && <span class="faint">{deadLetter.resolution}</span>}
             </p>
           ))}
@@ -86,8 +87,10 @@ export function OneMessage({ id }: { id: string }) {
               {message.queue_name} <span class="faint">{message.transport_name}</span>
             </Fact>
             <Fact name="Priority">{message.priority}</Fact>
-            <Fact name="Failures">{message.retry_count}, with up to {message.max_retries} retries</Fact>
-            <Fact name="Held by">{message.locked_by ?? "–"}</Fact>
+            <Fact name="Failures">
+              {message.retry_count} <span class="faint">of at most {message.max_retries + 1}</span>
+            </Fact>
+            <Fact name="Worker">{message.locked_by ?? "–"}</Fact>
             <Fact name="User">{message.created_by ?? "–"}</Fact>
             <Fact name="Ordering key">{message.ordering_key ?? "–"}</Fact>
             <Fact name="Idempotency key">{message.idempotency_key ?? "–"}</Fact>
@@ -96,7 +99,7 @@ export function OneMessage({ id }: { id: string }) {
           <Timeline of={message} />
           <h2>Failed deliveries</h2>
           {message.attempts.length === 0 && message.dead_letters.length > 0
-            ? <p class="faint">They stand in its dead deadLetter.</p>
+            ? <p class="faint">They are listed in its dead letter.</p>
             : <Attempts of={message.attempts} />}
           <h2>Payload</h2>
           <pre class="json">{pretty(message.body)}</pre>
@@ -116,16 +119,16 @@ export function OneMessage({ id }: { id: string }) {
             <summary>Headers and metadata</summary>
             <pre class="json">{pretty({ headers: message.headers, metadata: message.metadata })}</pre>
           </details>
-          {asking && (
-            <Dialog title="Cancel this message?" close={() => ask(false)}>
+          {isCancelling && (
+            <Dialog title="Cancel this message?" close={() => setCancelling(false)}>
               <p>
                 {message.status === "processing"
-                  ? "It is running: its handler is asked to stop, and what it has done stays done."
-                  : "Nobody will handle it. It stays to be read until its retention has passed."}
+                  ? "The message is running. Its handler is requested to stop; it does not undo its effects."
+                  : "No worker will handle the message. It can be read until its retention has passed."}
               </p>
               <div class="buttons">
-                <Do label="Cancel the message" kind="danger" act={cancel} />
-                <button type="button" onClick={() => ask(false)}>Keep it</button>
+                <ActionButton label="Cancel the message" kind="danger" action={cancel} />
+                <button type="button" onClick={() => setCancelling(false)}>Keep</button>
               </div>
             </Dialog>
           )}

@@ -1,6 +1,7 @@
-// Messages: found by what is known of them, newest first.
-import { look, type Message, type Page } from "./api.ts";
-import { count } from "./format.ts";
+// The list of messages: searched, newest first.
+import type { Messages as MessagePage, MessageSummary } from "../../shared/operators/messages.ts";
+import { getMonitor } from "./api.ts";
+import { plural } from "./format.ts";
 import { useLive } from "./live.ts";
 import { Empty, Loaded, Older, State, stateOf, Time } from "./parts.tsx";
 import { type Field, Search } from "./search.tsx";
@@ -17,7 +18,7 @@ const FIELDS: Field[] = [
   },
   { name: "type", label: "Type" },
   { name: "queue", label: "Queue" },
-  { name: "id", label: "Id" },
+  { name: "id", label: "ID" },
   { name: "errorClass", label: "Error class" },
   { name: "idempotencyKey", label: "Idempotency key", rare: true },
   { name: "orderingKey", label: "Ordering key", rare: true },
@@ -30,7 +31,7 @@ const FIELDS: Field[] = [
 export function Messages({ query }: { query: Record<string, string> }) {
   const live = useLive(
     `messages ${JSON.stringify(query)}`,
-    () => look<{ messages: Message[]; pagination: Page }>("messages", { ...query, limit: 50 }),
+    () => getMonitor<MessagePage>("messages", { ...query, limit: 50 }),
   );
   return (
     <>
@@ -42,13 +43,13 @@ export function Messages({ query }: { query: Record<string, string> }) {
         {({ messages, pagination }) => (
           <>
             <p class="faint" role="status">
-              {count(pagination.total, pagination.estimated)} {pagination.total === 1 ? "message" : "messages"}
+              {plural(pagination.total, "message", pagination.estimated)}
             </p>
             {messages.length === 0 && !pagination.hasMore && (
-              <Empty title="No such message">
+              <Empty title="No messages found">
                 <p>
-                  Nothing meets this search. A finished message is deleted after its retention, seven days unless
-                  changed.
+                  No message matches this search. Finished messages are deleted after the retention of their transport
+                  (default: 7 days).
                 </p>
               </Empty>
             )}
@@ -61,7 +62,7 @@ export function Messages({ query }: { query: Record<string, string> }) {
   );
 }
 
-function Table({ messages }: { messages: Message[] }) {
+function Table({ messages }: { messages: MessageSummary[] }) {
   return (
     <div class="scroll">
       <table class="cards">
@@ -93,7 +94,7 @@ function Table({ messages }: { messages: Message[] }) {
                 {message.status !== "pending"
                   ? <span class="faint">–</span>
                   : message.blocked
-                  ? "after its predecessor"
+                  ? "after the previous message"
                   : <Time at={message.available_at} />}
               </td>
               <td class="number">{message.retry_count}</td>

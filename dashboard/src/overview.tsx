@@ -1,5 +1,8 @@
-// The overview: is it well, how much is there, who works, and what was done in the last hour.
-import { type Health, look, type Metrics, type Queue, type Status, type Worker } from "./api.ts";
+// The overview: health, figures, throughput, queues and workers.
+import type { Health, Status, Worker, Workers as WorkerList } from "../../shared/operators/health.ts";
+import type { Metrics } from "../../shared/operators/metrics.ts";
+import type { Queue, Queues as QueueList } from "../../shared/operators/queues.ts";
+import { getMonitor } from "./api.ts";
 import { Attention, itemsOf } from "./attention.tsx";
 import { Chart } from "./chart.tsx";
 import { Errors } from "./errors.tsx";
@@ -11,12 +14,12 @@ import { go, linkTo } from "./route.ts";
 import { findStuck, type Stuck } from "./stuck.ts";
 import { Workers } from "./workers.tsx";
 
-const WINDOWS: [label: string, minutes: number][] = [["15 minutes", 15], ["1 hour", 60], ["6 hours", 360], [
+const PERIODS: [label: string, minutes: number][] = [["15 minutes", 15], ["1 hour", 60], ["6 hours", 360], [
   "2 days",
   2_880,
 ]];
 
-interface Everything {
+interface Overview {
   status: Status;
   health: Health;
   metrics: Metrics;
@@ -25,31 +28,33 @@ interface Everything {
   stuck: Stuck | undefined;
 }
 
-async function lookAtAll(minutes: number): Promise<Everything> {
+async function loadAll(minutes: number): Promise<Overview> {
   const [status, health, metrics, { queues }, { workers }] = await Promise.all([
-    look<Status>("status"),
-    look<Health>("health"),
-    look<Metrics>("metrics", { minutes }),
-    look<{ queues: Queue[] }>("queues"),
-    look<{ workers: Worker[] }>("workers"),
+    getMonitor<Status>("status"),
+    getMonitor<Health>("health"),
+    getMonitor<Metrics>("metrics", { minutes }),
+    getMonitor<QueueList>("queues"),
+    getMonitor<WorkerList>("workers"),
   ]);
-  return { status, health, metrics, queues, workers, stuck: await findStuck(queues).catch(() => undefined) }; // taken or gone meanwhile
+  // The message may have been taken or pruned in the meantime.
+  const stuck = await findStuck(queues).catch(() => undefined);
+  return { status, health, metrics, queues, workers, stuck };
 }
 
 export function Overview({ minutes }: { minutes: number }) {
-  const live = useLive(`overview ${minutes}`, () => lookAtAll(minutes));
+  const live = useLive(`overview ${minutes}`, () => loadAll(minutes));
   return (
     <Loaded live={live}>
       {({ status, health, metrics, queues, workers, stuck }) => {
-        const items = itemsOf({ health, status, queues, stuck }, live.again);
-        const result = verdictOf(health, items.length);
+        const items = itemsOf({ health, status, queues, stuck }, live.refresh);
+        const level = levelOf(health, items.length);
         const due = queues.reduce((sum, queue) => sum + queue.due, 0);
         const times = metrics.series.map(({ at }) => Date.parse(at) / 1000);
         return (
           <>
             <header class="heading">
               <h1>Overview</h1>
-              <p class={`outcome ${result}`}>{VERDICTS[result]}</p>
+              <p class={`level ${level}`}>{LEVELS[level]}</p>
             </header>
             <Attention items={items} />
             <dl class="tiles">
@@ -69,15 +74,15 @@ export function Overview({ minutes }: { minutes: number }) {
                 href={linkTo(["failed"])}
               />
               <Tile name="Success rate" value={percent(metrics.successRate)} />
-              <Tile name="95 % within" value={duration(metrics.p95ProcessingTime)} />
+              <Tile name="p95 duration" value={duration(metrics.p95ProcessingTime)} />
             </dl>
             {status.queue.depth === 0 && metrics.totalDispatched === 0 && <FirstMessage />}
             <div class="row">
-              <h2>What was done</h2>
+              <h2>Throughput</h2>
               <label class="inline">
-                Window
+                Period
                 <select value={String(minutes)} onChange={(event) => go([], { minutes: event.currentTarget.value })}>
-                  {WINDOWS.map(([label, value]) => <option key={value} value={String(value)}>{label}</option>)}
+                  {PERIODS.map(([label, value]) => <option key={value} value={String(value)}>{label}</option>)}
                 </select>
               </label>
             </div>
@@ -94,17 +99,17 @@ export function Overview({ minutes }: { minutes: number }) {
                 ]}
               />
               <Chart
-                title="How long handlers take"
+                title="Handler duration"
                 times={times}
                 format={(value) => value === null ? "" : duration(value)}
                 lines={[
-                  { label: "half within", color: "--info", values: metrics.series.map((point) => point.p50) },
-                  { label: "95 % within", color: "--warn", values: metrics.series.map((point) => point.p95) },
+                  { label: "p50", color: "--info", values: metrics.series.map((point) => point.p50) },
+                  { label: "p95", color: "--warn", values: metrics.series.map((point) => point.p95) },
                 ]}
               />
             </div>
             {metrics.errors.length > 0 && <Errors errors={metrics.errors} />}
-            <Queues queues={queues} again={live.again} />
+            <Queues queues={queues} refresh={live.refresh} />
             <Workers workers={workers} />
           </>
         );
@@ -113,14 +118,14 @@ export function Overview({ minutes }: { minutes: number }) {
   );
 }
 
-const VERDICTS = {
-  healthy: "Everything runs",
-  degraded: "It runs, something wants attention",
-  failing: "Messages are handled, and most fail",
-  unhealthy: "Messages are not handled",
+const LEVELS = {
+  healthy: "Healthy",
+  degraded: "Degraded",
+  failing: "Most deliveries fail",
+  unhealthy: "Unhealthy",
 };
 
-function verdictOf({ status, checks }: Health, items: number): keyof typeof VERDICTS {
+function levelOf({ status, checks }: Health, items: number): keyof typeof LEVELS {
   const unhealthy = checks.filter((check) => check.status === "unhealthy");
   if (unhealthy.length > 0 && unhealthy.every(({ name }) => name === "error_rate")) return "failing";
   return status === "healthy" && items > 0 ? "degraded" : status;
@@ -137,8 +142,8 @@ function Tile({ name, value, href }: { name: string; value: string; href?: strin
 
 function FirstMessage() {
   return (
-    <Empty title="No message yet">
-      <p>Dispatch one, and watch it here:</p>
+    <Empty title="No messages yet">
+      <p>Dispatch the first one in SQL:</p>
       <Copyable text={`select * from messenger_dispatch('ExampleQuick', '{"to": "Ada"}');`} />
     </Empty>
   );

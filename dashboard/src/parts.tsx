@@ -1,7 +1,8 @@
-// Small parts of every view: times, states, what is loading, empty or broken, copyable text.
+// Parts that all views use: times, states, loading, empty and error states, copyable text, buttons.
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
-import type { Attempt, Page } from "./api.ts";
+import type { Pagination } from "../../shared/operators/fields.ts";
+import type { Attempt } from "../../shared/operators/messages.ts";
 import { absolute, ago, duration } from "./format.ts";
 import type { Live } from "./live.ts";
 import { linkTo } from "./route.ts";
@@ -20,7 +21,7 @@ const LABELS: Record<string, string> = {
 
 const ENDS: Record<string, string> = { Cancelled: "cancelled", Expired: "expired", Discarded: "discarded" };
 
-/** What a message's state is called: of those that failed, how they ended where that was no delivery. */
+/** The name of a message's state. Messages that ended without a failed delivery have an error class that names their end. */
 export function stateOf({ status, error_class }: { status: string; error_class: string | null }): string {
   return status === "failed" && ENDS[error_class ?? ""] || status;
 }
@@ -29,32 +30,34 @@ export function State({ of }: { of: string }) {
   return <span class={`state ${of}`}>{LABELS[of] ?? of}</span>;
 }
 
-/** What was asked for, or why it is not there. */
+/** Shows the data, or the error that prevents it. */
 export function Loaded<T>({ live, children }: { live: Live<T>; children: (data: T) => ComponentChildren }) {
-  const { data, error, at, again } = live;
+  const { data, error, at, refresh } = live;
   if (data === undefined) {
-    return error ? <Broken error={error} again={again} /> : <p class="loading" role="status">Loading …</p>;
+    return error ? <Failure error={error} refresh={refresh} /> : <p class="loading" role="status">Loading …</p>;
   }
   return (
     <>
-      {error && <Broken error={error} again={again} since={new Date(at).toISOString()} />}
+      {error && <Failure error={error} refresh={refresh} since={new Date(at).toISOString()} />}
       <div class={error ? "stale" : undefined}>{children(data)}</div>
     </>
   );
 }
 
-function Broken({ error, again, since }: { error: Error & { hint: string }; again: () => void; since?: string }) {
+function Failure(
+  { error, refresh, since }: { error: Error & { hint: string }; refresh: () => void; since?: string },
+) {
   return (
     <div class="banner" role="alert">
       <p>
         <strong>{error.message.replace(/[^.?!]$/, "$&.")}</strong> {error.hint} {since && (
-          // Its age changes with each turn: read aloud once is enough.
+          // The age changes every two seconds; a screen reader must not repeat it.
           <span aria-live="off">
-            What you see is from <Time at={since} />.
+            The data is from <Time at={since} />.
           </span>
         )}
       </p>
-      <button type="button" onClick={again}>Try again</button>
+      <button type="button" onClick={refresh}>Try again</button>
     </div>
   );
 }
@@ -81,7 +84,7 @@ export function Copyable({ text }: { text: string }) {
 
 const ID = /([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/;
 
-/** A text whose ids of other messages lead to them. */
+/** A text in which the ids of other messages are links. */
 export function Linked({ text, except }: { text: string; except: string[] }) {
   return (
     <>
@@ -94,15 +97,15 @@ export function Linked({ text, except }: { text: string; except: string[] }) {
 
 const STATEMENT = /^(select|insert|update|delete|create|alter|drop|grant|call|do|curl|npm|supabase) /i;
 
-/** What fixes something: a statement or command to be pasted, or words to be read. */
+/** A remedy: a statement or command that can be copied, or a sentence. */
 export function Remedy({ text }: { text: string }) {
   return STATEMENT.test(text) ? <Copyable text={text} /> : <p>{text}</p>;
 }
 
-/** A button that shows it is at work, and says what went wrong. */
-export function Do({ label, act, kind = "", title, disabled }: {
+/** A button that is disabled while its action runs, and shows the error of a failed one. */
+export function ActionButton({ label, action, kind = "", title, disabled }: {
   label: string;
-  act: () => Promise<unknown>;
+  action: () => Promise<unknown>;
   kind?: string;
   title?: string;
   disabled?: boolean;
@@ -111,7 +114,7 @@ export function Do({ label, act, kind = "", title, disabled }: {
   const run = async () => {
     setBusy(true);
     try {
-      await act();
+      await action();
     } catch (error) {
       toast(
         error instanceof Error ? [error.message, "hint" in error ? error.hint : ""].join(" ") : String(error),
@@ -136,27 +139,28 @@ export function Do({ label, act, kind = "", title, disabled }: {
   );
 }
 
-/** The ways to the first and the next page; where a look ended before the page was full, how far back it came. */
-export function Older({ view, query, page }: { view: string; query: Record<string, string>; page: Page }) {
+/** Links to the first and the next page. A search that stopped before the page was full shows how far back it came. */
+export function Older({ view, query, page }: { view: string; query: Record<string, string>; page: Pagination }) {
   if (!page.hasMore && !query.cursor) return null;
   return (
     <p class="more">
       {query.cursor && <a class="button" href={linkTo([view], { ...query, cursor: undefined })}>Newest</a>}
       {page.searchedTo && (
         <>
-          Looked back to <Time at={page.searchedTo} />.
+          Searched back to <Time at={page.searchedTo} />.
         </>
       )}
       {page.hasMore && (
         <a class="button" href={linkTo([view], { ...query, cursor: page.nextCursor ?? undefined })}>
-          {page.searchedTo ? "Keep looking" : "Older"}
+          {page.searchedTo ? "Search further" : "Older"}
         </a>
       )}
     </p>
   );
 }
 
-export function Attempts({ of }: { of: Attempt[] }) {
+/** Attempts of a dead letter have no stack traces of their own. */
+export function Attempts({ of }: { of: (Omit<Attempt, "fence" | "error_trace"> & { error_trace?: string | null })[] }) {
   if (of.length === 0) return <p class="faint">No delivery has failed.</p>;
   return (
     <ol class="attempts">
@@ -169,7 +173,7 @@ export function Attempts({ of }: { of: Attempt[] }) {
           <pre>{attempt.error}</pre>
           {attempt.error_trace && (
             <details>
-              <summary>Trace</summary>
+              <summary>Stack trace</summary>
               <pre>{attempt.error_trace}</pre>
             </details>
           )}

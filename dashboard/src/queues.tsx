@@ -1,22 +1,22 @@
-// Queues with what waits in them, each with its switch.
-import type { Queue } from "./api.ts";
+// The table of queues with their figures, each with a button that pauses or resumes it.
+import type { Queue } from "../../shared/operators/queues.ts";
 import { switchQueue } from "./attention.tsx";
 import { count } from "./format.ts";
-import { Do, Time } from "./parts.tsx";
+import { ActionButton, Time } from "./parts.tsx";
 import { linkTo } from "./route.ts";
 
-export function Queues({ queues, again }: { queues: Queue[]; again: () => void }) {
+export function Queues({ queues, refresh }: { queues: Queue[]; refresh: () => void }) {
   return (
     <section aria-labelledby="queues">
       <h2 id="queues">Queues</h2>
-      {queues.length === 0 ? <p class="faint">No queue holds anything.</p> : (
+      {queues.length === 0 ? <p class="faint">All queues are empty.</p> : (
         <div class="scroll">
           <table>
             <thead>
               <tr>
                 <th>Queue</th>
                 <th class="number">Due</th>
-                <th class="number">Later</th>
+                <th class="number">Delayed</th>
                 <th class="number">Blocked</th>
                 <th class="number">Running</th>
                 <th>Oldest due</th>
@@ -45,9 +45,9 @@ export function Queues({ queues, again }: { queues: Queue[]; again: () => void }
                   </td>
                   <td class="number">{queue.awake_workers}</td>
                   <td class="actions">
-                    <Do
+                    <ActionButton
                       label={queue.paused_at ? "Resume" : "Pause"}
-                      act={() => switchQueue(queue, again)}
+                      action={() => switchQueue(queue, refresh)}
                       title={`${queue.paused_at ? "Resume" : "Pause"} ${queue.queue_name}`}
                     />
                   </td>

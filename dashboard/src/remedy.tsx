@@ -1,11 +1,12 @@
-// A reason why a message waits, with what fixes it: a button where a click can, else the words to paste.
-import { act, type FullMessage, type Message, type Reason } from "./api.ts";
-import { Do, Remedy } from "./parts.tsx";
+// The remedy of a reason: a button where a click fixes it, else a statement to copy.
+import type { Message, MessageSummary, Reason } from "../../shared/operators/messages.ts";
+import { callAdmin } from "./api.ts";
+import { ActionButton, Remedy } from "./parts.tsx";
 import { linkTo } from "./route.ts";
 import { toast } from "./toast.tsx";
 
-const COPY = "To dispatch a copy of it, as a new message:";
-const NOW = "To have it handled now:";
+const COPY = "To dispatch a copy as a new message:";
+const NOW = "To make it due now:";
 const PURPOSES: Record<string, string> = {
   expired: COPY,
   cancelled: COPY,
@@ -13,43 +14,43 @@ const PURPOSES: Record<string, string> = {
   delayed: NOW,
   backing_off: NOW,
   snoozed: NOW,
-  no_worker: "To run a worker and see what it answers:",
-  waiting_turn: "To let it go first, or have more workers:",
+  no_worker: "To run a worker and see its response:",
+  waiting_turn: "To put it first, or to run more workers:",
 };
 
-export function Mend({ reason, message, again }: {
+export function ReasonRemedy({ reason, message, refresh }: {
   reason: Reason;
-  message: Message | FullMessage;
-  again: () => Promise<void>;
+  message: MessageSummary | Message;
+  refresh: () => Promise<void>;
 }) {
   const transport = encodeURIComponent(message.transport_name);
-  const mend = async (method: "POST" | "PUT", path: string, body: unknown, news: string) => {
-    await act(method, path, body);
+  const fix = async (method: "POST" | "PUT", path: string, body: unknown, news: string) => {
+    await callAdmin(method, path, body);
     toast(news);
-    await again();
+    await refresh();
   };
   if (reason.reason === "paused") {
     return (
-      <Do
+      <ActionButton
         label={`Resume queue ${message.queue_name}`}
         kind="primary"
-        act={() =>
-          mend(
+        action={() =>
+          fix(
             "POST",
             `queues/${transport}/${encodeURIComponent(message.queue_name)}/resume`,
             undefined,
-            `Queue ${message.queue_name} runs again`,
+            `Queue ${message.queue_name} is resumed`,
           )}
       />
     );
   }
   if (reason.reason === "transport_disabled") {
     return (
-      <Do
+      <ActionButton
         label={`Enable transport ${message.transport_name}`}
         kind="primary"
-        act={() =>
-          mend("PUT", `transports/${transport}`, { enabled: true }, `Transport ${message.transport_name} is enabled`)}
+        action={() =>
+          fix("PUT", `transports/${transport}`, { enabled: true }, `Transport ${message.transport_name} is enabled`)}
       />
     );
   }
@@ -57,7 +58,7 @@ export function Mend({ reason, message, again }: {
   if (reason.reason === "failed" && deadLetter) {
     return <a class="button primary" href={linkTo(["failed", deadLetter.id])}>Retry, edit or discard it</a>;
   }
-  // Its page says the same, and the reason's text leads there.
+  // The page of that message shows the same, and the reason's text links to it.
   if (!reason.remedy || reason.remedy.startsWith("select * from messenger_explain(")) return null;
   const purpose = PURPOSES[reason.reason];
   return (

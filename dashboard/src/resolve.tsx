@@ -1,127 +1,132 @@
-// Retries or discards the dead letters that are chosen, or all that a search finds.
+// Retries or discards the selected dead letters, or all dead letters of a search.
 import { useRef, useState } from "preact/hooks";
-import { act, look } from "./api.ts";
+import type { DeadLetterSummary, Discarded, RetriedMany } from "../../shared/operators/dead_letters.ts";
+import type { Status } from "../../shared/operators/health.ts";
+import type { Transport } from "../../shared/operators/transports.ts";
+import { callAdmin, getMonitor } from "./api.ts";
 import { Dialog } from "./dialog.tsx";
 import { count } from "./format.ts";
-import { Do } from "./parts.tsx";
+import { ActionButton } from "./parts.tsx";
+import { failedRetention } from "./retention.ts";
 import { toast } from "./toast.tsx";
 
-const SLICE = 1_000; // dead letters a call: their locks are short, and the way is seen
-const MOST = 10_000; // dead letters of one retry at a rate
+const CHUNK = 1_000; // dead letters per call, which keeps locks short and shows the progress
+const MOST = 10_000; // dead letters per retry at a rate
 
-interface Retried {
-  retried: number;
-  results: { id: string; outcome: string }[];
-}
-interface Discarded {
-  discarded: number;
-}
-
-export function Resolve({ picked, all, estimated, filter, done }: {
-  picked: string[];
+export function Resolve({ picked, all, estimated, filter, transports, done }: {
+  picked: DeadLetterSummary[];
   all: number;
   estimated: boolean;
   filter: Record<string, string>;
+  transports: Transport[];
   done: () => Promise<void>;
 }) {
-  const [asking, ask] = useState<"retry" | "discard">();
+  const [dialog, setDialog] = useState<"retry" | "discard">();
   const [perSecond, setPerSecond] = useState("");
   const [resolved, setResolved] = useState<number>();
   const stopped = useRef(false);
   const most = picked.length > 0 ? picked.length : all;
-  const many = picked.length > 0 ? `${count(picked.length)} chosen` : `all ${count(all, estimated)}`;
+  const many = picked.length > 0 ? `${count(picked.length)} selected` : `all ${count(all, estimated)}`;
 
-  const which = async () => {
-    if (picked.length > 0) return { ids: picked };
-    // What dies again meanwhile stays for the next time, or this would have no end. By the database's clock: this one may be wrong.
-    const { timestamp } = await look<{ timestamp: string }>("status");
+  const selection = async () => {
+    if (picked.length > 0) return { ids: picked.map(({ id }) => id) };
+    // Messages that fail again in the meantime are left out, or this might never end. The database's time is used,
+    // because this machine's clock may be wrong.
+    const { timestamp } = await getMonitor<Status>("status");
     return { filter: { ...filter, to: Date.parse(filter.to) < Date.parse(timestamp) ? filter.to : timestamp } };
   };
-  const sliceBySlice = async (resolve: (which: object) => Promise<{ found: number; resolved: number }>) => {
-    const requested = await which();
+  const inChunks = async (resolve: (selection: object) => Promise<{ found: number; resolved: number }>) => {
+    const selected = await selection();
     stopped.current = false;
     let sum = 0;
     try {
       for (let more = true; more && !stopped.current;) {
-        const slice = await resolve(requested);
-        sum += slice.resolved;
+        const chunk = await resolve(selected);
+        sum += chunk.resolved;
         setResolved(sum);
-        more = picked.length === 0 && slice.found >= SLICE && slice.resolved > 0;
+        more = picked.length === 0 && chunk.found >= CHUNK && chunk.resolved > 0;
       }
     } finally {
       setResolved(undefined);
       await done();
     }
-    ask(undefined);
+    setDialog(undefined);
     return sum;
   };
   const retry = async () => {
-    const rejected = new Map<string, string>();
-    const retried = await sliceBySlice(async (which) => {
-      const limits = perSecond ? { perSecond: Number(perSecond), max: MOST } : { max: SLICE };
-      const { retried, results } = await act<Retried>("POST", "failed/retry", { ...which, ...limits });
-      for (const { id, outcome } of results) if (outcome !== "retried") rejected.set(id, outcome);
-      // Of a second call, the rate would begin again beside the first one's.
+    const failures = new Map<string, string>();
+    const retried = await inChunks(async (selection) => {
+      const limits = perSecond ? { perSecond: Number(perSecond), max: MOST } : { max: CHUNK };
+      const { retried, results } = await callAdmin<RetriedMany>("POST", "failed/retry", { ...selection, ...limits });
+      for (const { id, outcome } of results) if (outcome !== "retried") failures.set(id, outcome);
+      // A retry at a rate is one call: the rate of a second call would be added to that of the first.
       return { found: perSecond ? 0 : results.length, resolved: retried };
     });
-    const reasons = [...new Set(rejected.values())].join(", ").replaceAll("_", " ");
-    const went = perSecond ? `${count(retried)} go back, ${perSecond} a second` : `${count(retried)} retried`;
-    toast(`${went}${reasons && `, ${count(rejected.size)} not: ${reasons}`}`, rejected.size > 0);
+    const reasons = [...new Set(failures.values())].join(", ").replaceAll("_", " ");
+    const news = perSecond ? `Retrying ${count(retried)}, ${perSecond} per second` : `${count(retried)} retried`;
+    toast(`${news}${reasons && `, ${count(failures.size)} not retried: ${reasons}`}`, failures.size > 0);
   };
   const discard = async () => {
-    const discarded = await sliceBySlice(async (which) => {
-      const { discarded } = await act<Discarded>("POST", "failed/discard", { ...which, max: SLICE });
+    const discarded = await inChunks(async (selection) => {
+      const { discarded } = await callAdmin<Discarded>("POST", "failed/discard", { ...selection, max: CHUNK });
       return { found: discarded, resolved: discarded };
     });
     toast(`${count(discarded)} discarded`);
   };
   const close = () => {
     stopped.current = true;
-    ask(undefined);
+    setDialog(undefined);
   };
-  const way = resolved !== undefined && most > SLICE && (
+  const progress = resolved !== undefined && most > CHUNK && (
     <p role="status">
       <progress value={resolved} max={most} /> {count(resolved)} of {count(most, estimated)}
     </p>
   );
+  const names = picked.length > 0
+    ? picked.map(({ transport_name }) => transport_name)
+    : filter.transport
+    ? [filter.transport]
+    : undefined;
   return (
     <div class="row">
       <div class="buttons">
-        <button type="button" class="primary" onClick={() => ask("retry")}>Retry {many}</button>
-        <button type="button" class="danger" onClick={() => ask("discard")}>Discard {many}</button>
+        <button type="button" class="primary" onClick={() => setDialog("retry")}>Retry {many}</button>
+        <button type="button" class="danger" onClick={() => setDialog("discard")}>Discard {many}</button>
       </div>
-      {asking === "retry" && (
+      {dialog === "retry" && (
         <Dialog title={`Retry ${many}?`} close={close}>
-          <p>They go back into their queues with all their retries.</p>
+          <p>The messages return to their queues with all their retries.</p>
           <label>
-            How many a second, at most
+            Messages per second
             <input
               type="number"
               min="1"
               max="1000"
-              placeholder="as fast as workers are"
+              placeholder="no limit"
               value={perSecond}
               onInput={(event) => setPerSecond(event.currentTarget.value)}
             />
           </label>
           <p class="faint">
-            With a rate, the retry stops when more than a fifth of them die again
-            {most > MOST && `, and takes the oldest ${count(MOST)}`}.
+            With a limit, the retry stops if more than a fifth of the messages fail again
+            {most > MOST && `, and includes only the oldest ${count(MOST)}`}.
           </p>
-          {way}
+          {progress}
           <div class="buttons">
-            <Do label="Retry" kind="primary" act={retry} />
-            <button type="button" onClick={close}>{resolved === undefined ? "Keep them" : "Stop"}</button>
+            <ActionButton label="Retry" kind="primary" action={retry} />
+            <button type="button" onClick={close}>{resolved === undefined ? "Keep" : "Stop"}</button>
           </div>
         </Dialog>
       )}
-      {asking === "discard" && (
+      {dialog === "discard" && (
         <Dialog title={`Discard ${many}?`} close={close}>
-          <p>They are given up for good. What they held can be read for 30 days more.</p>
-          {way}
+          <p>
+            The messages are not retried. The dead letters can be read for another {failedRetention(transports, names)}.
+          </p>
+          {progress}
           <div class="buttons">
-            <Do label="Discard" kind="danger" act={discard} />
-            <button type="button" onClick={close}>{resolved === undefined ? "Keep them" : "Stop"}</button>
+            <ActionButton label="Discard" kind="danger" action={discard} />
+            <button type="button" onClick={close}>{resolved === undefined ? "Keep" : "Stop"}</button>
           </div>
         </Dialog>
       )}

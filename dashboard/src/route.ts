@@ -1,4 +1,4 @@
-// Where the page is: the part of the address behind "#", a path and a query.
+// The view that the hash of the address names, with its query.
 import { useEffect, useState } from "preact/hooks";
 
 export interface Route {
@@ -14,7 +14,7 @@ export function readRoute(): Route {
   };
 }
 
-// An address that was cut in the middle of a character is looked for as it stands, and not found.
+// An address that was cut within an encoded character stays as it is, and names no object.
 function decoded(part: string): string {
   try {
     return decodeURIComponent(part);

@@ -1,25 +1,26 @@
-// When a schedule runs next.
-import { look, type Run } from "./api.ts";
+// The next runs of a schedule.
+import type { Preview } from "../../shared/operators/schedules.ts";
+import { getMonitor } from "./api.ts";
 import { absolute } from "./format.ts";
 import { useLive } from "./live.ts";
 import { Loaded } from "./parts.tsx";
 
-/** The next five runs, in the schedule's zone and in the reader's own. */
+/** The next five runs, in the schedule's time zone and in the reader's. */
 export function Runs({ query }: { query: Record<string, string> }) {
   const live = useLive(
     `runs ${JSON.stringify(query)}`,
-    () => look<{ runs: Run[] }>("schedules/preview", { ...query, count: 5 }),
+    () => getMonitor<Preview>("schedules/preview", { ...query, count: 5 }),
   );
   return (
     <Loaded live={live}>
       {({ runs }) =>
-        runs.length === 0 ? <p class="faint">It does not run again.</p> : (
+        runs.length === 0 ? <p class="faint">There are no more runs.</p> : (
           <div class="scroll">
             <table>
               <thead>
                 <tr>
-                  <th>In its zone</th>
-                  <th>Your time</th>
+                  <th>In its time zone</th>
+                  <th>In your time zone</th>
                   <th>Note</th>
                 </tr>
               </thead>

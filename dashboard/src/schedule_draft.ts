@@ -1,5 +1,6 @@
-// A schedule while it is written: what its form holds, and what the edge functions are asked with.
-import { type Schedule, withPayload } from "./api.ts";
+// The values of the schedule form, and the requests that are made from them.
+import type { Schedule } from "../../shared/operators/schedules.ts";
+import { withPayload } from "./api.ts";
 import { pretty } from "./format.ts";
 
 export interface Draft {
@@ -20,7 +21,7 @@ export interface Draft {
 
 const HOUR = 3_600_000; // ms
 
-/** What a form begins with: a stored schedule, or what a new one is likely to be. */
+/** The initial values: those of a stored schedule, or defaults for a new one. */
 export function draftOf(stored?: Schedule): Draft {
   const { cron, interval, at } = stored?.schedule_config ?? {};
   return {
@@ -40,10 +41,10 @@ export function draftOf(stored?: Schedule): Draft {
   };
 }
 
-/** What the preview is asked with. */
+/** The query of the preview. */
 export function previewOf(draft: Draft, stored?: Schedule): Record<string, string> {
   const { timezone, dstGap, dstOverlap } = draft;
-  const requested = {
+  const query = {
     ...whenOf(draft, stored),
     timezone,
     dstGap,
@@ -52,13 +53,11 @@ export function previewOf(draft: Draft, stored?: Schedule): Record<string, strin
     endsAt: stored?.ends_at,
   };
   return Object.fromEntries(
-    Object.entries(requested).flatMap(([name, value]) =>
-      value === null || value === undefined ? [] : [[name, `${value}`]]
-    ),
+    Object.entries(query).flatMap(([name, value]) => value === null || value === undefined ? [] : [[name, `${value}`]]),
   );
 }
 
-/** What saves it, as JSON. A saved schedule is replaced whole: what the form does not show is sent as it was. */
+/** The request that saves it, as JSON. It replaces the whole schedule, so fields that the form lacks are sent unchanged. */
 export function requestOf(draft: Draft, stored?: Schedule): string {
   const { type, timezone, queue, misfire, overlap, dstGap, dstOverlap, payload } = draft;
   return withPayload(payload, {

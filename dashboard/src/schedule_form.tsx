@@ -1,14 +1,15 @@
-// A schedule is made or changed, with its next runs shown while it is written.
+// The form that creates or changes a schedule, with a preview of its next runs.
 import { useEffect, useState } from "preact/hooks";
-import { act, look, type Schedule } from "./api.ts";
+import type { Schedule, Schedules } from "../../shared/operators/schedules.ts";
+import { callAdmin, getMonitor } from "./api.ts";
 import { Dialog } from "./dialog.tsx";
-import { problemOf, rhythm } from "./format.ts";
-import { Do } from "./parts.tsx";
+import { payloadFault, timing } from "./format.ts";
+import { ActionButton } from "./parts.tsx";
 import { Runs } from "./runs.tsx";
 import { type Draft, draftOf, previewOf, requestOf } from "./schedule_draft.ts";
 import { toast } from "./toast.tsx";
 
-const WAIT = 400; // ms after the last key, before the preview is asked for
+const PAUSE = 400; // ms without input before the preview is requested
 
 export function ScheduleForm({ of, close, saved }: { of?: Schedule; close: () => void; saved: () => void }) {
   const [draft, set] = useState(() => draftOf(of));
@@ -21,21 +22,21 @@ export function ScheduleForm({ of, close, saved }: { of?: Schedule; close: () =>
   const requested = JSON.stringify(previewOf(draft, of));
   const [preview, show] = useState<string>();
   useEffect(() => {
-    const timer = setTimeout(() => show(requested), WAIT);
+    const timer = setTimeout(() => show(requested), PAUSE);
     return () => clearTimeout(timer);
   }, [requested]);
 
-  const problem = problemOf(draft.payload);
-  // Saving replaces what is stored under a name: somebody who makes a new one may not know of the old.
-  const [taken, warn] = useState<Schedule>();
-  const replaces = taken?.name === draft.name;
+  const fault = payloadFault(draft.payload);
+  // Saving replaces a schedule of the same name, so a new one that would do so needs a confirmation.
+  const [existing, setExisting] = useState<Schedule>();
+  const replaces = existing?.name === draft.name;
   const save = async () => {
     if (!of && !replaces) {
-      const { schedules } = await look<{ schedules: Schedule[] }>("schedules", { name: draft.name, limit: 1 });
+      const { schedules } = await getMonitor<Schedules>("schedules", { name: draft.name, limit: 1 });
       const same = schedules.find(({ name }) => name === draft.name);
-      if (same) return warn(same);
+      if (same) return setExisting(same);
     }
-    await act("PUT", `schedules/${encodeURIComponent(draft.name)}`, requestOf(draft, of));
+    await callAdmin("PUT", `schedules/${encodeURIComponent(draft.name)}`, requestOf(draft, of));
     toast(`${draft.name} is saved`);
     close();
     saved();
@@ -62,12 +63,12 @@ export function ScheduleForm({ of, close, saved }: { of?: Schedule; close: () =>
         )}
         {draft.kind === "interval" && (
           <label>
-            Seconds <input type="number" min="1" {...field("seconds")} />
+            Interval in seconds <input type="number" min="1" {...field("seconds")} />
           </label>
         )}
         {draft.kind === "at" && (
           <label>
-            Moment, ISO 8601 <input class="mono" spellcheck={false} {...field("at")} />
+            Time (ISO 8601) <input class="mono" spellcheck={false} {...field("at")} />
           </label>
         )}
         <label>
@@ -78,11 +79,11 @@ export function ScheduleForm({ of, close, saved }: { of?: Schedule; close: () =>
         </label>
       </div>
       <label>
-        Payload <textarea rows={4} spellcheck={false} aria-invalid={problem !== undefined} {...field("payload")} />
+        Payload <textarea rows={4} spellcheck={false} aria-invalid={fault !== undefined} {...field("payload")} />
       </label>
-      <p class="problem" role="status">{problem}</p>
+      <p class="problem" role="status">{fault}</p>
       <details>
-        <summary>What if …</summary>
+        <summary>Policies</summary>
         <div class="fields">
           {POLICIES.map(([name, label, options]) => (
             <Choice
@@ -99,17 +100,18 @@ export function ScheduleForm({ of, close, saved }: { of?: Schedule; close: () =>
       {preview && <Runs query={JSON.parse(preview)} />}
       {replaces && (
         <p class="problem" role="alert">
-          There is a schedule of this name: {taken.message_type}, {rhythm(taken.schedule_config)}. Saving replaces it.
+          A schedule of this name exists: {existing.message_type},{" "}
+          {timing(existing.schedule_config)}. Saving replaces it.
         </p>
       )}
       <div class="buttons">
-        <Do
-          label={replaces ? `Replace ${taken.name}` : "Save"}
+        <ActionButton
+          label={replaces ? `Replace ${existing.name}` : "Save"}
           kind="primary"
-          act={save}
-          disabled={!draft.name || !draft.type || problem !== undefined}
+          action={save}
+          disabled={!draft.name || !draft.type || fault !== undefined}
         />
-        <button type="button" onClick={close}>Leave it</button>
+        <button type="button" onClick={close}>Cancel</button>
       </div>
     </Dialog>
   );
@@ -117,18 +119,18 @@ export function ScheduleForm({ of, close, saved }: { of?: Schedule; close: () =>
 
 const POLICIES: [name: "misfire" | "overlap" | "dstGap" | "dstOverlap", label: string, options: [string, string][]][] =
   [
-    ["misfire", "… runs were missed", [["fire_once", "send the latest"], ["catch_up", "send each"], [
+    ["misfire", "Missed runs", [["fire_once", "dispatch the latest"], ["catch_up", "dispatch all"], [
       "skip",
-      "send none that is late",
+      "dispatch none",
     ]]],
-    ["overlap", "… the last one is unfinished", [["allow", "send another"], ["skip", "send none"], [
+    ["overlap", "Previous message unfinished", [["allow", "dispatch another"], ["skip", "skip the run"], [
       "replace",
-      "replace it",
+      "replace the message",
     ]]],
-    ["dstGap", "… the clock skips the time", [["run_after", "run after the gap"], ["skip", "do not run"]]],
-    ["dstOverlap", "… the time comes twice", [["first", "run the first time"], ["second", "the second"], [
+    ["dstGap", "Time skipped by DST", [["run_after", "run after the gap"], ["skip", "skip the run"]]],
+    ["dstOverlap", "Time repeated by DST", [["first", "run the first time"], ["second", "run the second time"], [
       "both",
-      "both times",
+      "run both times",
     ]]],
   ];
 

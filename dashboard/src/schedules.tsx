@@ -1,10 +1,11 @@
-// Schedules: when each runs next, and whether it may.
+// The list of schedules with their next runs; they are created, edited, paused and deleted here.
 import { useState } from "preact/hooks";
-import { act, look, type Page, type Schedule } from "./api.ts";
+import type { Schedule, Schedules as SchedulePage } from "../../shared/operators/schedules.ts";
+import { callAdmin, getMonitor } from "./api.ts";
 import { Dialog } from "./dialog.tsx";
-import { count, rhythm } from "./format.ts";
+import { count, plural, timing } from "./format.ts";
 import { useLive } from "./live.ts";
-import { Do, Empty, Loaded, State, Time } from "./parts.tsx";
+import { ActionButton, Empty, Loaded, State, Time } from "./parts.tsx";
 import { linkTo } from "./route.ts";
 import { Runs } from "./runs.tsx";
 import { ScheduleForm } from "./schedule_form.tsx";
@@ -14,22 +15,22 @@ import { toast } from "./toast.tsx";
 const FIELDS: Field[] = [
   { name: "name", label: "Name begins with", part: true },
   { name: "type", label: "Type" },
-  { name: "enabled", label: "Runs", options: [["", "any"], ["true", "yes"], ["false", "no"]] },
+  { name: "enabled", label: "State", options: [["", "any"], ["true", "enabled"], ["false", "paused"]] },
 ];
 
 export function Schedules({ query }: { query: Record<string, string> }) {
   const live = useLive(
     `schedules ${JSON.stringify(query)}`,
-    () => look<{ schedules: Schedule[]; pagination: Page }>("schedules", { ...query, limit: 50 }),
+    () => getMonitor<SchedulePage>("schedules", { ...query, limit: 50 }),
   );
   const [editing, edit] = useState<Schedule | "new">();
-  const [removing, remove] = useState<Schedule>();
+  const [deleting, setDeleting] = useState<Schedule>();
   const [shown, show] = useState<string>();
   const pathOf = ({ name }: Schedule) => `schedules/${encodeURIComponent(name)}`;
   const toggle = async (schedule: Schedule) => {
-    await act("POST", `${pathOf(schedule)}/${schedule.enabled ? "pause" : "resume"}`);
-    toast(schedule.enabled ? `${schedule.name} is paused` : `${schedule.name} runs again`);
-    await live.again();
+    await callAdmin("POST", `${pathOf(schedule)}/${schedule.enabled ? "pause" : "resume"}`);
+    toast(schedule.enabled ? `${schedule.name} is paused` : `${schedule.name} is resumed`);
+    await live.refresh();
   };
   return (
     <>
@@ -44,12 +45,12 @@ export function Schedules({ query }: { query: Record<string, string> }) {
             {schedules.length === 0
               ? (
                 <Empty title="No schedules">
-                  <p>A schedule dispatches a message again and again: make one with the button above.</p>
+                  <p>A schedule dispatches messages at set times. Create one with the button New schedule.</p>
                 </Empty>
               )
               : (
                 <p class="faint" role="status">
-                  {count(pagination.total, pagination.estimated)} {pagination.total === 1 ? "schedule" : "schedules"}
+                  {plural(pagination.total, "schedule", pagination.estimated)}
                 </p>
               )}
             {schedules.length > 0 && (
@@ -59,10 +60,10 @@ export function Schedules({ query }: { query: Record<string, string> }) {
                     <tr>
                       <th>Name</th>
                       <th>Type</th>
-                      <th>When</th>
-                      <th>Zone</th>
+                      <th>Timing</th>
+                      <th>Time zone</th>
                       <th>Next run</th>
-                      <th>Last</th>
+                      <th>Last run</th>
                       <th class="number">Runs</th>
                       <th>
                         <span class="hidden">Actions</span>
@@ -78,26 +79,27 @@ export function Schedules({ query }: { query: Record<string, string> }) {
                           {schedule.last_error && <p class="problem">{schedule.last_error}</p>}
                         </td>
                         <td data-label="Type">{schedule.message_type}</td>
-                        <td class="mono" data-label="When">{rhythm(schedule.schedule_config)}</td>
-                        <td data-label="Zone">{schedule.timezone}</td>
+                        <td class="mono" data-label="Timing">{timing(schedule.schedule_config)}</td>
+                        <td data-label="Time zone">{schedule.timezone}</td>
                         <td data-label="Next run">
                           <Time at={schedule.enabled ? schedule.next_run_at : null} />{" "}
-                          <button type="button" class="quiet" onClick={() => show(schedule.name)}>Next five</button>
+                          <button type="button" class="quiet" onClick={() => show(schedule.name)}>Next runs</button>
                         </td>
                         <td>
                           {schedule.last_message_id
                             ? (
                               <a href={linkTo(["messages", schedule.last_message_id])}>
-                                <Time at={schedule.last_run_at} /> <State of={schedule.last_message_status ?? "gone"} />
+                                <Time at={schedule.last_run_at} />{" "}
+                                <State of={schedule.last_message_status ?? "pruned"} />
                               </a>
                             )
                             : <Time at={schedule.last_run_at} />}
                         </td>
                         <td class="number">{count(schedule.run_count)}</td>
                         <td class="actions">
-                          <Do
+                          <ActionButton
                             label={schedule.enabled ? "Pause" : "Resume"}
-                            act={() => toggle(schedule)}
+                            action={() => toggle(schedule)}
                             title={`${schedule.enabled ? "Pause" : "Resume"} ${schedule.name}`}
                           />
                           <button type="button" onClick={() => edit(schedule)} aria-label={`Edit ${schedule.name}`}>
@@ -106,7 +108,7 @@ export function Schedules({ query }: { query: Record<string, string> }) {
                           <button
                             type="button"
                             class="danger"
-                            onClick={() => remove(schedule)}
+                            onClick={() => setDeleting(schedule)}
                             aria-label={`Delete ${schedule.name}`}
                           >
                             Delete
@@ -135,7 +137,7 @@ export function Schedules({ query }: { query: Record<string, string> }) {
         <ScheduleForm
           of={editing === "new" ? undefined : editing}
           close={() => edit(undefined)}
-          saved={live.again}
+          saved={live.refresh}
         />
       )}
       {shown && (
@@ -146,21 +148,21 @@ export function Schedules({ query }: { query: Record<string, string> }) {
           </div>
         </Dialog>
       )}
-      {removing && (
-        <Dialog title={`Delete ${removing.name}?`} close={() => remove(undefined)}>
-          <p>It runs no more. The messages it has dispatched stay.</p>
+      {deleting && (
+        <Dialog title={`Delete ${deleting.name}?`} close={() => setDeleting(undefined)}>
+          <p>The schedule ends. Messages that it has dispatched stay.</p>
           <div class="buttons">
-            <Do
+            <ActionButton
               label="Delete"
               kind="danger"
-              act={async () => {
-                await act("DELETE", pathOf(removing));
-                toast(`${removing.name} is gone`);
-                remove(undefined);
-                await live.again();
+              action={async () => {
+                await callAdmin("DELETE", pathOf(deleting));
+                toast(`${deleting.name} is deleted`);
+                setDeleting(undefined);
+                await live.refresh();
               }}
             />
-            <button type="button" onClick={() => remove(undefined)}>Keep it</button>
+            <button type="button" onClick={() => setDeleting(undefined)}>Keep</button>
           </div>
         </Dialog>
       )}

@@ -1,16 +1,16 @@
-// A search whose question stands in the address, so that it can be sent to a colleague.
+// A search form. Its values are in the address, so that a search can be shared.
 import { go, linkTo } from "./route.ts";
 
 export interface Field {
   name: string;
   label: string;
-  /** Values with what they are called; the empty value is what holds when nothing is chosen. */
+  /** Values with their labels; the empty value is the default. */
   options?: [value: string, label: string][];
-  /** A moment, chosen in the reader's own time; the address has it in UTC. */
+  /** A moment, shown in the reader's time zone; the address has it in UTC. */
   moment?: boolean;
-  /** It need not be written whole. */
+  /** The value may be a part of the field. */
   part?: boolean;
-  /** Seldom asked for: shown when it is, or when the rest is unfolded. */
+  /** Shown under More filters. */
   rare?: boolean;
 }
 
@@ -18,17 +18,17 @@ export function Search({ view, fields, query }: { view: string; fields: Field[];
   const submit = (event: SubmitEvent) => {
     event.preventDefault();
     const form = new FormData(event.currentTarget as HTMLFormElement); // the form this handler is on
-    const requested = fields.map(({ name, moment }): [string, string] => {
+    const values = fields.map(({ name, moment }): [string, string] => {
       const value = String(form.get(name) ?? "").trim();
       return [name, moment && value ? new Date(value).toISOString() : value];
     });
-    go([view], Object.fromEntries(requested));
+    go([view], Object.fromEntries(values));
   };
   const often = fields.filter(({ rare }) => !rare);
   const rare = fields.filter((field) => field.rare);
   return (
     <form class="search" role="search" onSubmit={submit} key={JSON.stringify(query)}>
-      {often.map((field) => <Asked key={field.name} field={field} value={query[field.name] ?? ""} />)}
+      {often.map((field) => <Input key={field.name} field={field} value={query[field.name] ?? ""} />)}
       <div class="buttons">
         <button type="submit" class="primary">Search</button>
         <a class="button quiet" href={linkTo([view])}>Clear</a>
@@ -36,14 +36,14 @@ export function Search({ view, fields, query }: { view: string; fields: Field[];
       {rare.length > 0 && (
         <details class="rest" open={rare.some(({ name }) => query[name])}>
           <summary>More filters</summary>
-          <div>{rare.map((field) => <Asked key={field.name} field={field} value={query[field.name] ?? ""} />)}</div>
+          <div>{rare.map((field) => <Input key={field.name} field={field} value={query[field.name] ?? ""} />)}</div>
         </details>
       )}
     </form>
   );
 }
 
-function Asked({ field: { name, label, options, moment, part }, value }: { field: Field; value: string }) {
+function Input({ field: { name, label, options, moment, part }, value }: { field: Field; value: string }) {
   return (
     <label>
       {label}
@@ -61,7 +61,7 @@ function Asked({ field: { name, label, options, moment, part }, value }: { field
           <input
             name={name}
             defaultValue={value}
-            placeholder={part ? "" : "exactly"}
+            placeholder={part ? "" : "exact"}
             autocomplete="off"
             spellcheck={false}
           />
@@ -70,7 +70,7 @@ function Asked({ field: { name, label, options, moment, part }, value }: { field
   );
 }
 
-/** A moment as the browser's own field has it; nothing for what is no moment. */
+/** A moment in the format of the browser's field; an empty text if it is not valid. */
 function localTime(moment: string): string {
   const at = Date.parse(moment);
   if (Number.isNaN(at)) return "";

@@ -1,20 +1,20 @@
-// Light or dark: as the machine has it, or as chosen here. The choice is all that the browser keeps.
+// The light or dark theme: that of the system, or the one chosen here. Nothing else is stored in the browser.
 import { useEffect, useState } from "preact/hooks";
 
 export const THEMES = ["auto", "light", "dark"];
 const KEY = "theme";
 
-// A browser that keeps nothing for this page throws; the choice then lasts as long as the page.
+// localStorage throws if the browser blocks it; the choice then lasts as long as the page.
 export function readTheme(): string {
   try {
-    const kept = localStorage.getItem(KEY);
-    return kept !== null && THEMES.includes(kept) ? kept : "auto";
+    const stored = localStorage.getItem(KEY);
+    return stored !== null && THEMES.includes(stored) ? stored : "auto";
   } catch {
     return "auto";
   }
 }
 
-export function keepTheme(theme: string): void {
+export function storeTheme(theme: string): void {
   document.documentElement.dataset.theme = theme;
   try {
     localStorage.setItem(KEY, theme);
@@ -23,7 +23,7 @@ export function keepTheme(theme: string): void {
   }
 }
 
-/** A number that changes with the colours, for what is not drawn by the style sheet. */
+/** A number that changes with the colors, for drawings outside the style sheet. */
 export function useColors(): number {
   const [changes, set] = useState(0);
   useEffect(() => {

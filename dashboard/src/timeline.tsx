@@ -1,5 +1,5 @@
-// What has happened to a message, and what is still to come, in order.
-import type { FullMessage } from "./api.ts";
+// The timeline of a message: past and expected events, in order.
+import type { Message } from "../../shared/operators/messages.ts";
 import { duration } from "./format.ts";
 import { stateOf, Time } from "./parts.tsx";
 
@@ -9,7 +9,7 @@ interface Moment {
   kind: "pending" | "processing" | "completed" | "failed";
 }
 
-function momentsOf(message: FullMessage): Moment[] {
+function momentsOf(message: Message): Moment[] {
   const { status, created_at, available_at, processed_at, lock_expires_at, expires_at } = message;
   const moments: Moment[] = [{ at: created_at, what: "dispatched", kind: "pending" }];
   for (const { at, error_class, duration_ms } of message.attempts) {
@@ -21,10 +21,10 @@ function momentsOf(message: FullMessage): Moment[] {
     moments.push({ at: message.locked_at, what: `taken by ${message.locked_by}`, kind: "processing" });
   }
   if (message.cancel_requested_at) {
-    moments.push({ at: message.cancel_requested_at, what: "asked to stop", kind: "failed" });
+    moments.push({ at: message.cancel_requested_at, what: "stop requested", kind: "failed" });
   }
   if (lock_expires_at) {
-    moments.push({ at: lock_expires_at, what: "its lease ends, unless prolonged", kind: "processing" });
+    moments.push({ at: lock_expires_at, what: "lease ends if it is not extended", kind: "processing" });
   }
   if (processed_at) {
     const end = stateOf(message);
@@ -38,7 +38,7 @@ function momentsOf(message: FullMessage): Moment[] {
   return moments.toSorted((a, b) => Date.parse(a.at) - Date.parse(b.at));
 }
 
-export function Timeline({ of }: { of: FullMessage }) {
+export function Timeline({ of }: { of: Message }) {
   return (
     <ol class="timeline">
       {momentsOf(of).map(({ at, what, kind }) => (

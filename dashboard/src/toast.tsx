@@ -1,14 +1,14 @@
-// Short news at the edge of the page, read aloud by screen readers.
+// Short notifications at the edge of the page, read aloud by screen readers.
 import { useEffect, useState } from "preact/hooks";
 
-interface News {
+interface Notification {
   id: number;
   text: string;
   isBad: boolean;
 }
 
-const STAYS = 6_000; // ms
-let show: (news: News) => void = () => {};
+const SHOWN_FOR = 6_000; // ms
+let show: (news: Notification) => void = () => {};
 let last = 0;
 
 export function toast(text: string, isBad = false): void {
@@ -16,11 +16,11 @@ export function toast(text: string, isBad = false): void {
 }
 
 export function Toasts() {
-  const [news, set] = useState<News[]>([]);
+  const [news, set] = useState<Notification[]>([]);
   useEffect(() => {
     show = (item) => {
       set((all) => [...all.slice(-2), item]);
-      setTimeout(() => set((all) => all.filter(({ id }) => id !== item.id)), STAYS);
+      setTimeout(() => set((all) => all.filter(({ id }) => id !== item.id)), SHOWN_FOR);
     };
   }, []);
   return (

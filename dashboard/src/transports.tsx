@@ -1,20 +1,21 @@
-// Transports: which there are, and whether they may.
+// The list of transports with their settings; they are enabled and disabled here.
 import { useState } from "preact/hooks";
-import { act, look, type Transport } from "./api.ts";
+import type { Transport, Transports as TransportList } from "../../shared/operators/transports.ts";
+import { callAdmin, getMonitor } from "./api.ts";
 import { Dialog } from "./dialog.tsx";
 import { pretty } from "./format.ts";
 import { useLive } from "./live.ts";
-import { Do, Loaded } from "./parts.tsx";
+import { ActionButton, Loaded } from "./parts.tsx";
 import { toast } from "./toast.tsx";
 
 export function Transports() {
-  const live = useLive("transports", () => look<{ transports: Transport[] }>("transports"));
-  const [disabling, disable] = useState<Transport>();
+  const live = useLive("transports", () => getMonitor<TransportList>("transports"));
+  const [disabling, setDisabling] = useState<Transport>();
   const toggle = async ({ name, enabled }: Transport) => {
-    await act("PUT", `transports/${encodeURIComponent(name)}`, { enabled: !enabled });
+    await callAdmin("PUT", `transports/${encodeURIComponent(name)}`, { enabled: !enabled });
     toast(enabled ? `${name} is disabled` : `${name} is enabled`);
-    disable(undefined);
-    await live.again();
+    setDisabling(undefined);
+    await live.refresh();
   };
   return (
     <>
@@ -54,13 +55,19 @@ export function Transports() {
                         ? (
                           <button
                             type="button"
-                            onClick={() => disable(transport)}
+                            onClick={() => setDisabling(transport)}
                             aria-label={`Disable ${transport.name}`}
                           >
                             Disable
                           </button>
                         )
-                        : <Do label="Enable" act={() => toggle(transport)} title={`Enable ${transport.name}`} />}
+                        : (
+                          <ActionButton
+                            label="Enable"
+                            action={() => toggle(transport)}
+                            title={`Enable ${transport.name}`}
+                          />
+                        )}
                     </td>
                   </tr>
                 ))}
@@ -70,11 +77,11 @@ export function Transports() {
         )}
       </Loaded>
       {disabling && (
-        <Dialog title={`Disable ${disabling.name}?`} close={() => disable(undefined)}>
-          <p>Whatever is dispatched to it is rejected until it is enabled again. The messages in it wait.</p>
+        <Dialog title={`Disable ${disabling.name}?`} close={() => setDisabling(undefined)}>
+          <p>Messages dispatched to it are rejected until it is enabled again. Its stored messages wait.</p>
           <div class="buttons">
-            <Do label="Disable" kind="danger" act={() => toggle(disabling)} />
-            <button type="button" onClick={() => disable(undefined)}>Leave it</button>
+            <ActionButton label="Disable" kind="danger" action={() => toggle(disabling)} />
+            <button type="button" onClick={() => setDisabling(undefined)}>Cancel</button>
           </div>
         </Dialog>
       )}

@@ -1,21 +1,21 @@
-// Workers that asked within the last hour.
-import type { Worker } from "./api.ts";
+// The table of workers that requested messages within the last hour.
+import type { Worker } from "../../shared/operators/health.ts";
 import { count } from "./format.ts";
 import { Time } from "./parts.tsx";
 
-const AWAKE = 20; // those that asked last
-const ASLEEP = 2; // of the others: their rows go an hour after they did
+const ACTIVE = 20; // the latest ones
+const IDLE = 2; // idle ones stay listed for an hour
 
 export function Workers({ workers }: { workers: Worker[] }) {
   const shown = [
-    ...workers.filter(({ awake }) => awake).slice(0, AWAKE),
-    ...workers.filter(({ awake }) => !awake).slice(0, ASLEEP),
+    ...workers.filter(({ awake }) => awake).slice(0, ACTIVE),
+    ...workers.filter(({ awake }) => !awake).slice(0, IDLE),
   ];
   return (
     <section aria-labelledby="workers">
       <h2 id="workers">Workers</h2>
       {workers.length === 0
-        ? <p class="faint">None requested within the last hour. They are woken when something is due.</p>
+        ? <p class="faint">No worker was active within the last hour. Workers are woken when a message is due.</p>
         : (
           <div class="scroll">
             <table>
@@ -24,8 +24,8 @@ export function Workers({ workers }: { workers: Worker[] }) {
                   <th>Worker</th>
                   <th>State</th>
                   <th class="number">Running</th>
-                  <th>Asked</th>
-                  <th>Since</th>
+                  <th>Last poll</th>
+                  <th>Started</th>
                   <th>Types</th>
                 </tr>
               </thead>
@@ -34,8 +34,8 @@ export function Workers({ workers }: { workers: Worker[] }) {
                   <tr key={worker.worker}>
                     <td class="mono">{worker.worker}</td>
                     <td>
-                      <span class={`state ${worker.awake ? "completed" : "asleep"}`}>
-                        {worker.awake ? "awake" : "asleep"}
+                      <span class={`state ${worker.awake ? "completed" : "idle"}`}>
+                        {worker.awake ? "active" : "idle"}
                       </span>
                     </td>
                     <td class="number">{worker.processing}</td>
@@ -50,7 +50,9 @@ export function Workers({ workers }: { workers: Worker[] }) {
                 ))}
                 {workers.length > shown.length && (
                   <tr>
-                    <td colSpan={6} class="faint">and {count(workers.length - shown.length)} more of the last hour</td>
+                    <td colSpan={6} class="faint">
+                      and {count(workers.length - shown.length)} more within the last hour
+                    </td>
                   </tr>
                 )}
               </tbody>

@@ -1,7 +1,7 @@
-// The operators' edge function: dead letters retried, messages cancelled, queues and schedules paused.
-import { createAdmin } from "../../shared/admin.ts";
-import { createApp } from "../../shared/http/app.ts";
+// The edge function for operators: retries and discards dead letters, cancels messages, pauses queues and schedules.
 import { bootstrap } from "../../shared/bootstrap.ts";
+import { createApp } from "../../shared/http/app.ts";
+import { createAdmin } from "../../shared/operators/admin.ts";
 import { only } from "../../shared/operators/app.ts";
 
 const { env, db, log } = bootstrap("admin", []);

@@ -1,17 +1,19 @@
-// What the descriptions of the operators' calls have in common, and how a request that does not fit them is rejected.
-import { OpenAPIHono, type z } from "@hono/zod-openapi";
-import type { MiddlewareHandler } from "hono";
-import type { Keys } from "../http/auth.ts";
+// The app of an edge function for operators, and the parts that its routes share. Requests that do not fit their schema
+// are rejected.
+import { OpenAPIHono, z } from "@hono/zod-openapi";
+import type { Context, MiddlewareHandler } from "hono";
+import type { Args, Database, FunctionName } from "../db.ts";
 import { type ErrorCode, SymphonyError } from "../errors.ts";
+import type { Keys } from "../http/auth.ts";
 import { type BodyLimit, readJsonBody } from "../http/body.ts";
-import { error } from "../operator_replies.ts";
-import { authorizeOperator, type OperatorRole } from "./authorize.ts";
 import { validationError } from "../parse.ts";
+import { authorizeOperator, type OperatorRole } from "./authorize.ts";
 
 export type OperatorEnv = { Variables: { actor: string } };
+export type OperatorApp = OpenAPIHono<OperatorEnv>;
 
-/** How a caller may show who it is, by the names the document gives them. */
-export const SECURITY: Record<string, string[]>[] = [{ secretKey: [] }, { operator: [] }];
+/** Writes the log line of an action: caller, action and object, and never a payload. */
+export type LogAction = (c: Context<OperatorEnv>, action: string, target: unknown, outcome?: unknown) => void;
 
 const CODES: Record<string, ErrorCode> = {
   limit: "SM_BATCH",
@@ -28,8 +30,8 @@ const CODES: Record<string, ErrorCode> = {
   interval: "SM_INTERVAL",
   timezone: "SM_TIMEZONE",
 };
-// In a query these narrow a list.
-const FILTERS = Object.fromEntries(
+// Fields of a query that narrow a list.
+const FILTERS: Record<string, ErrorCode> = Object.fromEntries(
   [
     "id",
     "status",
@@ -42,20 +44,23 @@ const FILTERS = Object.fromEntries(
     "createdBy",
     "from",
     "to",
-  ]
-    .concat("resolved", "enabled", "name", "cursor").map((name) => [name, "SM_FILTER" as const]),
+    "resolved",
+    "enabled",
+    "name",
+    "cursor",
+  ].map((name) => [name, "SM_FILTER"]),
 );
 
-/** An app for described calls, whose errors are those of all edge functions. `guard` stands before every path, those that are not there too. */
-export function createOperatorApp(guard?: MiddlewareHandler<OperatorEnv>): OpenAPIHono<OperatorEnv> {
+/** Creates an app for described calls. `guard` runs before every path, also before paths that do not exist. */
+export function createOperatorApp(guard?: MiddlewareHandler<OperatorEnv>): OperatorApp {
   const app = new OpenAPIHono<OperatorEnv>({ strict: false, defaultHook: rejectInvalid({}) });
   if (guard) app.use("*", guard);
-  app.use("*", storableAddress);
+  app.use("*", rejectNul);
   return app;
 }
 
-/** Names in paths and filters in queries reach the database as texts, which cannot hold NUL. */
-const storableAddress: MiddlewareHandler<OperatorEnv> = async (c, next) => {
+/** Names in paths and filters in queries are sent to the database as texts, which cannot contain NUL. */
+const rejectNul: MiddlewareHandler<OperatorEnv> = async (c, next) => {
   if (c.req.url.includes("%00")) {
     const [name] = Object.entries(c.req.queries()).find(([, values]) => values.some((text) => text.includes("\0"))) ??
       [];
@@ -64,7 +69,7 @@ const storableAddress: MiddlewareHandler<OperatorEnv> = async (c, next) => {
   await next();
 };
 
-/** Lets operators of this role pass, and remembers who they are. */
+/** Requires a role, and stores the caller as the actor. */
 export function only(least: OperatorRole, keys: Keys): MiddlewareHandler<OperatorEnv> {
   return async (c, next) => {
     c.set("actor", await authorizeOperator(c.req.raw, keys, least));
@@ -72,7 +77,7 @@ export function only(least: OperatorRole, keys: Keys): MiddlewareHandler<Operato
   };
 }
 
-/** Rejects what does not fit its schema; `codes` are the errors of a body's fields where they differ from the usual. */
+/** Rejects a request that does not fit its schema. `codes` are error codes by body field where they differ from CODES. */
 export function rejectInvalid(codes: Record<string, ErrorCode>) {
   return (result: { target: string; success: boolean; error?: { issues: readonly z.core.$ZodIssue[] } }): undefined => {
     if (!result.error) return undefined;
@@ -83,13 +88,36 @@ export function rejectInvalid(codes: Record<string, ErrorCode>) {
   };
 }
 
-/** The replies of a call: what it answers, and the errors all have. */
+/** The two ways in which a caller proves its identity, by their names in the OpenAPI document. */
+const security: Record<string, string[]>[] = [{ secretKey: [] }, { operator: [] }];
+const monitor = { tags: ["monitor"], security };
+const admin = { tags: ["admin"], security };
+/** The beginning of each route of monitor. */
+export const get = { ...monitor, method: "get" as const };
+/** The beginnings of the routes of admin. */
+export const post = { ...admin, method: "post" as const };
+export const put = { ...admin, method: "put" as const };
+export const remove = { ...admin, method: "delete" as const };
+
+const errorReply = z.object({
+  error: z.object({
+    code: z.string().describe("an SM_ code"),
+    message: z.string(),
+    hint: z.string().describe("the next step"),
+    request_id: z.string(),
+  }),
+}).openapi("ErrorReply");
+export const errors = {
+  default: { description: "An error", content: { "application/json": { schema: errorReply } } },
+};
+
+/** The responses of a call: its reply, and the errors that all calls have. */
 export function replies<S extends z.ZodType>(schema: S, description: string) {
-  return {
-    200: { description, content: { "application/json": { schema } } },
-    default: { description: "An error", content: { "application/json": { schema: error } } },
-  };
+  return { 200: { description, content: { "application/json": { schema } } }, ...errors };
 }
+
+/** The reply of an action that returns nothing else. */
+export const done = z.object({ success: z.literal(true) });
 
 /** The request body of a call. */
 export function bodyOf<S extends z.ZodType>(schema: S, required = true) {
@@ -98,7 +126,7 @@ export function bodyOf<S extends z.ZodType>(schema: S, required = true) {
 
 const BODY: BodyLimit = { bytes: 512 * 1024, code: "SM_PAYLOAD_TOO_LARGE", envelope: 2 };
 
-/** Reads a body within the limits of all edge functions, and replaces it by the JSON that was decoded and checked. */
+/** Reads a body within the limits of all edge functions, and replaces it with the JSON that was decoded and checked. */
 export function boundedBody(optional: boolean): MiddlewareHandler {
   return async (c, next) => {
     const body = JSON.stringify(await readJsonBody(c.req.raw, { ...BODY, optional }));
@@ -106,4 +134,17 @@ export function boundedBody(optional: boolean): MiddlewareHandler {
     c.req.raw = new Request(url, { method, body, headers: { "content-type": "application/json" } });
     await next();
   };
+}
+
+/**
+ * Calls an SQL function that returns JSON, typed by the schema of the call's reply. The JSON is not parsed: the function
+ * belongs to the same release, and tests/functions/replies.test.ts compares real replies with their schemas.
+ */
+export async function callFor<S extends z.ZodType, F extends FunctionName>(
+  _schema: S,
+  db: Database,
+  name: F,
+  args: Args<F>,
+): Promise<z.output<S>> {
+  return await db.call(name, args) as z.output<S>; // see above
 }

@@ -1,13 +1,13 @@
-// Operators: who may look at the bus, and who may steer it.
-import { identify, type Keys } from "../http/auth.ts";
+// Authorizes operators by the role in their access token.
 import { SymphonyError } from "../errors.ts";
+import { identify, type Keys } from "../http/auth.ts";
 
-/** What a user's `app_metadata.symphony_role` may say; an operator is a viewer too. */
+/** The values of a user's `app_metadata.symphony_role`. An operator may do all that a viewer may. */
 export type OperatorRole = "viewer" | "operator";
 
 /**
- * Lets services and users of at least this role pass. The role stands in app_metadata, which users cannot write themselves.
- * @returns who acts, for the log: a user's id, or "service"
+ * Admits services, and users with at least this role. Users cannot change their own app_metadata, which holds the role.
+ * @returns the actor for the log: a user's id, or "service"
  * @throws SymphonyError SM_UNAUTHENTICATED, or SM_FIELD_FORBIDDEN for users without the role
  */
 export async function authorizeOperator(request: Request, keys: Keys, least: OperatorRole): Promise<string> {

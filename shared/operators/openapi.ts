@@ -1,16 +1,14 @@
-// The document of the operators' API, made from the calls of both edge functions.
-import type { OpenAPIHono } from "@hono/zod-openapi";
-import { createOperatorApp, type OperatorEnv } from "./app.ts";
+// The OpenAPI document of monitor and admin, generated from the calls of both.
+import { createOperatorApp, type OperatorApp } from "./app.ts";
 
 const INFO = {
   title: "Symphony Messenger: monitor and admin",
   version: "0.2.0",
-  description:
-    'See what the message bus does, and steer it. Failures are `{"error": {code, message, hint, request_id}}`.',
+  description: 'Monitors the message bus and operates it. Errors are `{"error": {code, message, hint, request_id}}`.',
 };
 
-/** OpenAPI 3.1 of the monitor and admin edge functions. */
-export function describeApi(monitor: OpenAPIHono<OperatorEnv>, admin: OpenAPIHono<OperatorEnv>) {
+/** Returns the OpenAPI 3.1 document of both edge functions. */
+export function describeApi(monitor: OperatorApp, admin: OperatorApp) {
   const both = createOperatorApp();
   both.route("/monitor", monitor);
   both.route("/admin", admin);
@@ -24,7 +22,8 @@ export function describeApi(monitor: OpenAPIHono<OperatorEnv>, admin: OpenAPIHon
     type: "http",
     scheme: "bearer",
     bearerFormat: "JWT",
-    description: "The access token of a user whose app_metadata.symphony_role is operator, or viewer for monitor.",
+    description:
+      "The access token of a user whose app_metadata.symphony_role is operator; for monitor, viewer is enough.",
   });
   return both.getOpenAPI31Document({ openapi: "3.1.0", info: INFO, servers: [{ url: "/functions/v1" }] });
 }

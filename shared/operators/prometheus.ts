@@ -1,6 +1,7 @@
-// Counters and gauges in Prometheus' text format 0.0.4. No kept library writes histograms that were counted elsewhere.
+// Renders counters and gauges in the text format 0.0.4 of Prometheus. No maintained library renders histograms that
+// were counted elsewhere.
 
-/** What messenger_counters answers. */
+/** The reply of messenger_counters. */
 export interface Counters {
   counters: {
     transport: string;
@@ -11,7 +12,7 @@ export interface Counters {
     dead: number;
     deliveries: number;
     duration_ms_sum: number;
-    /** Cumulative, `le` in ms. */
+    /** Cumulative; `le` is in milliseconds. */
     duration_ms_buckets: { le: number; count: number }[];
   }[];
   queues: {
@@ -43,28 +44,31 @@ export function renderPrometheus(all: Counters, now: number): string {
     family(
       "deliveries_retried_total",
       "counter",
-      "Deliveries that ended badly and are tried again.",
+      "Failed deliveries that are tried again.",
       byType((counter) => counter.retried),
     ),
-    family("delivery_duration_seconds", "histogram", "How long handlers took.", all.counters.flatMap(histogram)),
+    family("delivery_duration_seconds", "histogram", "Durations of handlers.", all.counters.flatMap(histogram)),
     family(
       "queue_messages",
       "gauge",
       "Unfinished messages by state; above 10,000 estimated.",
-      all.queues.flatMap((queue) => states.map((state): Sample => [{ ...placeOf(queue), state }, queue[state]])),
+      all.queues.flatMap((queue) => states.map((state): Sample => [{ ...queueLabels(queue), state }, queue[state]])),
     ),
     family(
       "queue_oldest_due_seconds",
       "gauge",
-      "Age of the oldest message that is due; 0 where none is.",
-      all.queues.map((queue): Sample => [placeOf(queue), age(queue.oldest_due_at, now)]),
+      "Age of the oldest due message; 0 if none is due.",
+      all.queues.map((queue): Sample => [queueLabels(queue), age(queue.oldest_due_at, now)]),
     ),
     family("dead_letters", "gauge", "Open dead letters; above 10,000 estimated.", [[{}, all.dead_letters]]),
-    family("workers_awake", "gauge", "Workers that are asking for messages.", [[{}, all.workers_awake]]),
+    family("workers_awake", "gauge", "Workers that requested messages within two poll intervals.", [[
+      {},
+      all.workers_awake,
+    ]]),
     family(
       "clock_lag_seconds",
       "gauge",
-      "Seconds since the clock's last tick; NaN before the first.",
+      "Seconds since the last tick of the ticker; NaN before the first.",
       [[{}, all.clock_lag_seconds ?? NaN]],
     ),
   ].join("");
@@ -72,7 +76,7 @@ export function renderPrometheus(all: Counters, now: number): string {
 
 function family(name: string, type: "counter" | "gauge" | "histogram", help: string, samples: Sample[]): string {
   const full = `symphony_${name}`;
-  const lines = samples.map(([labels, value, suffix = ""]) => `${full}${suffix}${written(labels)} ${value}`);
+  const lines = samples.map(([labels, value, suffix = ""]) => `${full}${suffix}${labelText(labels)} ${value}`);
   return [`# HELP ${full} ${help}`, `# TYPE ${full} ${type}`, ...lines, ""].join("\n");
 }
 
@@ -90,7 +94,7 @@ function histogram(counter: Counters["counters"][number]): Sample[] {
   ];
 }
 
-function written(labels: Labels): string {
+function labelText(labels: Labels): string {
   const pairs = Object.entries(labels).map(([name, value]) => `${name}="${value.replace(/[\\"\n]/g, escaped)}"`);
   return pairs.length > 0 ? `{${pairs.join(",")}}` : "";
 }
@@ -99,7 +103,7 @@ function escaped(character: string): string {
   return character === "\n" ? "\\n" : `\\${character}`;
 }
 
-function placeOf(queue: Counters["queues"][number]): Labels {
+function queueLabels(queue: Counters["queues"][number]): Labels {
   return { transport: queue.transport_name, queue: queue.queue_name };
 }
 

@@ -1,4 +1,4 @@
-// The dashboard in Debian's Chromium, before a project of the file's own.
+// The dashboard in Debian's Chromium, in front of the test file's own project.
 /// <reference lib="dom" />
 import { existsSync } from "node:fs";
 import type { Sql } from "postgres";
@@ -15,7 +15,7 @@ const PROGRAM = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/goo
   existsSync(path)
 );
 
-/** Why there is no browser, and what would help; undefined where there is one. */
+/** Why the tests are skipped, with the remedy; undefined if a browser is installed. */
 export const missing = PROGRAM ? undefined : "there is no Chromium. To install it: apt-get install chromium";
 
 const FLAGS = [
@@ -29,11 +29,11 @@ const FLAGS = [
 
 export interface Dashboard {
   url: string;
-  /** The address that signs one browser in, as the program prints it; with `view` behind it. */
+  /** The address that signs one browser in, as the program prints it, with the hash `view`. */
   address(view?: string): string;
   /** A page of a browser that is not signed in. */
   openSignedOut(view?: string): Promise<Opened>;
-  /** A fresh page of a signed-in browser at a view; what went wrong in it is collected in `complaints`. */
+  /** A new page of a signed-in browser at a view. */
   open(view?: string, options?: PageOptions): Promise<Opened>;
 }
 
@@ -51,7 +51,7 @@ export interface Opened extends AsyncDisposable {
   complaints: string[];
 }
 
-/** Forgets all messages; a page of the test before may still be asking, and a truncation and a question can wait crosswise. */
+/** Deletes all messages. It tries again, because a request of the previous test's page can deadlock with the truncation. */
 export async function clear(sql: Sql): Promise<void> {
   await eventually("the tables are emptied", async () => {
     await empty(sql);
@@ -59,7 +59,7 @@ export async function clear(sql: Sql): Promise<void> {
   });
 }
 
-/** One browser, server and project for the file. */
+/** Starts one browser, server and project for the test file. */
 export function useDashboard(): {
   dashboard: () => Dashboard;
   target: () => Target;
@@ -69,7 +69,7 @@ export function useDashboard(): {
   return { dashboard: useBrowser(() => ({ url: target().url, secretKey: target().secretKey })), target, project };
 }
 
-/** One browser for the file, and a server before the project that `project` names. */
+/** Starts one browser for the test file, and a server in front of the project that `project` returns. */
 export function useBrowser(project: () => Project): () => Dashboard {
   const access = createAccess();
   let browser: Browser | undefined;
@@ -107,7 +107,7 @@ export function useBrowser(project: () => Project): () => Dashboard {
     const complaints: string[] = [];
     page.on("pageerror", (error) => complaints.push(`exception: ${error.message}`));
     page.on("console", (message) => {
-      // The browser itself reports each answer that is no success; views show those.
+      // The browser reports every response with an error status; the views show those errors.
       if (message.type() === "error" && !message.text().startsWith("Failed to load resource")) {
         complaints.push(message.text());
       }
@@ -128,7 +128,7 @@ export function useBrowser(project: () => Project): () => Dashboard {
   }
 }
 
-/** Holds the page's timers of a second and more until `passTime`; shorter ones render. To be called before loading. */
+/** Holds the page's timers of a second and more until `passTime`; shorter ones run. Must be called before the page loads. */
 export async function holdTimers(page: Page): Promise<void> {
   await page.addInitScript(() => {
     const { setTimeout, clearTimeout } = globalThis;
@@ -149,12 +149,12 @@ export async function holdTimers(page: Page): Promise<void> {
   });
 }
 
-/** Lets so much time pass for the timers that are held. */
+/** Advances the time of the held timers. */
 export async function passTime(page: Page, ms: number): Promise<void> {
   await page.evaluate((ms) => (globalThis as unknown as { passTime(ms: number): void }).passTime(ms), ms);
 }
 
-/** Resolves when the page's routes and listeners, which get its requests in order, have seen all those made so far. */
+/** Resolves when the page's routes and listeners, which get its requests in order, have handled all previous ones. */
 export async function seeRequests(page: Page): Promise<void> {
   const seen = page.waitForRequest("**/icon.svg?seen");
   await page.evaluate(() => fetch("/icon.svg?seen"));

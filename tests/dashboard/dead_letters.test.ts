@@ -1,4 +1,4 @@
-// Dead letters on the page: looked into, retried, edited, discarded, one and many.
+// Dead letters on the page: shown, retried, edited and discarded, one and many.
 import assert from "node:assert/strict";
 import { gate } from "../gates/gate.ts";
 import {
@@ -47,52 +47,54 @@ test("one dead letter shows its attempts and is retried", async () => {
   const { page } = opened;
   await page.getByRole("link", { name: /the mailbox is full/ }).click();
   await page.getByRole("heading", { name: "Attempts" }).waitFor();
-  await page.getByText("Trace of the last one").click();
+  await page.getByText("Stack trace of the last attempt").click();
   await page.getByText("at handle (x.ts:1)").waitFor();
   await page.getByRole("button", { name: "Retry", exact: true }).click();
-  await page.getByText("It waits in its queue again").waitFor();
+  await page.getByText("Returned to its queue").waitFor();
   await page.getByRole("heading", { name: /Greeting/ }).waitFor();
   assert.equal((await messageOf(project().sql, deadLetter.message_id)).status, "pending");
   assert.deepEqual(opened.complaints, []);
 });
 
-test("the payload is edited, what is no JSON object is rejected while it is typed", async () => {
+test("the payload is edited; while it is not a JSON object it cannot be sent", async () => {
   const deadLetter = await storeDeadLetter("no such user");
   await using opened = await dashboard().open(`#/failed/${deadLetter.id}`);
   const { page } = opened;
   await page.getByRole("button", { name: "Edit and retry" }).click();
-  const again = page.getByRole("button", { name: "Retry with this" });
+  const again = page.getByRole("button", { name: "Retry with this payload" });
   for (const wrong of ["[1]", "{", "5"]) {
     await page.getByRole("textbox", { name: "Payload" }).fill(wrong);
     await assert.doesNotReject(again.and(page.locator(":disabled")).waitFor());
   }
   await page.getByRole("textbox", { name: "Payload" }).fill('{"to": "Grace"}');
   await again.click();
-  await page.getByText("It waits in its queue again").waitFor();
+  await page.getByText("Returned to its queue").waitFor();
   assert.deepEqual((await messageOf(project().sql, deadLetter.message_id)).body, { to: "Grace" });
 });
 
-test("a number in an edited payload that JavaScript would round is rejected, with what to do", async () => {
+test("a number in an edited payload that JavaScript would round is rejected with a hint", async () => {
   const deadLetter = await storeDeadLetter("no such user");
   await using opened = await dashboard().open(`#/failed/${deadLetter.id}`);
   const { page } = opened;
   await page.getByRole("button", { name: "Edit and retry" }).click();
   await page.getByRole("textbox", { name: "Payload" }).fill('{"user": 1145678901234567891}');
-  await page.getByRole("button", { name: "Retry with this" }).click();
+  await page.getByRole("button", { name: "Retry with this payload" }).click();
   await page.getByText("payload.user is 1145678901234567891, but a double cannot hold that number").waitFor();
   await page.getByText('Send it as a string: "1145678901234567891"').waitFor();
   await page.getByRole("textbox", { name: "Payload" }).fill('{"user": "1145678901234567891"}');
-  await page.getByRole("button", { name: "Retry with this" }).click();
-  await page.getByText("It waits in its queue again").waitFor();
+  await page.getByRole("button", { name: "Retry with this payload" }).click();
+  await page.getByText("Returned to its queue").waitFor();
   assert.deepEqual((await messageOf(project().sql, deadLetter.message_id)).body, { user: "1145678901234567891" });
 });
 
-test("one is discarded after a question, and Escape means no", async () => {
+test("one is discarded after a confirmation, and Escape cancels it", async () => {
   const deadLetter = await storeDeadLetter("gone");
+  await project()
+    .sql`update messenger_transports set config = '{"failed_retention": "60 days"}' where name = 'supabase'`;
   await using opened = await dashboard().open(`#/failed/${deadLetter.id}`);
   const { page } = opened;
   await page.getByRole("button", { name: "Discard" }).click();
-  await page.getByRole("dialog").waitFor();
+  await page.getByRole("dialog").getByText("can be read for another 60 days").waitFor();
   await page.keyboard.press("Escape");
   await page.getByRole("dialog").waitFor({ state: "detached" });
   assert.equal(await open(), 1);
@@ -102,26 +104,26 @@ test("one is discarded after a question, and Escape means no", async () => {
   assert.equal(await open(), 0);
 });
 
-test("some are chosen and retried, the rest retried slowly", async () => {
+test("some are selected and retried, the rest retried at a rate", async () => {
   for (const error of ["one", "two", "three"]) await storeDeadLetter(error);
   await using opened = await dashboard().open("#/failed");
   const { page } = opened;
-  await page.getByRole("checkbox", { name: /^Choose/ }).first().check();
-  await page.getByRole("button", { name: "Retry 1 chosen" }).click();
+  await page.getByRole("checkbox", { name: /^Select Greeting/ }).first().check();
+  await page.getByRole("button", { name: "Retry 1 selected" }).click();
   await page.getByRole("dialog").getByRole("button", { name: "Retry" }).click();
   await page.getByText("1 retried").waitFor();
   assert.equal(await open(), 2);
   await page.getByRole("button", { name: "Retry all 2" }).click();
-  await page.getByRole("spinbutton", { name: "How many a second, at most" }).fill("5");
+  await page.getByRole("spinbutton", { name: "Messages per second" }).fill("5");
   await page.getByRole("dialog").getByRole("button", { name: "Retry" }).click();
-  await page.getByText("2 go back, 5 a second").waitFor();
-  await page.getByText("A retry of 2, 5 a second.").waitFor();
+  await page.getByText("Retrying 2, 5 per second").waitFor();
+  await page.getByText("Retrying 2 dead letters, 5 per second.").waitFor();
   const replays = await project().sql`select per_second, total from messenger.replays`;
   assert.deepEqual([...replays], [{ per_second: 5, total: 2 }]);
   assert.deepEqual(opened.complaints, []);
 });
 
-test("all that a search finds are discarded, and no others", async () => {
+test("all dead letters of a search are discarded, and no others", async () => {
   await storeDeadLetter("one", "Timeout");
   await storeDeadLetter("two", "Timeout");
   await storeDeadLetter("three", "Other");
@@ -136,7 +138,7 @@ test("all that a search finds are discarded, and no others", async () => {
   assert.deepEqual([...rows], [{ error: "three" }]);
 });
 
-test("more than one call takes are retried call after call; what dies again meanwhile is left", async () => {
+test("many are retried in several calls; messages that fail again in the meantime are left", async () => {
   for (let part = 0; part < 3; part++) {
     await dispatchMany(project().sql, 500);
     await killDue(500);
@@ -154,7 +156,7 @@ test("more than one call takes are retried call after call; what dies again mean
   assert.equal(await open(), 200);
 });
 
-test("a long discard shows how far it is, and stops when told", async () => {
+test("a long discard shows its progress, and can be stopped", async () => {
   for (let part = 0; part < 5; part++) {
     await dispatchMany(project().sql, 500);
     await killDue(500);
@@ -178,7 +180,7 @@ test("a long discard shows how far it is, and stops when told", async () => {
   assert.deepEqual([calls, await open()], [2, 500]);
 });
 
-test("a retry at a rate that was stopped says why, and how many were put back", async () => {
+test("a stopped retry at a rate shows the reason, and how many were returned", async () => {
   const { sql } = project();
   for (let n = 0; n < 8; n++) await dispatch(sql, { type: "Greeting" });
   await killDue(8);
@@ -189,7 +191,9 @@ test("a retry at a rate that was stopped says why, and how many were put back", 
   await killDue(6);
   await call(sql, "messenger_tick");
   await using opened = await dashboard().open("#/failed");
-  await opened.page.getByText("A retry of 8 was stopped: 6 of 6 handled messages are dead letters again.")
+  await opened.page.getByText(
+    "The retry of 8 dead letters was stopped: 6 of the 6 that were handled are dead letters again.",
+  )
     .waitFor();
-  await opened.page.getByText("2 were put back").waitFor();
+  await opened.page.getByText("2 returned to the dead letters").waitFor();
 });

@@ -82,7 +82,7 @@ test("while the project is unavailable the page shows it, and makes a request ev
   await shows(1);
   project.away = true;
   assert.equal(await requestsWithin(2_000), 1);
-  await page.getByRole("button", { name: "No answer" }).waitFor();
+  await page.getByRole("button", { name: "Disconnected" }).waitFor();
   await shows(1); // the last figures stay
   assert.equal(await requestsWithin(4_990), 0);
   project.away = false;

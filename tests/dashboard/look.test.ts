@@ -1,4 +1,4 @@
-// How the page looks: in both themes, on a phone, when the project is away. The pictures are kept.
+// The page in both themes, on a phone and while the project is unavailable. Screenshots go to .symphony/screenshots.
 import assert from "node:assert/strict";
 import { gate } from "../gates/gate.ts";
 import { clear, missing, useDashboard } from "./browser.ts";
@@ -12,7 +12,7 @@ const VIEWS: [name: string, path: () => string][] = [
   ["messages", () => "messages"],
   ["message", () => `messages/${waiting}`],
   ["failed", () => "failed"],
-  ["letter", () => `failed/${deadLetter}`],
+  ["dead_letter", () => `failed/${deadLetter}`],
   ["schedules", () => "schedules"],
   ["transports", () => "transports"],
 ];
@@ -45,7 +45,7 @@ for (
   });
 }
 
-test("every question fits a phone", async () => {
+test("every dialog fits a phone", async () => {
   const requested: [path: string, button: string | RegExp][] = [
     ["failed", /^Retry all/],
     ["failed", /^Discard all/],
@@ -64,7 +64,7 @@ test("every question fits a phone", async () => {
   }
 });
 
-test("the secret key is in nothing that the browser gets", async () => {
+test("the secret key is in no response to the browser", async () => {
   await using opened = await dashboard().open();
   const { page } = opened;
   const texts: Promise<string>[] = [];
@@ -77,11 +77,11 @@ test("the secret key is in nothing that the browser gets", async () => {
     await page.locator("main table, main .empty, main article").first().waitFor();
   }
   const got = await Promise.all(texts);
-  assert.ok(got.some((text) => text.includes("MailboxFull")), "the answers were read");
+  assert.ok(got.some((text) => text.includes("MailboxFull")), "the responses were read");
   assert.deepEqual(got.filter((text) => text.includes(target().secretKey)), []);
 });
 
-test("the theme can be chosen, stays, and is all that the browser keeps", async () => {
+test("the theme can be chosen, and nothing else is stored in the browser", async () => {
   await using opened = await dashboard().open("#/transports", { dark: true });
   const { page } = opened;
   const ground = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
@@ -96,7 +96,7 @@ test("the theme can be chosen, stays, and is all that the browser keeps", async 
   assert.deepEqual(kept, ['{"theme":"light"}', 0, ""]);
 });
 
-test("text stands out from its ground by 4.5 to 1 in both themes", async () => {
+test("text has a contrast of at least 4.5 to 1 in both themes", async () => {
   for (const dark of [false, true]) {
     await using opened = await dashboard().open("#/", { dark });
     await opened.page.getByRole("heading", { name: "Queues" }).waitFor();
@@ -132,7 +132,7 @@ test("text stands out from its ground by 4.5 to 1 in both themes", async () => {
   }
 });
 
-test("while the project is away the page says so, greys what it has, and comes back", async () => {
+test("while the project is unavailable the page shows the error and greys its data; afterwards it recovers", async () => {
   await using opened = await dashboard().open("#/");
   const { page } = opened;
   await page.getByRole("heading", { name: "Queues" }).waitFor();
@@ -142,11 +142,11 @@ test("while the project is away the page says so, greys what it has, and comes b
       route.fulfill({
         status: 503,
         json: {
-          error: { code: "SM_UNAVAILABLE", message: "The database cannot answer right now.", hint: "Try again." },
+          error: { code: "SM_UNAVAILABLE", message: "The database cannot reply right now.", hint: "Try again." },
         },
       }),
   );
-  await page.getByRole("alert").getByText("The database cannot answer right now.").waitFor();
+  await page.getByRole("alert").getByText("The database cannot reply right now.").waitFor();
   await page.locator(".stale").getByRole("heading", { name: "Queues" }).waitFor();
   await page.unroute("**/monitor/**");
   await page.getByRole("button", { name: "Try again" }).click();
@@ -154,7 +154,7 @@ test("while the project is away the page says so, greys what it has, and comes b
   assert.equal(await page.locator(".stale").count(), 0);
 });
 
-test("a view that cannot be had at all says why, with a way to try again", async () => {
+test("a view without data shows the error and a button to try again", async () => {
   await using opened = await dashboard().open("#/failed/not-there");
   await opened.page.getByRole("alert").getByRole("button", { name: "Try again" }).waitFor();
 });

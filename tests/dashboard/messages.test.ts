@@ -1,4 +1,5 @@
-// Messages and schedules on the page: found, explained, cancelled; made, previewed, paused, deleted.
+// Messages and schedules on the page: messages are found, explained and cancelled; schedules are created, previewed,
+// paused and deleted.
 import assert from "node:assert/strict";
 import { gate } from "../gates/gate.ts";
 import { call, dispatch, dispatchAndClaim, dispatchMany, messageOf, settle } from "../supabase/bus.ts";
@@ -9,14 +10,14 @@ const test = (name: string, fn: () => Promise<void>) => gate(`dashboard · ${nam
 
 Deno.test.beforeEach(() => clear(project().sql));
 
-test("messages are searched, and paged to the oldest", async () => {
+test("messages are searched, and paged to the oldest one", async () => {
   const { sql } = project();
-  await dispatchMany(sql, 60, { type: "Letter" });
+  await dispatchMany(sql, 60, { type: "Mail" });
   await dispatch(sql, { type: "Note", idempotency_key: "note-1" });
   await using opened = await dashboard().open("#/messages");
   const { page } = opened;
   await page.getByText("61 messages").waitFor();
-  await page.getByRole("textbox", { name: "Type" }).fill("Letter");
+  await page.getByRole("textbox", { name: "Type" }).fill("Mail");
   await page.getByRole("button", { name: "Search" }).click();
   await page.getByText("60 messages").waitFor();
   assert.equal(await page.locator("tbody tr").count(), 50);
@@ -30,18 +31,18 @@ test("messages are searched, and paged to the oldest", async () => {
   await page.getByRole("link", { name: "Note" }).waitFor();
   await page.getByRole("textbox", { name: "Queue" }).fill("nowhere");
   await page.getByRole("button", { name: "Search" }).click();
-  await page.getByRole("heading", { name: "No such message" }).waitFor();
+  await page.getByRole("heading", { name: "No messages found" }).waitFor();
   assert.deepEqual(opened.complaints, []);
 });
 
-test("a message shows all there is of it, and is cancelled", async () => {
+test("a message shows its payload and error, and is cancelled", async () => {
   const { sql } = project();
   const failing = await dispatchAndClaim(sql, { payload: { to: "Ada" } });
-  await settle(sql, [{ id: failing.id, fence: failing.fence, outcome: "failed", error: "no answer", delay_ms: 1e6 }]);
+  await settle(sql, [{ id: failing.id, fence: failing.fence, outcome: "failed", error: "no reply", delay_ms: 1e6 }]);
   await using opened = await dashboard().open(`#/messages/${failing.id}`);
   const { page } = opened;
   await page.getByText('"to": "Ada"').waitFor();
-  await page.getByText("no answer").first().waitFor();
+  await page.getByText("no reply").first().waitFor();
   await page.getByRole("button", { name: "Cancel" }).click();
   await page.getByRole("button", { name: "Cancel the message" }).click();
   await page.getByText("The message is cancelled").waitFor();
@@ -50,22 +51,22 @@ test("a message shows all there is of it, and is cancelled", async () => {
   assert.deepEqual(opened.complaints, []);
 });
 
-test("a running message is asked to stop, once", async () => {
+test("a running message is requested to stop, once", async () => {
   const { sql } = project();
   const { id } = await dispatchAndClaim(sql);
   await using opened = await dashboard().open(`#/messages/${id}`);
   await opened.page.getByRole("button", { name: "Cancel" }).click();
   await opened.page.getByRole("button", { name: "Cancel the message" }).click();
-  await opened.page.getByRole("button", { name: "Asked to stop" }).waitFor();
+  await opened.page.getByRole("button", { name: "Stop requested" }).waitFor();
   assert.notEqual((await messageOf(sql, id)).cancel_requested_at, null);
 });
 
-test("a message that is not there says so", async () => {
+test("a message that does not exist shows an error", async () => {
   await using opened = await dashboard().open(`#/messages/${crypto.randomUUID()}`);
   await opened.page.getByRole("alert").getByText("There is no such message").waitFor();
 });
 
-test("a schedule is made with its next runs in view, edited, paused, resumed and deleted", async () => {
+test("a schedule is created with a preview of its next runs, edited, paused, resumed and deleted", async () => {
   const { sql } = project();
   await using opened = await dashboard().open("#/schedules");
   const { page } = opened;
@@ -81,20 +82,20 @@ test("a schedule is made with its next runs in view, edited, paused, resumed and
   await dialog.getByText("07:30:00").first().waitFor();
   await dialog.getByRole("button", { name: "Save" }).click();
   await page.getByText("daily digest is saved").waitFor();
-  await page.getByRole("button", { name: "Next five" }).click();
+  await page.getByRole("button", { name: "Next runs" }).click();
   await page.getByRole("dialog").getByText("07:30:00").first().waitFor();
   await page.getByRole("button", { name: "Close" }).click();
   await page.getByRole("button", { name: "Pause daily digest" }).click();
-  await page.getByText("paused", { exact: true }).waitFor();
+  await page.getByRole("cell", { name: "daily digest paused" }).waitFor();
   await page.getByRole("button", { name: "Resume daily digest" }).click();
   await page.getByRole("button", { name: "Pause daily digest" }).waitFor();
   await sql`update messenger_schedules set jitter_ms = 5000, max_runs = 7, headers = '{"x-a": "b"}'`;
   await page.reload();
   await page.getByRole("button", { name: "Edit daily digest" }).click();
-  await page.getByRole("dialog").getByText("What if …").click();
-  await page.getByRole("combobox", { name: "… the last one is unfinished" }).selectOption("skip");
+  await page.getByRole("dialog").getByText("Policies").click();
+  await page.getByRole("combobox", { name: "Previous message unfinished" }).selectOption("skip");
   await page.getByRole("dialog").getByRole("combobox", { name: "Kind" }).selectOption("interval");
-  await page.getByRole("dialog").getByRole("spinbutton", { name: "Seconds" }).fill("90");
+  await page.getByRole("dialog").getByRole("spinbutton", { name: "Interval in seconds" }).fill("90");
   await page.getByRole("dialog").getByRole("button", { name: "Save" }).click();
   await page.getByText("every 1.5 min").waitFor();
   const [saved] =
@@ -114,7 +115,7 @@ test("a schedule is made with its next runs in view, edited, paused, resumed and
   assert.deepEqual(opened.complaints, []);
 });
 
-test("a new schedule under a name that is taken replaces the old one only when told so", async () => {
+test("a new schedule with the name of an existing one replaces it only after a confirmation", async () => {
   const { sql } = project();
   await call(sql, "messenger_schedule", { name: "digest", type: "Digest", schedule: { cron: "0 9 * * *" } });
   await using opened = await dashboard().open("#/schedules");
@@ -124,7 +125,7 @@ test("a new schedule under a name that is taken replaces the old one only when t
   await dialog.getByLabel("Name").fill("digest");
   await dialog.getByLabel("Message type").fill("Other");
   await dialog.getByRole("button", { name: "Save" }).click();
-  await dialog.getByText("There is a schedule of this name: Digest, 0 9 * * *. Saving replaces it.").waitFor();
+  await dialog.getByText("A schedule of this name exists: Digest, 0 9 * * *. Saving replaces it.").waitFor();
   const type = async () =>
     (await sql`select message_type from messenger_schedules where name = 'digest'`)[0].message_type;
   assert.equal(await type(), "Digest");
@@ -133,16 +134,16 @@ test("a new schedule under a name that is taken replaces the old one only when t
   assert.equal(await type(), "Other");
 });
 
-test("the reason of a message leads to the one it waits for", async () => {
+test("the reason of a blocked message links to the one before it", async () => {
   const { sql } = project();
   const first = await dispatch(sql, { ordering_key: "k", delay: "1 hour" });
   const second = await dispatch(sql, { ordering_key: "k" });
   await using opened = await dashboard().open(`#/messages/${second.id}`);
   await opened.page.locator(".explain").getByRole("link", { name: first.id }).click();
-  await opened.page.getByText("To have it handled now:").waitFor();
+  await opened.page.getByText("To make it due now:").waitFor();
 });
 
-test("by keyboard alone: from the top to a message, and it cancelled", async () => {
+test("a message is opened and cancelled by keyboard alone", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql, { delay: "1 hour" });
   await using opened = await dashboard().open("#/messages");
@@ -166,7 +167,7 @@ test("by keyboard alone: from the top to a message, and it cancelled", async () 
   assert.equal((await messageOf(sql, id)).status, "failed");
 });
 
-test("what callers wrote is text: in type, queue, key, payload, error, trace, result, schedule and worker", async () => {
+test("values from callers are shown as text: type, queue, key, payload, error, trace, result, schedule and worker", async () => {
   const { sql } = project();
   const evil = `"><img src=x onerror=alert(1)><script>alert(2)</script>'`;
   const { id, fence } = await dispatchAndClaim(sql, {
@@ -197,7 +198,7 @@ test("what callers wrote is text: in type, queue, key, payload, error, trace, re
   await sql`update messenger.workers set transport_name = ${evil}, queues = ${[evil]}, types = ${[evil]}`;
   await sql`insert into messenger.queues values ('supabase', ${evil}, now())`;
   await sql`insert into messenger_messages (transport_name, queue_name, message_type) values ('supabase', ${evil}, ${evil})`;
-  const [{ deadLetter }] = await sql`select id as "deadLetter" from messenger_failed_messages`;
+  const [{ id: deadLetter }] = await sql`select id from messenger_failed_messages`;
   await call(sql, "messenger_tick");
   for (
     const view of [

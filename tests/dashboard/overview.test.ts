@@ -1,4 +1,4 @@
-// The overview: what wants attention is said first, with what fixes it.
+// The overview: problems come first, each with its remedy; then figures, charts, queues and workers.
 import assert from "node:assert/strict";
 import { gate } from "../gates/gate.ts";
 import { call, dispatch, dispatchMany } from "../supabase/bus.ts";
@@ -10,27 +10,27 @@ const test = (name: string, fn: () => Promise<void>) => gate(`dashboard · ${nam
 
 Deno.test.beforeEach(() => clear(project().sql));
 
-test("an empty bus says how to send the first message", async () => {
+test("an empty bus shows how to dispatch the first message", async () => {
   await using opened = await dashboard().open();
-  await opened.page.getByRole("heading", { name: "No message yet" }).waitFor();
+  await opened.page.getByRole("heading", { name: "No messages yet" }).waitFor();
   await opened.page.getByText("select * from messenger_dispatch(").waitFor();
   assert.deepEqual(opened.complaints, []);
 });
 
-test("a newcomer finds why messages wait, and lets the queue run again", async () => {
+test("a paused queue is found from the overview and from its message, and resumed", async () => {
   const { sql } = project();
-  await dispatchMany(sql, 3, { queue: "letters" });
-  await call(sql, "messenger_pause", { transport: "supabase", queue: "letters" });
+  await dispatchMany(sql, 3, { queue: "mail" });
+  await call(sql, "messenger_pause", { transport: "supabase", queue: "mail" });
   await using opened = await dashboard().open();
   const { page } = opened;
-  await page.getByText("Queue dead letters is paused").waitFor();
-  await page.getByRole("link", { name: "Look at them" }).click();
+  await page.getByText("Queue mail is paused").waitFor();
+  await page.getByRole("link", { name: "Show messages" }).click();
   await page.getByRole("link", { name: "Greeting" }).first().click();
   await page.getByRole("heading", { name: "Why it is not running" }).waitFor();
-  await page.getByRole("button", { name: "Resume queue dead letters" }).waitFor();
+  await page.getByRole("button", { name: "Resume queue mail" }).waitFor();
   await page.getByRole("link", { name: "Overview" }).click();
   await page.getByRole("button", { name: "Resume" }).first().click();
-  await page.getByText("Queue dead letters runs again").waitFor();
+  await page.getByText("Queue mail is resumed").waitFor();
   const [{ paused_at }] = await sql`select paused_at from messenger.queues`;
   assert.equal(paused_at, null);
   assert.deepEqual(opened.complaints, []);
@@ -38,19 +38,19 @@ test("a newcomer finds why messages wait, and lets the queue run again", async (
 
 test("a queue is paused and resumed in its row, a disabled transport enabled", async () => {
   const { sql } = project();
-  await dispatch(sql, { queue: "letters" });
+  await dispatch(sql, { queue: "mail" });
   await using opened = await dashboard().open();
   const { page } = opened;
-  await page.getByRole("button", { name: "Pause dead letters" }).click();
-  await page.getByText("Queue dead letters is paused", { exact: true }).first().waitFor();
+  await page.getByRole("button", { name: "Pause mail" }).click();
+  await page.getByText("Queue mail is paused", { exact: true }).first().waitFor();
   assert.equal((await sql`select from messenger.queues where paused_at is not null`).length, 1);
-  await page.getByRole("button", { name: "Resume dead letters" }).click();
-  await page.getByRole("button", { name: "Pause dead letters" }).waitFor();
+  await page.getByRole("button", { name: "Resume mail" }).click();
+  await page.getByRole("button", { name: "Pause mail" }).waitFor();
   assert.equal((await sql`select from messenger.queues where paused_at is not null`).length, 0);
 
   await page.getByRole("link", { name: "Transports" }).click();
   await page.getByRole("button", { name: "Disable supabase" }).click();
-  await page.getByText("is rejected until it is enabled again").waitFor();
+  await page.getByText("are rejected until it is enabled again").waitFor();
   await page.getByRole("dialog").getByRole("button", { name: "Disable" }).click();
   await page.getByRole("button", { name: "Enable supabase" }).waitFor();
   await page.getByRole("link", { name: "Overview" }).click();
@@ -62,7 +62,7 @@ test("a queue is paused and resumed in its row, a disabled transport enabled", a
   assert.deepEqual(opened.complaints, []);
 });
 
-test("it stays fresh by itself, stops when told, and goes on", async () => {
+test("the page refreshes itself, can be paused, and resumes", async () => {
   const { sql } = project();
   let requests = 0;
   await using opened = await dashboard().open("#/", {
@@ -90,18 +90,18 @@ test("it stays fresh by itself, stops when told, and goes on", async () => {
   await due.getByText("7", { exact: true }).waitFor();
 });
 
-test("charts, errors, queues and workers of a busy hour", async () => {
+test("the overview shows charts, errors, queues and workers", async () => {
   await setScene(project().sql, `${target().url}/functions/v1`);
   await using opened = await dashboard().open();
   const { page } = opened;
-  await page.getByRole("img", { name: /^Messages a minute\. Newest: dispatched/ }).waitFor();
-  await page.getByRole("img", { name: /^How long handlers take/ }).waitFor();
+  await page.getByRole("img", { name: /^Messages per minute\. Newest: dispatched/ }).waitFor();
+  await page.getByRole("img", { name: /^Handler duration/ }).waitFor();
   assert.equal(await page.locator("canvas").count(), 2);
   await page.getByText("MailboxFull").first().waitFor();
   await page.getByText("edge-eu-west-1-9c01").waitFor();
-  await page.getByRole("combobox", { name: "Window" }).selectOption("15");
+  await page.getByRole("combobox", { name: "Period" }).selectOption("15");
   await page.waitForURL(/minutes=15/);
-  await page.getByRole("link", { name: "Decide" }).click();
+  await page.getByRole("link", { name: "Review" }).click();
   await page.getByRole("heading", { name: "Dead letters" }).waitFor();
   assert.deepEqual(opened.complaints, []);
 });

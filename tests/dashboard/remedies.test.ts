@@ -1,4 +1,4 @@
-// From "it does not run" to "it runs" by clicks, and what the page does when it is not told everything.
+// Remedies on the page, and the page's behaviour when replies are late, missing or errors.
 import assert from "node:assert/strict";
 import { createAccess } from "../../dashboard/access.ts";
 import { gate } from "../gates/gate.ts";
@@ -10,7 +10,7 @@ const test = (name: string, fn: () => Promise<void>) => gate(`dashboard · ${nam
 
 Deno.test.beforeEach(() => clear(project().sql));
 
-test("a message that nobody takes is named on the overview, with its reason and what fixes it", async () => {
+test("an overdue message is shown on the overview with its reason and remedy", async () => {
   const { sql } = project();
   await dispatch(sql, { type: "Forgotten" });
   const later = await dispatch(sql, { type: "Later", delay: "1 hour" });
@@ -37,14 +37,14 @@ test("a message that nobody takes is named on the overview, with its reason and 
   assert.deepEqual(opened.complaints, []);
 });
 
-test("a paused queue and a disabled transport are fixed where the message says so", async () => {
+test("a paused queue is resumed and a disabled transport enabled from the message", async () => {
   const { sql } = project();
-  const { id } = await dispatch(sql, { queue: "letters" });
-  await call(sql, "messenger_pause", { transport: "supabase", queue: "letters" });
+  const { id } = await dispatch(sql, { queue: "mail" });
+  await call(sql, "messenger_pause", { transport: "supabase", queue: "mail" });
   await sql`update messenger_transports set enabled = false where name = 'supabase'`;
   await using opened = await dashboard().open(`#/messages/${id}`);
   const { page } = opened;
-  for (const name of ["Enable transport supabase", "Resume queue dead letters"]) {
+  for (const name of ["Enable transport supabase", "Resume queue mail"]) {
     await page.getByRole("button", { name }).click();
     await page.getByRole("button", { name }).waitFor({ state: "detached" });
   }
@@ -54,7 +54,7 @@ test("a paused queue and a disabled transport are fixed where the message says s
   assert.deepEqual(opened.complaints, []);
 });
 
-test("a failed message tells its course and leads to its dead letter", async () => {
+test("a failed message shows its timeline and links to its dead letter", async () => {
   const { sql } = project();
   const { id, fence } = await dispatchAndClaim(sql);
   await settle(sql, [{
@@ -79,7 +79,7 @@ test("a failed message tells its course and leads to its dead letter", async () 
   await page.getByRole("button", { name: "Edit and retry" }).waitFor();
 });
 
-test("a dead letter whose key another message holds by now is not retried, and the page says so", async () => {
+test("a dead letter whose idempotency key another message has is not retried, and the page shows the conflict", async () => {
   const { sql } = project();
   const { id, fence } = await dispatchAndClaim(sql, { idempotency_key: "k" });
   await settle(sql, [{ id, fence, outcome: "failed", error: "no", retryable: false }]);
@@ -87,10 +87,10 @@ test("a dead letter whose key another message holds by now is not retried, and t
   await using opened = await dashboard().open("#/failed");
   await opened.page.getByRole("button", { name: "Retry all 1" }).click();
   await opened.page.getByRole("dialog").getByRole("button", { name: "Retry" }).click();
-  await opened.page.getByText("0 retried, 1 not: conflict").waitFor();
+  await opened.page.getByText("0 retried, 1 not retried: conflict").waitFor();
 });
 
-test("messages are found by when they were dispatched, in the reader's time, and by transport", async () => {
+test("messages are found by time of dispatch, in the reader's time zone, and by transport", async () => {
   const { sql } = project();
   const old = await dispatch(sql, { type: "Old" });
   await dispatch(sql, { type: "New" });
@@ -110,7 +110,7 @@ test("messages are found by when they were dispatched, in the reader's time, and
   assert.equal(new URLSearchParams(page.url().split("?")[1]).get("from"), `${between.slice(0, 19)}.000Z`);
 });
 
-test("an answer that an action overtook is not shown", async () => {
+test("a reply that an action has overtaken is not shown", async () => {
   await using opened = await dashboard().open("#/transports");
   const { page } = opened;
   await page.getByRole("button", { name: "Disable supabase" }).waitFor();
@@ -132,12 +132,12 @@ test("an answer that an action overtook is not shown", async () => {
   });
   const [late] = await Promise.all([page.waitForResponse("**/monitor/transports"), released.resolve()]);
   await late.finished();
-  await page.waitForResponse("**/monitor/transports"); // the turn after
+  await page.waitForResponse("**/monitor/transports"); // the next refresh
   await page.getByRole("button", { name: "Enable supabase" }).waitFor();
   assert.deepEqual(opened.complaints, []);
 });
 
-test("the skip link leads into the view without leaving it; an address cut in two is not found", async () => {
+test("the skip link keeps the view; a truncated address shows an error", async () => {
   await using opened = await dashboard().open("#/transports");
   const { page } = opened;
   await page.getByRole("heading", { name: "Transports" }).waitFor();
@@ -150,7 +150,7 @@ test("the skip link leads into the view without leaving it; an address cut in tw
   assert.deepEqual(opened.complaints, []);
 });
 
-test("charts take the colours of the theme that is chosen", async () => {
+test("charts use the colors of the chosen theme", async () => {
   const { sql } = project();
   await dispatch(sql);
   await using opened = await dashboard().open();
@@ -166,7 +166,7 @@ test("charts take the colours of the theme that is chosen", async () => {
   );
 });
 
-test("a key that the project does not know is told as such", async () => {
+test("a wrong secret key is reported as such", async () => {
   const access = createAccess();
   await using server = await serveDashboard({ url: target().url, secretKey: "sb_secret_wrong" }, access);
   await using opened = await dashboard().open();
@@ -176,17 +176,17 @@ test("a key that the project does not know is told as such", async () => {
   assert.match(await alert.textContent() ?? "", /key|credential|sign/i);
 });
 
-// Last: the database ends under the page.
-test("while Postgres is away the page keeps what it has and says why, and goes on by itself", async () => {
+// The last test of this file, because it stops the database.
+test("while Postgres is stopped the page keeps its data and shows the cause; afterwards it refreshes by itself", async () => {
   const { sql } = project();
-  await dispatch(sql, { queue: "letters" });
+  await dispatch(sql, { queue: "mail" });
   await using opened = await dashboard().open();
   const { page } = opened;
-  await page.getByRole("link", { name: "letters", exact: true }).waitFor();
+  await page.getByRole("link", { name: "mail", exact: true }).waitFor();
   await project().stopDatabase("fast");
   await page.getByRole("alert").waitFor();
   assert.match(await page.getByRole("alert").textContent() ?? "", /database|reply/i);
-  await page.locator(".stale").getByRole("link", { name: "letters", exact: true }).waitFor();
+  await page.locator(".stale").getByRole("link", { name: "mail", exact: true }).waitFor();
   await project().startDatabase();
   await page.getByRole("alert").waitFor({ state: "detached" });
   assert.deepEqual(opened.complaints, []);

@@ -1,8 +1,8 @@
-// A bus with something of everything, for tests that look at whole views.
+// A bus with messages in all states, dead letters, schedules, workers and metrics, for tests of whole views.
 import type { Sql } from "postgres";
 import { call, claim, dispatch, dispatchAndClaim, dispatchMany, settle, tickByHand } from "../supabase/bus.ts";
 
-/** An hour's work of three types: completed, retried and dead messages, a paused queue, an ordered pair, schedules, a worker. */
+/** Sets an hour of work: completed, retried and dead messages, a paused queue, an ordered pair, schedules, workers. */
 export async function setScene(sql: Sql, functionsUrl: string): Promise<void> {
   await tickByHand(sql, functionsUrl);
   await sql`
@@ -17,7 +17,7 @@ export async function setScene(sql: Sql, functionsUrl: string): Promise<void> {
     sql,
     done.map(({ id, fence }, n) => ({ id, fence, outcome: "completed", duration_ms: 40 + n, result: { sent: true } })),
   );
-  for (const [type, error_class, error] of LETTERS) {
+  for (const [type, error_class, error] of FAILURES) {
     const { id, fence } = await dispatchAndClaim(sql, {
       type,
       queue: "email",
@@ -55,7 +55,7 @@ export async function setScene(sql: Sql, functionsUrl: string): Promise<void> {
   await call(sql, "messenger_tick");
 }
 
-const LETTERS: [type: string, errorClass: string, error: string][] = [
+const FAILURES: [type: string, errorClass: string, error: string][] = [
   ["EmailMessage", "MailboxFull", "552 5.2.2 The mailbox of ada@example.com is full"],
   ["EmailMessage", "MailboxFull", "552 5.2.2 The mailbox of grace@example.com is full"],
   ["Invoice", "TypeError", "Cannot read properties of undefined (reading 'total')"],

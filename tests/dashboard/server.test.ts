@@ -1,4 +1,4 @@
-// The dashboard's server: it answers its own page on loopback and nobody else, and its key stays with it.
+// The dashboard's server: it serves only its own page, on loopback, and never reveals the key.
 import assert from "node:assert/strict";
 import { createAccess } from "../../dashboard/access.ts";
 import { bundle } from "../../dashboard/bundle.ts";
@@ -13,20 +13,20 @@ const access = createAccess();
 const app = await createServer(PROJECT, page, access, () => [HOST, "localhost:24330"]);
 const SIGNED_IN = { cookie: `symphony_dashboard_24330=${access.signIn(access.token)}` };
 
-function ask(path: string, headers: Record<string, string> = {}, method = "GET") {
+function request(path: string, headers: Record<string, string> = {}, method = "GET") {
   const url = `http://${headers.host ?? HOST}${path}`;
   return app.request(url, { method, headers: { host: HOST, ...SIGNED_IN, ...headers } });
 }
 const OURS = { "x-symphony-dashboard": "1", "sec-fetch-site": "same-origin" };
 
-Deno.test("dashboard · the page is one document, one script, one style, with a policy that allows no others", async () => {
+Deno.test("dashboard · the page has one document, one script and one style sheet, and its policy allows no others", async () => {
   for (
     const [path, type] of [["/", "text/html"], ["/app.js", "text/javascript"], ["/app.css", "text/css"], [
       "/icon.svg",
       "image/svg",
     ]]
   ) {
-    const reply = await ask(path);
+    const reply = await request(path);
     assert.equal(reply.status, 200, path);
     assert.ok(reply.headers.get("content-type")?.startsWith(type), path);
     assert.match(
@@ -60,46 +60,49 @@ for (
 ) {
   Deno.test(`dashboard · rejects ${what}`, async () => {
     for (const [method, path] of [["GET", "/monitor/status"], ["POST", "/admin/queues/supabase/default/pause"]]) {
-      const reply = await ask(path, headers, method);
+      const reply = await request(path, headers, method);
       assert.equal(reply.status, 403, `${method} ${path}`);
       await reply.body?.cancel();
     }
   });
 }
 
-Deno.test("dashboard · its own page, under either name, is not rejected", async () => {
+Deno.test("dashboard · its own page is not rejected, under either host name", async () => {
   for (const host of [HOST, "localhost:24330"]) {
     const ways: Record<string, string>[] = [{}, { origin: `http://${host}` }, { "sec-fetch-site": "none" }];
     for (const more of ways) {
-      const reply = await ask("/monitor/status", { ...OURS, host, ...more });
-      assert.equal(reply.status, 503, "it is passed on to the project, which is not there");
+      const reply = await request("/monitor/status", { ...OURS, host, ...more });
+      assert.equal(reply.status, 503, "it is forwarded to the project, which cannot be reached");
       await reply.body?.cancel();
     }
   }
 });
 
-Deno.test("dashboard · a project that does not answer is a clear 503, and nothing tells the key", async () => {
+Deno.test("dashboard · a project that cannot be reached is a 503 with a hint, and no response contains the key", async () => {
   const replies = await Promise.all([
-    ask("/"),
-    ask("/app.js"),
-    ask("/app.css"),
-    ask("/monitor/status", OURS),
-    ask("/admin/failed/retry", OURS, "POST"),
-    ask("/keys.json"),
-    ask("/monitor/../keys.json", OURS),
-    ask("/.symphony/project/keys.json"),
+    request("/"),
+    request("/app.js"),
+    request("/app.css"),
+    request("/monitor/status", OURS),
+    request("/admin/failed/retry", OURS, "POST"),
+    request("/keys.json"),
+    request("/monitor/../keys.json", OURS),
+    request("/.symphony/project/keys.json"),
   ]);
   for (const reply of replies) {
     const text = JSON.stringify([...reply.headers]) + await reply.text();
     assert.ok(!text.includes(PROJECT.secretKey), text.slice(0, 200));
   }
   assert.deepEqual(replies.slice(3, 5).map(({ status }) => status), [503, 503]);
-  const { error } = await (await ask("/monitor/status", OURS)).json();
-  assert.deepEqual([error.code, error.message], ["SM_UNAVAILABLE", "Nothing answers at http://127.0.0.1:9."]);
+  const { error } = await (await request("/monitor/status", OURS)).json();
+  assert.deepEqual([error.code, error.message], [
+    "SM_UNAVAILABLE",
+    "The project at http://127.0.0.1:9 cannot be reached.",
+  ]);
   assert.match(error.hint, /npm start/);
 });
 
-Deno.test("dashboard · the key goes to the project, the browser's headers do not", async () => {
+Deno.test("dashboard · the project gets the key, and none of the browser's headers", async () => {
   const seen: { path: string; headers: Headers }[] = [];
   await using app = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
     seen.push({ path: request.url.slice(request.url.indexOf("/", 8)), headers: new Headers(request.headers) });
@@ -147,7 +150,7 @@ function test(name: string, fn: () => Promise<void>): void {
   Deno.test({ name: `dashboard · ${name}`, fn, sanitizeResources: false, sanitizeOps: false });
 }
 
-test("a redirect of the project is not followed, so the key goes nowhere else", async () => {
+test("a redirect of the project is not followed, so the key reaches no other server", async () => {
   let followed = false;
   await using elsewhere = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, () => {
     followed = true;
@@ -158,15 +161,15 @@ test("a redirect of the project is not followed, so the key goes nowhere else", 
   assert.deepEqual([status, followed], [302, false]);
 });
 
-test("a project that hangs is given up after 15 seconds, with a clear 503", async () => {
+test("a project that hangs is a 503 after 15 seconds", async () => {
   const hang = ({ signal }: Request) =>
     new Promise<Response>((resolve) => signal.addEventListener("abort", () => resolve(new Response())));
   const { status, error } = await withoutWaiting(15_000, () => throughProject(hang));
   assert.equal(status, 503);
-  assert.deepEqual([error.code, error.message], ["SM_UNAVAILABLE", "The project did not answer within 15 seconds."]);
+  assert.deepEqual([error.code, error.message], ["SM_UNAVAILABLE", "The project did not respond within 15 seconds."]);
 });
 
-Deno.test("dashboard · no spelling of an address leads to another edge function of the project", async () => {
+Deno.test("dashboard · no spelling of an address reaches another edge function of the project", async () => {
   const seen: string[] = [];
   await using app = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
     seen.push(new URL(request.url).pathname);
@@ -201,7 +204,7 @@ Deno.test("dashboard · no spelling of an address leads to another edge function
   assert.deepEqual(seen, ["/functions/v1/monitor/status"]);
 });
 
-Deno.test("dashboard · which project: the environment's, else the one that npm start runs, else what to do", async () => {
+Deno.test("dashboard · finds the project in the environment, else the one of npm start, else fails with the next step", async () => {
   const folder = `${await Deno.makeTempDir()}/`;
   try {
     const env = (values: Record<string, string>) => (name: string) => values[name];

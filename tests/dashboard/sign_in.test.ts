@@ -1,4 +1,4 @@
-// Signing in to the dashboard: the printed address works once, the cookie afterwards, and nothing without either.
+// Sign-in to the dashboard: the printed address works once and sets a cookie; requests without the cookie are rejected.
 import assert from "node:assert/strict";
 import { createAccess } from "../../dashboard/access.ts";
 import { createServer } from "../../dashboard/server.ts";
@@ -9,7 +9,7 @@ const HOST = "127.0.0.1:24330";
 const OURS = { "x-symphony-dashboard": "1", "sec-fetch-site": "same-origin" };
 const page = { script: "script()", style: "style{}" };
 
-/** A server before a project that counts its calls, and a way to call it. */
+/** A dashboard in front of a project that records its requests. */
 async function setUp() {
   const upstream: { url: string; headers: Headers }[] = [];
   const project = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
@@ -20,10 +20,10 @@ async function setUp() {
   const printed: string[] = [];
   const access = createAccess(({ token }) => printed.push(token));
   const app = await createServer({ url, secretKey: "sb_secret_x" }, page, access, () => [HOST, "127.0.0.1:24331"]);
-  const ask = (path: string, headers: Record<string, string> = {}, method = "GET") =>
+  const request = (path: string, headers: Record<string, string> = {}, method = "GET") =>
     app.request(`http://${headers.host ?? HOST}${path}`, { method, headers: { host: HOST, ...headers } });
-  const signIn = async (token = access.token) => cookieOf(await ask(`/?token=${token}`));
-  return { access, upstream, printed, ask, signIn, [Symbol.asyncDispose]: () => project.shutdown() };
+  const signIn = async (token = access.token) => cookieOf(await request(`/?token=${token}`));
+  return { access, upstream, printed, request, signIn, [Symbol.asyncDispose]: () => project.shutdown() };
 }
 
 function cookieOf(reply: Response): string {
@@ -34,9 +34,9 @@ function cookieOf(reply: Response): string {
 
 const PATHS = ["/", "/app.js", "/app.css", "/icon.svg", "/keys.json", "/monitor/status", "/monitor/openapi.json"];
 
-Deno.test("sign-in · without the cookie every request gets 401 and says what to open, and nothing reaches the project", async () => {
+Deno.test("sign-in · without the cookie every request gets 401 with the next step, and none reaches the project", async () => {
   await using dashboard = await setUp();
-  const { ask, access, upstream } = dashboard;
+  const { request, access, upstream } = dashboard;
   const wrong: Record<string, string>[] = [
     {},
     { cookie: `symphony_dashboard_24330=${"x".repeat(43)}` },
@@ -44,27 +44,27 @@ Deno.test("sign-in · without the cookie every request gets 401 and says what to
   ];
   for (const headers of wrong) {
     for (const path of PATHS) {
-      const reply = await ask(path, { ...OURS, ...headers });
+      const reply = await request(path, { ...OURS, ...headers });
       assert.equal(reply.status, 401, path);
       assert.match(await reply.text(), /npm run dashboard(<\/code>)? printed/, path);
       assert.match(reply.headers.get("content-security-policy") ?? "", /default-src 'none'/);
     }
     for (const [method, path] of [["POST", "/admin/failed/retry"], ["DELETE", "/admin/schedules/a"], ["PUT", "/"]]) {
-      const reply = await ask(path, { ...OURS, ...headers }, method);
+      const reply = await request(path, { ...OURS, ...headers }, method);
       assert.equal(reply.status, 401, `${method} ${path}`);
       await reply.body?.cancel();
     }
   }
   assert.equal(upstream.length, 0);
-  const { error } = await (await ask("/monitor/status", OURS)).json();
+  const { error } = await (await request("/monitor/status", OURS)).json();
   assert.equal(error.code, "SM_UNAUTHENTICATED");
 });
 
-Deno.test("sign-in · the printed address becomes a cookie that scripts and other sites cannot use, and a clean address", async () => {
+Deno.test("sign-in · the printed address sets a cookie that scripts and other sites cannot use, and redirects to one without the token", async () => {
   await using dashboard = await setUp();
-  const { ask, access, upstream } = dashboard;
+  const { request, access, upstream } = dashboard;
   const { token } = access;
-  const reply = await ask(`/?token=${token}`, { "sec-fetch-site": "none" });
+  const reply = await request(`/?token=${token}`, { "sec-fetch-site": "none" });
   assert.deepEqual([reply.status, reply.headers.get("location")], [303, "/"]);
   assert.equal(reply.headers.get("referrer-policy"), "no-referrer");
   assert.equal(reply.headers.get("cache-control"), "no-store");
@@ -72,7 +72,7 @@ Deno.test("sign-in · the printed address becomes a cookie that scripts and othe
   assert.match(pair, /^symphony_dashboard_24330=[\w-]{43}$/);
   assert.deepEqual(attributes.sort(), ["HttpOnly", "Path=/", "SameSite=Strict"]);
   assert.ok(!(JSON.stringify([...reply.headers]) + await reply.text()).includes(token));
-  const forwarded = await ask("/monitor/status?limit=1", { ...OURS, cookie: pair });
+  const forwarded = await request("/monitor/status?limit=1", { ...OURS, cookie: pair });
   assert.deepEqual([forwarded.status, await forwarded.json()], [200, { ok: true }]);
   const [{ url, headers }] = upstream;
   assert.ok(!(url + JSON.stringify([...headers])).includes(token));
@@ -81,47 +81,47 @@ Deno.test("sign-in · the printed address becomes a cookie that scripts and othe
 
 Deno.test("sign-in · an address works once; the next one is printed and signs in another browser", async () => {
   await using dashboard = await setUp();
-  const { ask, access, printed, signIn } = dashboard;
+  const { request, access, printed, signIn } = dashboard;
   const { token } = access;
   const first = await signIn(token);
-  assert.equal((await ask(`/?token=${token}`)).status, 401);
+  assert.equal((await request(`/?token=${token}`)).status, 401);
   assert.deepEqual([printed.length, printed[0], printed[0] === token], [1, access.token, false]);
   const second = await signIn(printed[0]);
   assert.notEqual(first, second);
-  for (const cookie of [first, second]) assert.equal((await ask("/", { cookie })).status, 200);
+  for (const cookie of [first, second]) assert.equal((await request("/", { cookie })).status, 200);
 });
 
-Deno.test("sign-in · of two browsers that open one address at the same time one is signed in", async () => {
+Deno.test("sign-in · if several browsers open one address at the same time, one is signed in", async () => {
   await using dashboard = await setUp();
-  const { ask, access: { token } } = dashboard;
-  const replies = await Promise.all([1, 2, 3].map(() => ask(`/?token=${token}`)));
+  const { request, access: { token } } = dashboard;
+  const replies = await Promise.all([1, 2, 3].map(() => request(`/?token=${token}`)));
   assert.deepEqual(replies.map(({ status }) => status).sort(), [303, 401, 401]);
 });
 
-Deno.test("sign-in · a wrong token, a HEAD request or another path leaves the address as it is", async () => {
+Deno.test("sign-in · a wrong token, a HEAD request or another path does not use the address", async () => {
   await using dashboard = await setUp();
-  const { ask, access, printed } = dashboard;
+  const { request, access, printed } = dashboard;
   const { token } = access;
   const other = `${token.slice(0, -1)}${token.endsWith("A") ? "E" : "A"}`;
   for (const path of ["/?token=", `/?token=${other}`, `/?Token=${token}`, `/app.js?token=${token}`]) {
-    assert.equal((await ask(path)).status, 401, path);
+    assert.equal((await request(path)).status, 401, path);
   }
-  for (const method of ["HEAD", "POST"]) assert.equal((await ask(`/?token=${token}`, {}, method)).status, 401);
+  for (const method of ["HEAD", "POST"]) assert.equal((await request(`/?token=${token}`, {}, method)).status, 401);
   assert.deepEqual([access.token, printed], [token, []]);
 });
 
-Deno.test("sign-in · a browser that is signed in uses no further address up", async () => {
+Deno.test("sign-in · a browser that is signed in does not use another address", async () => {
   await using dashboard = await setUp();
-  const { ask, access, signIn } = dashboard;
+  const { request, access, signIn } = dashboard;
   const cookie = await signIn();
   const { token } = access;
-  const reply = await ask(`/?token=${token}`, { cookie });
+  const reply = await request(`/?token=${token}`, { cookie });
   assert.deepEqual([reply.status, reply.headers.get("location"), access.token], [303, "/", token]);
 });
 
-Deno.test("sign-in · the cookie helps neither a rebound name nor another site's script", async () => {
+Deno.test("sign-in · a rebound name and another site's script are rejected despite the cookie", async () => {
   await using dashboard = await setUp();
-  const { ask, signIn, upstream, access } = dashboard;
+  const { request, signIn, upstream, access } = dashboard;
   const cookie = await signIn();
   const { token } = access;
   const strange: Record<string, string>[] = [
@@ -130,20 +130,20 @@ Deno.test("sign-in · the cookie helps neither a rebound name nor another site's
     { "sec-fetch-site": "cross-site" },
   ];
   for (const headers of strange) {
-    assert.equal((await ask("/monitor/status", { ...OURS, cookie, ...headers })).status, 403);
+    assert.equal((await request("/monitor/status", { ...OURS, cookie, ...headers })).status, 403);
   }
-  assert.equal((await ask(`/?token=${token}`, { host: "evil.example:24330" })).status, 403);
+  assert.equal((await request(`/?token=${token}`, { host: "evil.example:24330" })).status, 403);
   assert.deepEqual([upstream.length, access.token], [0, token]);
 });
 
-Deno.test("sign-in · two dashboards on one machine have cookies of their own", async () => {
+Deno.test("sign-in · two dashboards on one machine have separate cookies", async () => {
   await using dashboard = await setUp();
-  const { ask, signIn, access } = dashboard;
+  const { request, signIn, access } = dashboard;
   const here = await signIn();
-  const there = cookieOf(await ask(`/?token=${access.token}`, { host: "127.0.0.1:24331" }));
+  const there = cookieOf(await request(`/?token=${access.token}`, { host: "127.0.0.1:24331" }));
   assert.match(there, /^symphony_dashboard_24331=/);
   for (const host of [HOST, "127.0.0.1:24331"]) {
-    assert.equal((await ask("/", { host, cookie: `${here}; ${there}` })).status, 200, host);
+    assert.equal((await request("/", { host, cookie: `${here}; ${there}` })).status, 200, host);
   }
 });
 
@@ -182,7 +182,7 @@ Deno.test("sign-in · npm run dashboard prints the address, then the next one, a
   assert.ok(!(output.text() + await noise).includes(key), output.text());
 });
 
-/** What a program prints, read until it has printed one more address. */
+/** The output of a program, read until it has printed one more address. */
 function linesOf(stdout: ReadableStream<Uint8Array<ArrayBuffer>>) {
   const reader = stdout.getReader();
   const decoder = new TextDecoder();
@@ -207,7 +207,7 @@ function linesOf(stdout: ReadableStream<Uint8Array<ArrayBuffer>>) {
 const { dashboard } = useDashboard();
 const inBrowser = (name: string, fn: () => Promise<void>) => gate(`sign-in · ${name}`, missing, fn);
 
-inBrowser("a browser opens the printed address and stays signed in, without a trace of the token", async () => {
+inBrowser("a browser opens the printed address and stays signed in, and the token is stored nowhere", async () => {
   const address = dashboard().address("#/failed");
   const token = new URL(address).searchParams.get("token") ?? assert.fail("no token");
   await using opened = await dashboard().openSignedOut();
@@ -227,7 +227,7 @@ inBrowser("a browser opens the printed address and stays signed in, without a tr
   assert.deepEqual(opened.complaints, []);
 });
 
-inBrowser("a page that has lost its session says what to open", async () => {
+inBrowser("a page that has lost its session shows the next step", async () => {
   await using opened = await dashboard().open();
   const { page } = opened;
   await page.getByRole("link", { name: "Dead letters" }).waitFor();
@@ -238,7 +238,7 @@ inBrowser("a page that has lost its session says what to open", async () => {
 });
 
 inBrowser(
-  "the printed address in another site's page signs in too: its cookie counts from the next click",
+  "a link to the printed address on another site signs in, from the next click on",
   async () => {
     const address = dashboard().address();
     await using other = Deno.serve(

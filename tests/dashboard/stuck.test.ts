@@ -1,14 +1,14 @@
-// Which message the overview names as waiting too long, and after how long. The monitor's replies are the test's.
+// Which message the overview shows as waiting too long, and after how long. The test replies for monitor.
 import assert from "node:assert/strict";
-import type { Queue } from "../../dashboard/src/api.ts";
 import { findStuck } from "../../dashboard/src/stuck.ts";
+import type { Queue } from "../../shared/operators/queues.ts";
 
 const NOW = Date.parse("2030-01-01T12:00:00Z");
 const ago = (seconds: number) => new Date(NOW - seconds * 1_000).toISOString();
 
 const queue = (fields: Partial<Queue>): Queue => ({
   transport_name: "supabase",
-  queue_name: "letters",
+  queue_name: "mail",
   paused_at: null,
   transport_enabled: true,
   pending: 1,
@@ -23,7 +23,7 @@ const queue = (fields: Partial<Queue>): Queue => ({
   ...fields,
 });
 
-/** What is found in these queues, and the queues whose messages were requested. */
+/** The result for these queues, and the queues whose messages were requested. */
 async function found(...queues: Queue[]) {
   const requested: (string | null)[] = [];
   const { fetch } = globalThis;
@@ -52,7 +52,7 @@ Deno.test("stuck · a message that is due for 15 seconds is named with its reaso
   const patient = await found(queue({ oldest_due_at: ago(14.9) }));
   assert.deepEqual([patient.stuck, patient.requested], [undefined, []]);
   const { stuck, requested } = await found(queue({ oldest_due_at: ago(15) }));
-  assert.deepEqual([stuck?.message.id, stuck?.reason.reason, requested], ["oldest", "no_worker", ["letters"]]);
+  assert.deepEqual([stuck?.message.id, stuck?.reason.reason, requested], ["oldest", "no_worker", ["mail"]]);
 });
 
 Deno.test("stuck · a queue that is paused, disabled or without due messages is left out", async () => {
@@ -62,7 +62,7 @@ Deno.test("stuck · a queue that is paused, disabled or without due messages is 
   for (const cause of causes) {
     assert.deepEqual(await found(queue(cause)), { stuck: undefined, requested: [] }, JSON.stringify(cause));
     const other = await found(queue({ ...cause, queue_name: "other", oldest_due_at: ago(300) }), queue({}));
-    assert.deepEqual(other.requested, ["oldest_due_at" in cause ? "other" : "letters"]);
+    assert.deepEqual(other.requested, ["oldest_due_at" in cause ? "other" : "mail"]);
   }
 });
 

@@ -1,7 +1,12 @@
-// The admin edge function: each call does its one thing, seen in the database, and a line in the log says who did it.
+// The edge function admin: the effect of each call in the database, and its line in the log.
 import assert from "node:assert/strict";
 import type { z } from "zod";
-import * as reply from "../../shared/operator_replies.ts";
+import { discardedReply, retriedManyReply, retriedReply } from "../../shared/operators/dead_letters.ts";
+import { flagReply } from "../../shared/operators/flags.ts";
+import { cancelledReply } from "../../shared/operators/messages.ts";
+import { queueSwitchedReply } from "../../shared/operators/queues.ts";
+import { scheduleRemovedReply, scheduleReply, scheduleSwitchedReply } from "../../shared/operators/schedules.ts";
+import { transportReply } from "../../shared/operators/transports.ts";
 import { empty, test } from "../project.ts";
 import { call, deadLetterOf, dispatch, dispatchAndClaim, messageOf, settle } from "../supabase/bus.ts";
 import { assertRejected, type Call, testLocally, useTarget } from "../target.ts";
@@ -9,7 +14,8 @@ import { assertRejected, type Call, testLocally, useTarget } from "../target.ts"
 const logged: string[] = [];
 const { target, project } = useTarget({ log: (line) => logged.push(line) });
 
-async function act<S extends z.ZodType>(
+/** Calls admin; the reply must fit its schema. */
+async function callAdmin<S extends z.ZodType>(
   path: string,
   schema: S,
   call: Call = { method: "POST" },
@@ -31,7 +37,7 @@ Deno.test.beforeEach(() => empty(project().sql));
 testLocally("admin · a dead letter is retried, with another payload if one is given", async () => {
   const { sql } = project();
   const deadLetter = await storeDeadLetter();
-  const response = await act(`failed/${deadLetter.id}/retry`, reply.retried, { json: { payload: { to: "Ada" } } });
+  const response = await callAdmin(`failed/${deadLetter.id}/retry`, retriedReply, { json: { payload: { to: "Ada" } } });
   assert.deepEqual(response, {
     success: true,
     outcome: "retried",
@@ -52,9 +58,9 @@ testLocally("admin · many dead letters are retried by filter or by ids", async 
   await storeDeadLetter("Timeout");
   await storeDeadLetter("Timeout");
   const other = await storeDeadLetter("Other");
-  const timeouts = await act("failed/retry", reply.retriedMany, { json: { filter: { errorClass: "Timeout" } } });
+  const timeouts = await callAdmin("failed/retry", retriedManyReply, { json: { filter: { errorClass: "Timeout" } } });
   assert.deepEqual([timeouts.retried, timeouts.results.length], [2, 2]);
-  const rest = await act("failed/retry", reply.retriedMany, { json: { ids: [other.id], perSecond: 10 } });
+  const rest = await callAdmin("failed/retry", retriedManyReply, { json: { ids: [other.id], perSecond: 10 } });
   assert.equal(rest.retried, 1);
 });
 
@@ -62,43 +68,46 @@ testLocally("admin · dead letters are discarded, one or many", async () => {
   const { sql } = project();
   const one = await storeDeadLetter();
   await storeDeadLetter();
-  assert.equal((await act(`failed/${one.id}`, reply.discarded, { method: "DELETE" })).discarded, 1);
+  assert.equal((await callAdmin(`failed/${one.id}`, discardedReply, { method: "DELETE" })).discarded, 1);
   assertRejected(await target().call(`admin/failed/${one.id}`, { method: "DELETE" }), 404, "SM_NOT_FOUND");
-  assert.equal((await act("failed/discard", reply.discarded, { json: { filter: {} } })).discarded, 1);
+  assert.equal((await callAdmin("failed/discard", discardedReply, { json: { filter: {} } })).discarded, 1);
   const [{ open }] = await sql`select count(*)::int as open from messenger_failed_messages where resolved_at is null`;
   assert.equal(open, 0);
 });
 
-testLocally("admin · a message is cancelled, one that runs is asked to stop", async () => {
-  const { sql } = project();
-  const waiting = await dispatch(sql, { delay: "1 hour" });
-  assert.equal((await act(`messages/${waiting.id}/cancel`, reply.cancelled)).outcome, "cancelled");
-  assert.equal((await act(`messages/${waiting.id}/cancel`, reply.cancelled)).outcome, "finished");
-  const running = await dispatchAndClaim(sql);
-  assert.equal((await act(`messages/${running.id}/cancel`, reply.cancelled)).outcome, "requested");
-  assertRejected(
-    await target().call(`admin/messages/${crypto.randomUUID()}/cancel`, { method: "POST" }),
-    404,
-    "SM_NOT_FOUND",
-  );
-});
+testLocally(
+  "admin · a waiting message is cancelled, and the handler of a running one is requested to stop",
+  async () => {
+    const { sql } = project();
+    const waiting = await dispatch(sql, { delay: "1 hour" });
+    assert.equal((await callAdmin(`messages/${waiting.id}/cancel`, cancelledReply)).outcome, "cancelled");
+    assert.equal((await callAdmin(`messages/${waiting.id}/cancel`, cancelledReply)).outcome, "finished");
+    const running = await dispatchAndClaim(sql);
+    assert.equal((await callAdmin(`messages/${running.id}/cancel`, cancelledReply)).outcome, "requested");
+    assertRejected(
+      await target().call(`admin/messages/${crypto.randomUUID()}/cancel`, { method: "POST" }),
+      404,
+      "SM_NOT_FOUND",
+    );
+  },
+);
 
-testLocally("admin · a schedule is made, changed, paused, resumed and removed", async () => {
+testLocally("admin · a schedule is created, replaced, paused, resumed and removed", async () => {
   const { sql } = project();
-  const made = await act("schedules/daily%20digest", reply.oneSchedule, {
+  const made = await callAdmin("schedules/daily%20digest", scheduleReply, {
     method: "PUT",
     json: { type: "Digest", payload: { to: "Ada" }, cron: "0 9 * * *", timezone: "Europe/Berlin", maxRuns: 3 },
   });
   assert.deepEqual([made.name, made.timezone, made.max_runs], ["daily digest", "Europe/Berlin", 3]);
-  const changed = await act("schedules/daily%20digest", reply.oneSchedule, {
+  const changed = await callAdmin("schedules/daily%20digest", scheduleReply, {
     method: "PUT",
     json: { type: "Digest", interval: 60_000 },
   });
   assert.deepEqual([changed.schedule_type, changed.schedule_config.interval], ["interval", 60_000]);
-  assert.equal((await act("schedules/daily%20digest/pause", reply.switched)).enabled, false);
-  const resumed = await act("schedules/daily%20digest/resume", reply.switched);
+  assert.equal((await callAdmin("schedules/daily%20digest/pause", scheduleSwitchedReply)).enabled, false);
+  const resumed = await callAdmin("schedules/daily%20digest/resume", scheduleSwitchedReply);
   assert.ok(resumed.enabled && resumed.nextRunAt);
-  await act("schedules/daily%20digest", reply.removed, { method: "DELETE" });
+  await callAdmin("schedules/daily%20digest", scheduleRemovedReply, { method: "DELETE" });
   assert.equal((await sql`select from messenger_schedules`).length, 0);
   for (const [method, path] of [["DELETE", ""], ["POST", "/pause"], ["POST", "/resume"]]) {
     assertRejected(await target().call(`admin/schedules/none${path}`, { method }), 404, "SM_NOT_FOUND");
@@ -108,48 +117,57 @@ testLocally("admin · a schedule is made, changed, paused, resumed and removed",
 testLocally("admin · a queue is paused and resumed", async () => {
   const { sql } = project();
   await dispatch(sql);
-  assert.deepEqual(await act("queues/supabase/default/pause", reply.paused), { success: true, paused: true });
+  assert.deepEqual(await callAdmin("queues/supabase/default/pause", queueSwitchedReply), {
+    success: true,
+    paused: true,
+  });
   assert.equal((await call(sql, "messenger_claim", { worker: "ada" })).length, 0);
-  assert.deepEqual(await act("queues/supabase/default/resume", reply.paused), { success: true, paused: false });
+  assert.deepEqual(await callAdmin("queues/supabase/default/resume", queueSwitchedReply), {
+    success: true,
+    paused: false,
+  });
   assert.equal((await call(sql, "messenger_claim", { worker: "ada" })).length, 1);
 });
 
-testLocally("admin · a transport is made and changed", async () => {
+testLocally("admin · a transport is created and changed", async () => {
   const config = { retention: "1 day" };
-  const made = await act("transports/mail", reply.oneTransport, { method: "PUT", json: { config } });
+  const made = await callAdmin("transports/mail", transportReply, { method: "PUT", json: { config } });
   assert.deepEqual([made.name, made.type, made.config, made.enabled], ["mail", "supabase", config, true]);
-  const off = await act("transports/mail", reply.oneTransport, { method: "PUT", json: { enabled: false } });
+  const off = await callAdmin("transports/mail", transportReply, { method: "PUT", json: { enabled: false } });
   assert.deepEqual([off.config, off.enabled], [config, false]);
 });
 
 testLocally("admin · a flag is set by percentage, or on and off", async () => {
-  const set = await act("flags/emails", reply.flag, { method: "PUT", json: { percent: 25 } });
+  const set = await callAdmin("flags/emails", flagReply, { method: "PUT", json: { percent: 25 } });
   assert.deepEqual([set.name, set.percent, set.updated_by], ["emails", 25, "service"]);
-  assert.equal((await act("flags/emails", reply.flag, { method: "PUT", json: { enabled: true } })).percent, 100);
+  assert.equal((await callAdmin("flags/emails", flagReply, { method: "PUT", json: { enabled: true } })).percent, 100);
 });
 
-testLocally("admin · the log says who did what, and holds no payload", async () => {
+testLocally("admin · the log line of an action has the caller, the action and its object, and no payload", async () => {
   const id = crypto.randomUUID();
   const token = await project().signUser({ sub: id, app_metadata: { symphony_role: "operator" } });
   const deadLetter = await storeDeadLetter();
-  await act(`failed/${deadLetter.id}/retry`, reply.retried, { as: { token }, json: { payload: { secret: "hush" } } });
+  await callAdmin(`failed/${deadLetter.id}/retry`, retriedReply, {
+    as: { token },
+    json: { payload: { secret: "hush" } },
+  });
   const line = logged.find((text) => text.includes('"operator"') && text.includes(deadLetter.id)) ??
     assert.fail("no line");
   assert.ok(line.includes(id) && line.includes('"retry"') && !line.includes("hush"), line);
 });
 
 const ID = "0190a000-0000-7000-8000-000000000000";
-const REFUSED: [what: string, path: string, call: Call, status: number, code: string][] = [
-  ["an id that is none", "failed/5/retry", { method: "POST" }, 404, "SM_NOT_FOUND"],
-  ["a payload that is no object", `failed/${ID}/retry`, { json: { payload: [1] } }, 400, "SM_PAYLOAD_NOT_OBJECT"],
-  ["a field it does not know", `failed/${ID}/retry`, { json: { body: {} } }, 400, "SM_UNKNOWN_FIELD"],
+const REJECTED: [what: string, path: string, call: Call, status: number, code: string][] = [
+  ["an id that is no UUID", "failed/5/retry", { method: "POST" }, 404, "SM_NOT_FOUND"],
+  ["a payload that is not an object", `failed/${ID}/retry`, { json: { payload: [1] } }, 400, "SM_PAYLOAD_NOT_OBJECT"],
+  ["an unknown field", `failed/${ID}/retry`, { json: { body: {} } }, 400, "SM_UNKNOWN_FIELD"],
   ["neither ids nor filter", "failed/retry", { json: {} }, 400, "SM_FILTER"],
   ["ids and filter", "failed/retry", { json: { ids: [ID], filter: {} } }, 400, "SM_FILTER"],
-  ["a filter it does not know", "failed/retry", { json: { filter: { colour: "red" } } }, 400, "SM_UNKNOWN_FIELD"],
-  ["no retries a second", "failed/retry", { json: { filter: {}, perSecond: 0 } }, 400, "SM_BATCH"],
+  ["an unknown filter", "failed/retry", { json: { filter: { colour: "red" } } }, 400, "SM_UNKNOWN_FIELD"],
+  ["0 retries per second", "failed/retry", { json: { filter: {}, perSecond: 0 } }, 400, "SM_BATCH"],
   ["no body", "failed/retry", { method: "POST" }, 415, "SM_CONTENT_TYPE"],
   [
-    "a body that is no JSON",
+    "a body that is not JSON",
     "failed/discard",
     {
       raw: "{",
@@ -192,7 +210,7 @@ const REFUSED: [what: string, path: string, call: Call, status: number, code: st
     "SM_SCHEDULE",
   ],
   ["a queue with a bad name", "queues/supabase/No%2FQueue/pause", { method: "POST" }, 400, "SM_QUEUE"],
-  ["a transport that is not there", "queues/none/default/pause", { method: "POST" }, 400, "SM_TRANSPORT"],
+  ["an unknown transport", "queues/none/default/pause", { method: "POST" }, 400, "SM_TRANSPORT"],
   ["another type for sync", "transports/sync", { method: "PUT", json: { type: "redis" } }, 400, "SM_TRANSPORT"],
   [
     "a bad interval",
@@ -202,7 +220,7 @@ const REFUSED: [what: string, path: string, call: Call, status: number, code: st
     "SM_TRANSPORT",
   ],
   [
-    "a setting it does not know",
+    "an unknown setting",
     "transports/mail",
     { method: "PUT", json: { config: { a: 1 } } },
     400,
@@ -211,16 +229,16 @@ const REFUSED: [what: string, path: string, call: Call, status: number, code: st
   ["101 percent", "flags/emails", { method: "PUT", json: { percent: 101 } }, 400, "SM_BATCH"],
   ["a flag with a bad name", "flags/5", { method: "PUT", json: { percent: 1 } }, 400, "SM_FILTER"],
 ];
-for (const [what, path, call, status, code] of REFUSED) {
+for (const [what, path, call, status, code] of REJECTED) {
   test(`admin · rejects ${what}`, async () => {
     assertRejected(await target().call(`admin/${path}`, call), status, code);
   });
 }
 
-testLocally("admin · what is rejected changes nothing", async () => {
+testLocally("admin · a rejected call changes nothing", async () => {
   const { sql } = project();
   const deadLetter = await storeDeadLetter();
-  for (const [, path, call] of REFUSED) await target().call(`admin/${path.replace(ID, deadLetter.id)}`, call);
+  for (const [, path, call] of REJECTED) await target().call(`admin/${path.replace(ID, deadLetter.id)}`, call);
   const [counts] = await sql`
     select (select count(*) from messenger_schedules)::int as schedules, (select count(*) from messenger.queues)::int as queues,
       (select count(*) from messenger.flags)::int as flags, (select count(*) from messenger_transports)::int as transports,

@@ -1,7 +1,14 @@
-// The monitor edge function: what it shows, each reply as its description says.
+// The edge function monitor: its lists, figures and errors. tests/functions/replies.test.ts compares whole replies with
+// their schemas.
 import assert from "node:assert/strict";
 import type { z } from "zod";
-import * as reply from "../../shared/operator_replies.ts";
+import { deadLetterReply, deadLettersReply } from "../../shared/operators/dead_letters.ts";
+import { auditReply, healthReply, statusReply, workersReply } from "../../shared/operators/health.ts";
+import { explanationReply, messageReply, messagesReply } from "../../shared/operators/messages.ts";
+import { metricsReply } from "../../shared/operators/metrics.ts";
+import { queuesReply } from "../../shared/operators/queues.ts";
+import { previewReply, schedulesReply } from "../../shared/operators/schedules.ts";
+import { transportsReply } from "../../shared/operators/transports.ts";
 import { eventually } from "../eventually.ts";
 import { empty, test } from "../project.ts";
 import { call, dispatch, dispatchAndClaim, dispatchMany, settle } from "../supabase/bus.ts";
@@ -10,8 +17,8 @@ import { assertRejected, testLocally, useTarget } from "../target.ts";
 const logged: string[] = [];
 const { target, project } = useTarget({ log: (line) => logged.push(line) });
 
-/** Asks the edge function; the reply must be what the description promises. */
-async function look<S extends z.ZodType>(path: string, schema: S, status = 200): Promise<z.output<S>> {
+/** Calls monitor; the reply must fit its schema. */
+async function getMonitor<S extends z.ZodType>(path: string, schema: S, status = 200): Promise<z.output<S>> {
   const reply = await target().call(`monitor/${path}`);
   assert.equal(reply.status, status, JSON.stringify(reply.body));
   return schema.parse(reply.body);
@@ -19,94 +26,97 @@ async function look<S extends z.ZodType>(path: string, schema: S, status = 200):
 
 Deno.test.beforeEach(() => empty(project().sql));
 
-testLocally("monitor · status counts what there is", async () => {
+testLocally("monitor · status counts messages", async () => {
   await dispatchMany(project().sql, 3);
-  const { queue } = await look("status", reply.status);
+  const { queue } = await getMonitor("status", statusReply);
   assert.deepEqual([queue.depth, queue.pending, queue.estimated], [3, 3, false]);
 });
 
-testLocally("monitor · health answers 503 where nothing ticks, and says what to do", async () => {
-  const { status, checks } = await look("health", reply.health, 503);
+testLocally("monitor · health returns 503 and a remedy when nothing ticks", async () => {
+  const { status, checks } = await getMonitor("health", healthReply, 503);
   assert.equal(status, "unhealthy");
   assert.ok(checks.find(({ name }) => name === "clock")?.remedy);
 });
 
 testLocally("monitor · the audit is without violations", async () => {
   await dispatchMany(project().sql, 3);
-  const { invariants, violations } = await look("audit", reply.audit);
+  const { invariants, violations } = await getMonitor("audit", auditReply);
   assert.equal(violations, 0);
   assert.ok(invariants.length >= 9);
 });
 
-testLocally("monitor · messages are paged newest first by cursor, filtered as asked", async () => {
+testLocally("monitor · messages are filtered, and paged by cursor, newest first", async () => {
   const { sql } = project();
   const ids = await dispatchMany(sql, 5);
   await dispatch(sql, { type: "Other", queue: "q2" });
-  const first = await look("messages?type=Greeting&limit=2", reply.messages);
+  const first = await getMonitor("messages?type=Greeting&limit=2", messagesReply);
   assert.deepEqual(first.messages.map(({ id }) => id), [ids[4], ids[3]]);
   assert.deepEqual([first.pagination.total, first.pagination.hasMore, first.pagination.limit], [5, true, 2]);
   const cursor = encodeURIComponent(first.pagination.nextCursor ?? "");
-  const second = await look(`messages?type=Greeting&limit=3&cursor=${cursor}`, reply.messages);
+  const second = await getMonitor(`messages?type=Greeting&limit=3&cursor=${cursor}`, messagesReply);
   assert.deepEqual(second.messages.map(({ id }) => id), [ids[2], ids[1], ids[0]]);
   assert.deepEqual([second.pagination.hasMore, second.pagination.nextCursor], [false, null]);
-  assert.equal((await look("messages?queue=q2", reply.messages)).messages.length, 1);
+  assert.equal((await getMonitor("messages?queue=q2", messagesReply)).messages.length, 1);
 });
 
-testLocally("monitor · one message is shown whole, with its failed deliveries", async () => {
+testLocally("monitor · one message is returned with its payload and failed deliveries", async () => {
   const { sql } = project();
   const { id, fence } = await dispatchAndClaim(sql, { payload: { to: "Ada" } });
-  await settle(sql, [{ id, fence, outcome: "failed", error: "no answer" }]);
-  const message = await look(`messages/${id}`, reply.oneMessage);
-  assert.deepEqual([message.body, message.last_error, message.attempts.length], [{ to: "Ada" }, "no answer", 1]);
+  await settle(sql, [{ id, fence, outcome: "failed", error: "no reply" }]);
+  const message = await getMonitor(`messages/${id}`, messageReply);
+  assert.deepEqual([message.body, message.last_error, message.attempts.length], [{ to: "Ada" }, "no reply", 1]);
   assertRejected(await target().call(`monitor/messages/${crypto.randomUUID()}`), 404, "SM_NOT_FOUND");
 });
 
-testLocally("monitor · a message that waits for its predecessor is blocked and has no moment", async () => {
+testLocally("monitor · a message that waits for the one before it is blocked and has no available_at", async () => {
   const { sql } = project();
   await dispatch(sql, { ordering_key: "k" });
   const { id } = await dispatch(sql, { ordering_key: "k" });
-  const message = await look(`messages/${id}`, reply.oneMessage);
+  const message = await getMonitor(`messages/${id}`, messageReply);
   assert.deepEqual([message.available_at, message.blocked], [null, true]);
 });
 
-testLocally("monitor · dead letters are listed by offset and cursor, and shown whole", async () => {
-  const { sql } = project();
-  for (const error of ["one", "two", "three"]) {
-    const { id, fence } = await dispatchAndClaim(sql);
-    await settle(sql, [{ id, fence, outcome: "failed", error, retryable: false }]);
-  }
-  const page = await look("failed?limit=2", reply.failed);
-  assert.deepEqual(page.messages.map(({ error }) => error), ["three", "two"]);
-  assert.deepEqual([page.pagination.total, page.pagination.hasMore, page.pagination.offset], [3, true, 0]);
-  const skipped = await look("failed?limit=2&offset=2", reply.failed);
-  assert.deepEqual(skipped.messages.map(({ error }) => error), ["one"]);
-  const next = await look(`failed?limit=2&cursor=${page.pagination.nextCursor}`, reply.failed);
-  assert.deepEqual(next.messages, skipped.messages);
-  assert.equal((await look(`failed/${page.messages[0].id}`, reply.oneFailed)).attempts.length, 1);
-  assertRejected(await target().call(`monitor/failed/${crypto.randomUUID()}`), 404, "SM_NOT_FOUND");
-});
+testLocally(
+  "monitor · dead letters are paged by offset and cursor, and one is returned with its attempts",
+  async () => {
+    const { sql } = project();
+    for (const error of ["one", "two", "three"]) {
+      const { id, fence } = await dispatchAndClaim(sql);
+      await settle(sql, [{ id, fence, outcome: "failed", error, retryable: false }]);
+    }
+    const page = await getMonitor("failed?limit=2", deadLettersReply);
+    assert.deepEqual(page.messages.map(({ error }) => error), ["three", "two"]);
+    assert.deepEqual([page.pagination.total, page.pagination.hasMore, page.pagination.offset], [3, true, 0]);
+    const skipped = await getMonitor("failed?limit=2&offset=2", deadLettersReply);
+    assert.deepEqual(skipped.messages.map(({ error }) => error), ["one"]);
+    const next = await getMonitor(`failed?limit=2&cursor=${page.pagination.nextCursor}`, deadLettersReply);
+    assert.deepEqual(next.messages, skipped.messages);
+    assert.equal((await getMonitor(`failed/${page.messages[0].id}`, deadLetterReply)).attempts.length, 1);
+    assertRejected(await target().call(`monitor/failed/${crypto.randomUUID()}`), 404, "SM_NOT_FOUND");
+  },
+);
 
 testLocally("monitor · queues, transports and workers are listed", async () => {
   const { sql } = project();
   await dispatchAndClaim(sql);
   await dispatch(sql, { delay: "1 hour" });
   await call(sql, "messenger_pause", { transport: "supabase", queue: "resting" });
-  const { queues } = await look("queues", reply.queues);
+  const { queues } = await getMonitor("queues", queuesReply);
   assert.deepEqual(
     queues.map((queue) => [queue.queue_name, queue.pending, queue.due, queue.processing, queue.paused_at !== null]),
     [["default", 1, 0, 1, false], ["resting", 0, 0, 0, true]],
   );
-  assert.deepEqual((await look("transports", reply.transports)).transports.map(({ name }) => name), [
+  assert.deepEqual((await getMonitor("transports", transportsReply)).transports.map(({ name }) => name), [
     "supabase",
     "sync",
   ]);
   assert.deepEqual(
-    (await look("workers", reply.workers)).workers.map(({ worker, processing }) => [worker, processing]),
+    (await getMonitor("workers", workersReply)).workers.map(({ worker, processing }) => [worker, processing]),
     [["ada", 1]],
   );
 });
 
-testLocally("monitor · schedules are listed and previewed, a stored one by its own settings", async () => {
+testLocally("monitor · schedules are listed, and previewed by name or by description", async () => {
   const { sql } = project();
   await call(sql, "messenger_schedule", {
     name: "digest",
@@ -115,14 +125,14 @@ testLocally("monitor · schedules are listed and previewed, a stored one by its 
     timezone: "Europe/Berlin",
     options: { dst_gap: "skip", max_runs: 3 },
   });
-  const { schedules } = await look("schedules?name=dig", reply.schedules);
+  const { schedules } = await getMonitor("schedules?name=dig", schedulesReply);
   assert.deepEqual(schedules.map(({ name, timezone }) => [name, timezone]), [["digest", "Europe/Berlin"]]);
   const from = "2027-03-27T12:00:00Z";
-  const stored = await look(`schedules/preview?name=digest&from=${from}&count=5`, reply.preview);
+  const stored = await getMonitor(`schedules/preview?name=digest&from=${from}&count=5`, previewReply);
   assert.deepEqual(stored.runs.map(({ note }) => note), ["skipped by DST", null, null]);
-  const requested = await look(
+  const requested = await getMonitor(
     `schedules/preview?cron=30%202%20*%20*%20*&timezone=Europe/Berlin&from=${from}&count=1`,
-    reply.preview,
+    previewReply,
   );
   assert.deepEqual(requested.runs, [{
     runAt: "2027-03-28T01:30:00+00:00",
@@ -132,13 +142,13 @@ testLocally("monitor · schedules are listed and previewed, a stored one by its 
   assertRejected(await target().call("monitor/schedules/preview?name=none"), 404, "SM_NOT_FOUND");
 });
 
-testLocally("monitor · metrics tell what was done, and Prometheus the counters", async () => {
+testLocally("monitor · metrics and the counters for Prometheus count a completed message", async () => {
   const { sql } = project();
   const { id, fence } = await dispatchAndClaim(sql);
   await settle(sql, [{ id, fence, outcome: "completed", duration_ms: 20 }]);
-  const metrics = await look("metrics?minutes=5", reply.metrics);
+  const metrics = await getMonitor("metrics?minutes=5", metricsReply);
   assert.deepEqual([metrics.totalProcessed, metrics.successRate, metrics.byMessageType.Greeting.succeeded], [1, 1, 1]);
-  // Counters are as of the last tick.
+  // Counters are updated by the ticker.
   await sql`select messenger_tick()`;
   const response = await fetch(`${target().url}/functions/v1/monitor/metrics.prom`, {
     headers: { apikey: target().secretKey },
@@ -152,22 +162,21 @@ testLocally("monitor · metrics tell what was done, and Prometheus the counters"
 });
 
 testLocally(
-  "monitor · what is rejected is logged, what is answered is not: a dashboard asks every other second",
+  "monitor · rejected requests are logged, successful ones are not: a dashboard makes one every two seconds",
   async () => {
-    await look("status", reply.status);
+    await getMonitor("status", statusReply);
     await target().call("monitor/messages?limit=0");
-    const lines = () =>
-      logged.filter((line) => line.includes('"edge function":"monitor"') && line.includes('"request"'));
+    const lines = () => logged.filter((line) => line.includes('"function":"monitor"') && line.includes('"request"'));
     await eventually("the error is logged", () => lines().some((line) => line.includes("/monitor/messages")));
     assert.ok(!lines().some((line) => line.includes("/monitor/status")), lines().join("\n"));
   },
 );
 
-testLocally("monitor · a message that waits is explained", async () => {
+testLocally("monitor · a waiting message is explained", async () => {
   const { sql } = project();
-  const { id } = await dispatch(sql, { queue: "letters" });
-  await call(sql, "messenger_pause", { transport: "supabase", queue: "letters" });
-  const { status, reasons } = await look(`messages/${id}/explain`, reply.explanation);
+  const { id } = await dispatch(sql, { queue: "mail" });
+  await call(sql, "messenger_pause", { transport: "supabase", queue: "mail" });
+  const { status, reasons } = await getMonitor(`messages/${id}/explain`, explanationReply);
   assert.equal(status, "pending");
   assert.ok(
     reasons.some(({ reason, remedy }) => reason === "paused" && remedy?.includes("messenger_resume")),
@@ -176,7 +185,7 @@ testLocally("monitor · a message that waits is explained", async () => {
   assertRejected(await target().call(`monitor/messages/${crypto.randomUUID()}/explain`), 404, "SM_NOT_FOUND");
 });
 
-const REFUSED: [path: string, code: string][] = [
+const REJECTED: [path: string, code: string][] = [
   ["messages?limit=0", "SM_BATCH"],
   ["messages?limit=201", "SM_BATCH"],
   ["messages?limit=ten", "SM_BATCH"],
@@ -197,13 +206,13 @@ const REFUSED: [path: string, code: string][] = [
   ["schedules/preview?cron=@daily&timezone=Foo%2B99", "SM_TIMEZONE"],
   ["status?verbose=1", "SM_UNKNOWN_FIELD"],
 ];
-for (const [path, code] of REFUSED) {
+for (const [path, code] of REJECTED) {
   test(`monitor · rejects ${path.slice(0, 60)}`, async () => {
     assertRejected(await target().call(`monitor/${path}`), 400, code);
   });
 }
 
-test("monitor · no moment that passes at the edge function breaks a call in the database", async () => {
+test("monitor · every moment that the edge function accepts is accepted by the database", async () => {
   const moments = ["0001-01-01T00:00:00+15:59", "9999-12-31T23:59:59-15:59", "1970-01-01T00:00:00.123456789Z"];
   const paths = [
     "monitor/messages?from=",

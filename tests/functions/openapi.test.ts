@@ -1,11 +1,11 @@
-// The document of the operators' API: exactly the calls of both edge functions, and sound OpenAPI 3.1.
+// The OpenAPI document of monitor and admin: it lists exactly their calls, and is valid OpenAPI 3.1.
 import assert from "node:assert/strict";
-import { createAdmin } from "../../shared/admin.ts";
 import type { Database } from "../../shared/db.ts";
 import { createLog } from "../../shared/log.ts";
-import { createMonitor } from "../../shared/monitor.ts";
+import { createAdmin } from "../../shared/operators/admin.ts";
+import { createOperatorApp, type OperatorApp } from "../../shared/operators/app.ts";
+import { createMonitor } from "../../shared/operators/monitor.ts";
 import { describeApi } from "../../shared/operators/openapi.ts";
-import { createOperatorApp } from "../../shared/operators/app.ts";
 import { test } from "../project.ts";
 import { useTarget } from "../target.ts";
 
@@ -61,7 +61,7 @@ interface Document {
 async function fetchDocument(): Promise<Document> {
   const { status, body } = await target().call("monitor/openapi.json", { as: "nobody" });
   assert.equal(status, 200);
-  return body as unknown as Document; // whether it is one, the tests see
+  return body as unknown as Document; // the tests check it
 }
 
 const operationsOf = (document: Document) =>
@@ -71,7 +71,7 @@ const operationsOf = (document: Document) =>
 const callsOf = (document: Document) =>
   operationsOf(document).map(({ path, method }) => `${method.toUpperCase()} ${path}`).sort();
 
-/** What is wrong with a document; a list of sentences. */
+/** The faults of a document, as sentences. */
 function faultsOf(document: Document): string[] {
   const faults: string[] = [];
   const expect = (sound: unknown, fault: string) => {
@@ -85,8 +85,8 @@ function faultsOf(document: Document): string[] {
     expect(METHODS.includes(method), `${at}: not a method`);
     expect(operation.summary, `${at}: no summary`);
     const statuses = Object.keys(operation.responses ?? {});
-    expect(statuses.some((status) => /^2\d\d$/.test(status)), `${at}: nothing for success`);
-    expect(statuses.includes("default"), `${at}: nothing for errors`);
+    expect(statuses.some((status) => /^2\d\d$/.test(status)), `${at}: no response for success`);
+    expect(statuses.includes("default"), `${at}: no response for errors`);
     expect(statuses.every((status) => /^([1-5]\d\d|default)$/.test(status)), `${at}: an odd status`);
     for (const [status, response] of Object.entries(operation.responses ?? {})) {
       expect(response.description, `${at} ${status}: no description`);
@@ -129,14 +129,13 @@ function resolve(document: Document, ref: string): unknown {
   );
 }
 
-const db = {} as Database; // routes are only listed here, nothing is asked
-type App = ReturnType<typeof createOperatorApp>;
-const apps = (): [monitor: App, admin: App] => [
+const db = {} as Database; // routes are only listed here, and no call is made
+const apps = (): [monitor: OperatorApp, admin: OperatorApp] => [
   createMonitor(db),
   createAdmin(db, createLog({}, () => {})),
 ];
-/** Every route an app answers, described or not. */
-const routesOf = (name: string, app: App) =>
+/** All routes of an app, also those without a description. */
+const routesOf = (name: string, app: OperatorApp) =>
   app.routes.filter(({ method }) => method !== "ALL").map(({ method, path }) =>
     `${method} /${name}${path.replace(/:(\w+)(\{[^}]*\})?/g, "{$1}")}`
   );
@@ -147,15 +146,15 @@ test("openapi · lists exactly the calls of both edge functions", async () => {
   assert.deepEqual(callsOf(await fetchDocument()), CALLS);
 });
 
-test("openapi · every route of the edge functions is in it, and each of it is a route", async () => {
+test("openapi · every route of the edge functions is in the document, and the other way round", async () => {
   assert.deepEqual(liveCalls(apps()), CALLS);
   assert.deepEqual(callsOf(await fetchDocument()), liveCalls(apps()));
 });
 
-test("openapi · the edge functions answer at every path it lists", async () => {
+test("openapi · every listed path exists in the edge functions", async () => {
   for (const { path, method } of operationsOf(await fetchDocument())) {
     const filled = path.slice(1).replace(/\{\w+\}/g, "none");
-    // Nobody is rejected before a handler; another method is rejected by the path's own list.
+    // A caller without credentials gets 401 at any path; a wrong method gets 405 only at a path that exists.
     assert.equal((await target().call(filled, { method: method.toUpperCase(), as: "nobody" })).status, 401, path);
     const other = await target().call(filled, { method: "PATCH" });
     assert.equal(other.status, 405, path);
@@ -163,12 +162,26 @@ test("openapi · the edge functions answer at every path it lists", async () => 
   }
 });
 
-test("openapi · is sound", async () => {
+test("openapi · is valid", async () => {
   const document = await fetchDocument();
   assert.deepEqual(faultsOf(document), []);
   assert.deepEqual(Object.keys(document.components.securitySchemes).sort(), ["operator", "secretKey"]);
   assert.deepEqual(document.servers.map(({ url }) => url), ["/functions/v1"]);
   assert.ok(refsOf(document).length > 20, "the replies are named components");
+});
+
+Deno.test("openapi · every file with calls is in the registry of its edge function", async () => {
+  const folder = new URL("../../shared/operators/", import.meta.url);
+  for (const [name, registration] of [["monitor", "addMonitorCalls"], ["admin", "addAdminCalls"]]) {
+    const registry = await Deno.readTextFile(new URL(`${name}.ts`, folder));
+    for await (const { name: file } of Deno.readDir(folder)) {
+      const text = await Deno.readTextFile(new URL(file, folder));
+      if (!text.includes(`export function ${registration}(`)) continue;
+      const imported = registry.match(new RegExp(`import \\* as (\\w+) from "\\./${file}"`))?.[1];
+      const listed = registry.match(/RESOURCES = \[([^\]]*)\]/)?.[1].split(",").map((each) => each.trim());
+      assert.ok(imported && listed?.includes(imported), `${file} is not in ${name}.ts`);
+    }
+  }
 });
 
 Deno.test("openapi · a route without description is noticed", () => {
@@ -187,7 +200,7 @@ Deno.test("openapi · an edge function that lacks a call is noticed", () => {
 const PLANTED: [what: string, plant: (document: Document) => void, fault: RegExp][] = [
   ["an older version", (document) => document.openapi = "3.0.3", /not 3\.1/],
   ["a call without summary", ({ paths }) => delete paths["/monitor/status"].get.summary, /no summary/],
-  ["a call without responses", ({ paths }) => delete paths["/monitor/status"].get.responses, /nothing for success/],
+  ["a call without responses", ({ paths }) => delete paths["/monitor/status"].get.responses, /no response for success/],
   ["a reference that leads nowhere", ({ components }) => delete components.schemas.Status, /Status leads nowhere/],
   ["a scheme that is not there", ({ components }) => delete components.securitySchemes.operator, /scheme operator/],
   [

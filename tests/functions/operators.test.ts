@@ -1,4 +1,4 @@
-// Who may look and who may steer: every kind of caller before monitor, admin and paths that are not there.
+// Access to monitor and admin: every kind of caller at every path, also at paths that do not exist.
 import assert from "node:assert/strict";
 import { SignJWT } from "jose";
 import { empty } from "../project.ts";
@@ -65,12 +65,12 @@ const NOBODIES: Record<string, () => Call | Promise<Call>> = {
   "an operator beside a good key, expired": async () => ({
     headers: { authorization: `Bearer ${await user(OPERATOR, { expiresIn: -60 })}` },
   }),
-  "an anonymous token that says operator": () => bearer(user({ role: "anon", ...OPERATOR })),
+  "an anonymous token with the role operator": () => bearer(user({ role: "anon", ...OPERATOR })),
 };
 const USERS: Record<string, Record<string, unknown>> = {
   "a user without claim": {},
-  "a user whose own metadata says operator": { user_metadata: { symphony_role: "operator" } },
-  "a user whose token says operator elsewhere": { symphony_role: "operator", role_metadata: OPERATOR },
+  "a user with the role operator in user_metadata": { user_metadata: { symphony_role: "operator" } },
+  "a user with the role operator in another claim": { symphony_role: "operator", role_metadata: OPERATOR },
   "a user of an unknown role": { app_metadata: { symphony_role: "admin" } },
   "a user of no role": { app_metadata: { symphony_role: null } },
   "a user of two roles": { app_metadata: { symphony_role: ["operator"] } },
@@ -80,19 +80,19 @@ const USERS: Record<string, Record<string, unknown>> = {
 
 Deno.test.beforeEach(() => empty(project().sql));
 
-const look = (path: string, as: Call) => target().call(`monitor/${path}`, as);
-const act = ([method, path, json]: typeof ADMIN[number], as: Call) =>
+const getMonitor = (path: string, as: Call) => target().call(`monitor/${path}`, as);
+const callAdmin = ([method, path, json]: typeof ADMIN[number], as: Call) =>
   target().call(`admin/${path}`, { method, json, ...as });
 
-/** Calls everything there is; nothing may be let in, nothing changed. */
-async function assertShut(as: Call, status: number, code: string) {
+/** Makes every call; each must be rejected, and nothing may change. */
+async function assertRejectedEverywhere(as: Call, status: number, code: string) {
   const { sql } = project();
   await dispatch(sql);
-  for (const path of MONITOR) assertRejected(await look(path, as), status, code);
-  assertRejected(await look("metrics.prom", as), status, code);
-  assertRejected(await look(`messages/${ID}/explain`, as), status, code);
-  for (const each of ADMIN) assertRejected(await act(each, as), status, code);
-  // What there is stays a secret too.
+  for (const path of MONITOR) assertRejected(await getMonitor(path, as), status, code);
+  assertRejected(await getMonitor("metrics.prom", as), status, code);
+  assertRejected(await getMonitor(`messages/${ID}/explain`, as), status, code);
+  for (const each of ADMIN) assertRejected(await callAdmin(each, as), status, code);
+  // A caller without access must not find out which paths exist.
   for (const path of UNKNOWN) assertRejected(await target().call(path, as), status, code);
   const [left] = await sql`
     select (select count(*) from messenger_schedules)::int as schedules, (select count(*) from messenger.queues)::int as queues,
@@ -102,55 +102,55 @@ async function assertShut(as: Call, status: number, code: string) {
 
 for (const [who, as] of Object.entries(NOBODIES)) {
   testLocally(`operators · both edge functions are closed to ${who}`, async () => {
-    await assertShut(await as(), 401, "SM_UNAUTHENTICATED");
+    await assertRejectedEverywhere(await as(), 401, "SM_UNAUTHENTICATED");
   });
 }
 
 for (const [who, claims] of Object.entries(USERS)) {
   testLocally(`operators · both edge functions are closed to ${who}`, async () => {
-    await assertShut(await bearer(user(claims)), 403, "SM_FIELD_FORBIDDEN");
+    await assertRejectedEverywhere(await bearer(user(claims)), 403, "SM_FIELD_FORBIDDEN");
   });
 }
 
-const LOOKERS: Record<string, () => Call | Promise<Call>> = {
+const VIEWERS: Record<string, () => Call | Promise<Call>> = {
   "a viewer": () => bearer(user({ app_metadata: { symphony_role: "viewer" } })),
   "an operator": () => bearer(user(OPERATOR)),
   "the secret key": () => ({}),
   "the secret key as bearer": () => ({ as: "nobody", headers: { authorization: `Bearer ${target().secretKey}` } }),
 };
 
-/** Answered, not rejected: the database and the paths decide. */
+/** The call reached its handler: status and error come from the database. */
 function assertReplied(reply: Reply, status: number, code: string | undefined, what: string) {
   if (code) assertRejected(reply, status, code);
   else assert.equal(reply.status, status, `${what}: ${JSON.stringify(reply.body)}`);
 }
 
-for (const [who, as] of Object.entries(LOOKERS)) {
-  testLocally(`operators · ${who} may look at everything`, async () => {
+for (const [who, as] of Object.entries(VIEWERS)) {
+  testLocally(`operators · ${who} may make all calls of monitor`, async () => {
     const call = await as();
-    for (const path of MONITOR) assertReplied(await look(path, call), 200, undefined, path);
-    assertReplied(await look("health", call), 503, undefined, "nothing ticks here");
+    for (const path of MONITOR) assertReplied(await getMonitor(path, call), 200, undefined, path);
+    assertReplied(await getMonitor("health", call), 503, undefined, "health: nothing ticks in this project");
     for (const path of UNKNOWN.filter((path) => path.startsWith("monitor"))) {
       assertRejected(await target().call(path, call), 404, "SM_NOT_FOUND");
     }
   });
 }
 
-for (const [who, as] of Object.entries(LOOKERS).filter(([who]) => who !== "a viewer")) {
-  testLocally(`operators · ${who} may steer everything`, async () => {
+for (const [who, as] of Object.entries(VIEWERS).filter(([who]) => who !== "a viewer")) {
+  testLocally(`operators · ${who} may make all calls of admin`, async () => {
     const call = await as();
-    for (const each of ADMIN) assertReplied(await act(each, call), each[3], each[4], each[1]);
+    for (const each of ADMIN) assertReplied(await callAdmin(each, call), each[3], each[4], each[1]);
     for (const path of UNKNOWN.filter((path) => path.startsWith("admin"))) {
       assertRejected(await target().call(path, call), 404, "SM_NOT_FOUND");
     }
   });
 }
 
-testLocally("operators · a viewer may steer nothing, and is told which role that takes", async () => {
+testLocally("operators · a viewer may make no call of admin, and the error names the role that may", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql);
   const call = await bearer(user({ app_metadata: { symphony_role: "viewer" } }));
-  for (const each of ADMIN) assertRejected(await act(each, call), 403, "SM_FIELD_FORBIDDEN");
+  for (const each of ADMIN) assertRejected(await callAdmin(each, call), 403, "SM_FIELD_FORBIDDEN");
   for (const path of ["admin", "admin/none"]) {
     assertRejected(await target().call(path, call), 403, "SM_FIELD_FORBIDDEN");
   }
@@ -159,15 +159,15 @@ testLocally("operators · a viewer may steer nothing, and is told which role tha
   assert.equal((await messageOf(sql, id)).status, "pending");
 });
 
-testLocally("operators · the error comes before the body is looked at", async () => {
+testLocally("operators · a caller is rejected before its query and body are read", async () => {
   const call: Call = { method: "POST", raw: "{", headers: { "content-type": "application/json" } };
   assertRejected(await target().call("admin/failed/retry", { ...call, as: "nobody" }), 401, "SM_UNAUTHENTICATED");
   assertRejected(await target().call("monitor/messages?limit=ten", { as: "nobody" }), 401, "SM_UNAUTHENTICATED");
 });
 
-testLocally("operators · the document of the API needs no token, and none harms", async () => {
+testLocally("operators · the OpenAPI document needs no token, and a wrong one does no harm", async () => {
   for (const as of [{ as: "nobody" as const }, { as: { token: "a.b.c" } }, {}]) {
-    const reply = await look("openapi.json", as);
+    const reply = await getMonitor("openapi.json", as);
     assert.deepEqual([reply.status, reply.body.openapi], [200, "3.1.0"]);
   }
 });
