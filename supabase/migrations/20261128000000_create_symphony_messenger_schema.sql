@@ -228,10 +228,10 @@ declare
     'messenger.business_function',
     'public.messenger_cancel',
     'messenger.lock_dead_letters',
-    'messenger.take_keys_back',
-    'messenger.requeue',
     'public.messenger_retry_failed',
     'public.messenger_discard_failed',
+    'messenger.take_keys_back',
+    'messenger.requeue',
     'messenger.return_replayed',
     'messenger.watch_replay',
     'messenger.watch_replays',
@@ -338,8 +338,8 @@ declare
     'messenger.delete_messages',
     'messenger.find_resolved_dead_letters',
     'messenger.find_spent_keys',
-    'messenger.find_old_occurrences',
     'messenger.find_fired_schedules',
+    'messenger.find_old_occurrences',
     'messenger.prune_workers',
     'messenger.prune_counts',
     'messenger.prune_wakeups',
@@ -7222,6 +7222,121 @@ begin
     for no key update);
 end $$;
 
+create or replace function public.messenger_retry_failed(
+  ids uuid[] default null, filter jsonb default null, payload jsonb default null, per_second int default null,
+  max int default 1000
+)
+returns table (id uuid, message_id uuid, outcome text)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz := messenger.now();
+  v_ids uuid[] := ids;
+  v_code text;
+  v_type text;
+  v_open uuid[];
+  v_kept uuid[];
+begin
+  perform messenger.require_writable();
+  if payload is not null then
+    if cardinality(v_ids) is distinct from 1 then
+      perform messenger.raise_error('SM_FILTER', 'a payload needs exactly one id', 'pass one id in ids, and no filter');
+    end if;
+    -- The payload is checked as in a dispatch. Codes about routes are ignored, because no route is given.
+    select d.error_code into v_code
+    from messenger.read_drafts(jsonb_build_array(jsonb_build_object('type', 'Edited', 'payload', payload)), v_now) d
+    where d.error_code in ('SM_PAYLOAD_NOT_OBJECT', 'SM_PAYLOAD_TOO_LARGE', 'SM_NUMBER_RANGE', 'SM_DEPTH');
+    if found then
+      perform messenger.raise_error(v_code);
+    end if;
+    select f.message_type into v_type from public.messenger_failed_messages f where f.id = v_ids[1]
+      and starts_with(f.message_type, 'symphony.');
+    if found then
+      perform messenger.raise_error('SM_TYPE_FORBIDDEN', v_type,
+        'retry it without a payload: a message of the bus''s own types keeps its payload');
+    end if;
+  end if;
+  if per_second not between 1 and 1000 then
+    raise exception using errcode = 'PT400', detail = 'SM_BATCH',
+      message = 'per_second must be a number from 1 to 1000',
+        hint = 'leave it out to make all messages due immediately';
+  end if;
+
+  v_open := messenger.lock_dead_letters(v_ids, filter, max);
+  v_kept := messenger.take_keys_back(v_open, v_now);
+  perform messenger.requeue(array(select o from unnest(v_open) o where o <> all (v_kept)), payload, per_second, v_now);
+
+  return query
+  select g.id, f.message_id,
+    case when f.id is null then 'unknown' when o.id is null or g.nth > 1 then 'resolved'
+      when k.id is not null then 'conflict' else 'retried' end
+  from (
+    select u.id, u.ord, row_number() over (partition by u.id order by u.ord) as nth
+    from unnest(coalesce(v_ids, v_open)) with ordinality as u(id, ord)
+  ) g
+  left join public.messenger_failed_messages f on f.id = g.id
+  left join unnest(v_open) o(id) on o.id = g.id
+  left join unnest(v_kept) k(id) on k.id = g.id
+  order by g.ord;
+end $$;
+
+create or replace function public.messenger_discard_failed(
+  ids uuid[] default null, filter jsonb default null, max int default 1000
+)
+returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz := messenger.now();
+  v_open uuid[];
+begin
+  perform messenger.require_writable();
+  v_open := messenger.lock_dead_letters(ids, filter, max);
+  update public.messenger_failed_messages f set resolved_at = v_now, resolution = 'discarded' where f.id = any (v_open);
+  update public.messenger_messages m set error_class = 'Discarded', updated_at = v_now
+  from public.messenger_failed_messages f
+  where f.id = any (v_open) and m.id = f.message_id and m.status = 'failed';
+  perform messenger.unblock_next(
+    messenger.order_keys(
+      array(select f.message_id from public.messenger_failed_messages f where f.id = any (v_open))), v_now);
+  return cardinality(v_open);
+end $$;
+
+comment on function messenger.lock_dead_letters(uuid[], jsonb, int) is
+  'Checks ids or filter and locks at most max of the open dead letters they select. Returns their ids in ascending '
+  'order. Raises SM_FILTER, SM_BATCH, SM_BATCH_TOO_LARGE, SM_UNKNOWN_FIELD.';
+comment on function public.messenger_retry_failed(uuid[], jsonb, jsonb, int, int) is
+  'Requeues the messages of dead letters with the same id and idempotency key and a retry count of 0. Select the dead '
+  'letters by ids or by filter {"transport"?, "queue"?, "type"?, "error_class"?, "from"?, "to"?}; from (inclusive) and '
+  'to (exclusive) apply to failed_at, and {} selects all. payload replaces the body of exactly one id. per_second (1 '
+  'to 1000) spreads the retries, which stop if more than a fifth of them fail again (see messenger.replay_report()). '
+  'max: 1 to 10000, default 1000. Returns one row per dead letter (id, message_id, outcome): retried; resolved '
+  '(already resolved before); unknown (no such dead letter); conflict (another message holds the idempotency key, or '
+  'the message is no longer failed; nothing changes). Raises SM_FILTER, SM_BATCH, SM_BATCH_TOO_LARGE, '
+  'SM_UNKNOWN_FIELD, SM_TYPE_FORBIDDEN and the payload errors of a dispatch. Example: select * from '
+  'messenger_retry_failed(filter => ''{"type": "SendEmail"}'', per_second => 10);';
+comment on function public.messenger_discard_failed(uuid[], jsonb, int) is
+  'Discards dead letters, selected as in messenger_retry_failed: sets resolution to discarded and the message''s '
+  'error_class to Discarded. Returns the number of dead letters discarded. Raises SM_FILTER, SM_BATCH, '
+  'SM_BATCH_TOO_LARGE, SM_UNKNOWN_FIELD. Example: select messenger_discard_failed(filter => ''{"queue": "email"}'');';
+revoke all on function
+  messenger.lock_dead_letters(uuid[], jsonb, int),
+  public.messenger_retry_failed(uuid[], jsonb, jsonb, int, int),
+  public.messenger_discard_failed(uuid[], jsonb, int)
+from public, anon, authenticated;
+grant execute on function
+  messenger.lock_dead_letters(uuid[], jsonb, int),
+  public.messenger_retry_failed(uuid[], jsonb, jsonb, int, int),
+  public.messenger_discard_failed(uuid[], jsonb, int)
+to service_role;
+
+-- ---- 50_operations/25_requeue.sql
+-- Requeues the messages of dead letters, with their keys.
+
 -- While a dead letter is open, its message keeps the idempotency key. A key whose row was deleted is taken
 -- again in the same order in which a dispatch takes keys. A dead letter cannot be retried if its message is no
 -- longer failed or another message holds the key.
@@ -7340,126 +7455,19 @@ begin
   return v_wakeups;
 end $$;
 
-create or replace function public.messenger_retry_failed(
-  ids uuid[] default null, filter jsonb default null, payload jsonb default null, per_second int default null,
-  max int default 1000
-)
-returns table (id uuid, message_id uuid, outcome text)
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-#variable_conflict use_column
-declare
-  v_now timestamptz := messenger.now();
-  v_ids uuid[] := ids;
-  v_code text;
-  v_type text;
-  v_open uuid[];
-  v_kept uuid[];
-begin
-  perform messenger.require_writable();
-  if payload is not null then
-    if cardinality(v_ids) is distinct from 1 then
-      perform messenger.raise_error('SM_FILTER', 'a payload needs exactly one id', 'pass one id in ids, and no filter');
-    end if;
-    -- The payload is checked as in a dispatch. Codes about routes are ignored, because no route is given.
-    select d.error_code into v_code
-    from messenger.read_drafts(jsonb_build_array(jsonb_build_object('type', 'Edited', 'payload', payload)), v_now) d
-    where d.error_code in ('SM_PAYLOAD_NOT_OBJECT', 'SM_PAYLOAD_TOO_LARGE', 'SM_NUMBER_RANGE', 'SM_DEPTH');
-    if found then
-      perform messenger.raise_error(v_code);
-    end if;
-    select f.message_type into v_type from public.messenger_failed_messages f where f.id = v_ids[1]
-      and starts_with(f.message_type, 'symphony.');
-    if found then
-      perform messenger.raise_error('SM_TYPE_FORBIDDEN', v_type,
-        'retry it without a payload: a message of the bus''s own types keeps its payload');
-    end if;
-  end if;
-  if per_second not between 1 and 1000 then
-    raise exception using errcode = 'PT400', detail = 'SM_BATCH',
-      message = 'per_second must be a number from 1 to 1000',
-        hint = 'leave it out to make all messages due immediately';
-  end if;
-
-  v_open := messenger.lock_dead_letters(v_ids, filter, max);
-  v_kept := messenger.take_keys_back(v_open, v_now);
-  perform messenger.requeue(array(select o from unnest(v_open) o where o <> all (v_kept)), payload, per_second, v_now);
-
-  return query
-  select g.id, f.message_id,
-    case when f.id is null then 'unknown' when o.id is null or g.nth > 1 then 'resolved'
-      when k.id is not null then 'conflict' else 'retried' end
-  from (
-    select u.id, u.ord, row_number() over (partition by u.id order by u.ord) as nth
-    from unnest(coalesce(v_ids, v_open)) with ordinality as u(id, ord)
-  ) g
-  left join public.messenger_failed_messages f on f.id = g.id
-  left join unnest(v_open) o(id) on o.id = g.id
-  left join unnest(v_kept) k(id) on k.id = g.id
-  order by g.ord;
-end $$;
-
-create or replace function public.messenger_discard_failed(
-  ids uuid[] default null, filter jsonb default null, max int default 1000
-)
-returns bigint
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-#variable_conflict use_column
-declare
-  v_now timestamptz := messenger.now();
-  v_open uuid[];
-begin
-  perform messenger.require_writable();
-  v_open := messenger.lock_dead_letters(ids, filter, max);
-  update public.messenger_failed_messages f set resolved_at = v_now, resolution = 'discarded' where f.id = any (v_open);
-  update public.messenger_messages m set error_class = 'Discarded', updated_at = v_now
-  from public.messenger_failed_messages f
-  where f.id = any (v_open) and m.id = f.message_id and m.status = 'failed';
-  perform messenger.unblock_next(
-    messenger.order_keys(
-      array(select f.message_id from public.messenger_failed_messages f where f.id = any (v_open))), v_now);
-  return cardinality(v_open);
-end $$;
-
-comment on function messenger.lock_dead_letters(uuid[], jsonb, int) is
-  'Checks ids or filter and locks at most max of the open dead letters they select. Returns their ids in ascending '
-  'order. Raises SM_FILTER, SM_BATCH, SM_BATCH_TOO_LARGE, SM_UNKNOWN_FIELD.';
 comment on function messenger.take_keys_back(uuid[], timestamptz) is
   'Locks the messages of these dead letters and restores their idempotency keys. Returns the ids '
   'of the dead letters that cannot be retried.';
 comment on function messenger.requeue(uuid[], jsonb, int, timestamptz) is
   'Resolves locked, open dead letters as retried and makes their messages pending. payload replaces the body; '
   'per_second spreads the due times. Returns the number of wake-ups sent.';
-comment on function public.messenger_retry_failed(uuid[], jsonb, jsonb, int, int) is
-  'Requeues the messages of dead letters with the same id and idempotency key and a retry count of 0. Select the dead '
-  'letters by ids or by filter {"transport"?, "queue"?, "type"?, "error_class"?, "from"?, "to"?}; from (inclusive) and '
-  'to (exclusive) apply to failed_at, and {} selects all. payload replaces the body of exactly one id. per_second (1 '
-  'to 1000) spreads the retries, which stop if more than a fifth of them fail again (see messenger.replay_report()). '
-  'max: 1 to 10000, default 1000. Returns one row per dead letter (id, message_id, outcome): retried; resolved '
-  '(already resolved before); unknown (no such dead letter); conflict (another message holds the idempotency key, or '
-  'the message is no longer failed; nothing changes). Raises SM_FILTER, SM_BATCH, SM_BATCH_TOO_LARGE, '
-  'SM_UNKNOWN_FIELD, SM_TYPE_FORBIDDEN and the payload errors of a dispatch. Example: select * from '
-  'messenger_retry_failed(filter => ''{"type": "SendEmail"}'', per_second => 10);';
-comment on function public.messenger_discard_failed(uuid[], jsonb, int) is
-  'Discards dead letters, selected as in messenger_retry_failed: sets resolution to discarded and the message''s '
-  'error_class to Discarded. Returns the number of dead letters discarded. Raises SM_FILTER, SM_BATCH, '
-  'SM_BATCH_TOO_LARGE, SM_UNKNOWN_FIELD. Example: select messenger_discard_failed(filter => ''{"queue": "email"}'');';
 revoke all on function
-  messenger.lock_dead_letters(uuid[], jsonb, int),
   messenger.take_keys_back(uuid[], timestamptz),
-  messenger.requeue(uuid[], jsonb, int, timestamptz),
-  public.messenger_retry_failed(uuid[], jsonb, jsonb, int, int),
-  public.messenger_discard_failed(uuid[], jsonb, int)
+  messenger.requeue(uuid[], jsonb, int, timestamptz)
 from public, anon, authenticated;
 grant execute on function
-  messenger.lock_dead_letters(uuid[], jsonb, int),
   messenger.take_keys_back(uuid[], timestamptz),
-  messenger.requeue(uuid[], jsonb, int, timestamptz),
-  public.messenger_retry_failed(uuid[], jsonb, jsonb, int, int),
-  public.messenger_discard_failed(uuid[], jsonb, int)
+  messenger.requeue(uuid[], jsonb, int, timestamptz)
 to service_role;
 
 -- ---- 50_operations/30_replays.sql
@@ -11273,6 +11281,68 @@ begin
   end if;
 end $$;
 
+comment on function messenger.prune(text, text, text, timestamptz, int, timestamptz) is
+  'Deletes the rows that the finder selects from a table, in chunks of batch, until the end of the '
+  'table or ends_at is reached. Returns figures.';
+comment on function messenger.find_finished_messages(uuid, timestamptz, int) is
+  'Locks finished messages past their transport''s retention among the next batch of rows by id.';
+comment on function messenger.delete_messages(uuid[], timestamptz) is
+  'Deletes messages with their attempts and adds them to messenger.pruned. Returns {"pruned": number}.';
+comment on function messenger.find_resolved_dead_letters(timestamptz, uuid, timestamptz, int) is
+  'Locks resolved dead letters past their transport''s retention among the next batch of rows by resolved_at and id.';
+comment on function messenger.find_spent_keys(timestamptz, timestamptz, int) is
+  'Locks keys of finished or deleted messages among the next batch of expired idempotency keys.';
+revoke all on function
+  messenger.prune(text, text, text, timestamptz, int, timestamptz),
+  messenger.find_finished_messages(uuid, timestamptz, int),
+  messenger.delete_messages(uuid[], timestamptz),
+  messenger.find_resolved_dead_letters(timestamptz, uuid, timestamptz, int),
+  messenger.find_spent_keys(timestamptz, timestamptz, int)
+from public, anon, authenticated, service_role;
+
+-- ---- 70_ticker/62_prune_schedules.sql
+-- Finds fired one-off schedules and old occurrences for pruning.
+
+-- A paused schedule has a next run and stays. The retention counts from updated_at, when the schedule fired:
+-- last_run_at is the due moment, which may lie far back.
+create or replace function messenger.find_fired_schedules(
+  after_at timestamptz, after_id uuid, at timestamptz, batch int,
+  out row_ids text[], out next_at timestamptz, out next_id uuid
+)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_chunk record;
+begin
+  with chunk as materialized (
+    select s.id, s.updated_at,
+      s.updated_at < find_fired_schedules.at - coalesce((t.config ->> 'retention')::interval, '7 days') as is_done
+    from public.messenger_schedules s
+    left join public.messenger_transports t on t.name = s.transport_name
+    where s.schedule_type = 'once' and not s.enabled and s.next_run_at is null
+      and (s.updated_at, s.id)
+        > (coalesce(after_at, '-infinity'), coalesce(after_id, '00000000-0000-0000-0000-000000000000'))
+    order by s.updated_at, s.id limit batch
+  ),
+  held as (
+    select s.id from public.messenger_schedules s
+    where s.id = any (array(select c.id from chunk c where c.is_done)) and not s.enabled and s.next_run_at is null
+    order by s.id
+    for update skip locked
+  )
+  select count(*) as seen, max(c.updated_at) as last_at,
+    (select c.id from chunk c order by c.updated_at desc, c.id desc limit 1) as last_id,
+    array(select h.id from held h) as ids
+  into v_chunk
+  from chunk c;
+  row_ids := messenger.row_ids(v_chunk.ids);
+  if v_chunk.seen = batch then
+    next_at := v_chunk.last_at;
+    next_id := v_chunk.last_id;
+  end if;
+end $$;
+
 -- An occurrence stays while its message is unfinished, because the overlap policy reads
 -- it, and until its schedule has moved past it.
 create or replace function messenger.find_old_occurrences(
@@ -11315,70 +11385,14 @@ begin
   end if;
 end $$;
 
--- A paused schedule has a next run and stays. The retention counts from updated_at, when the schedule fired:
--- last_run_at is the due moment, which may lie far back.
-create or replace function messenger.find_fired_schedules(
-  after_at timestamptz, after_id uuid, at timestamptz, batch int,
-  out row_ids text[], out next_at timestamptz, out next_id uuid
-)
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_chunk record;
-begin
-  with chunk as materialized (
-    select s.id, s.updated_at,
-      s.updated_at < find_fired_schedules.at - coalesce((t.config ->> 'retention')::interval, '7 days') as is_done
-    from public.messenger_schedules s
-    left join public.messenger_transports t on t.name = s.transport_name
-    where s.schedule_type = 'once' and not s.enabled and s.next_run_at is null
-      and (s.updated_at, s.id)
-        > (coalesce(after_at, '-infinity'), coalesce(after_id, '00000000-0000-0000-0000-000000000000'))
-    order by s.updated_at, s.id limit batch
-  ),
-  held as (
-    select s.id from public.messenger_schedules s
-    where s.id = any (array(select c.id from chunk c where c.is_done)) and not s.enabled and s.next_run_at is null
-    order by s.id
-    for update skip locked
-  )
-  select count(*) as seen, max(c.updated_at) as last_at,
-    (select c.id from chunk c order by c.updated_at desc, c.id desc limit 1) as last_id,
-    array(select h.id from held h) as ids
-  into v_chunk
-  from chunk c;
-  row_ids := messenger.row_ids(v_chunk.ids);
-  if v_chunk.seen = batch then
-    next_at := v_chunk.last_at;
-    next_id := v_chunk.last_id;
-  end if;
-end $$;
-
 comment on function messenger.find_fired_schedules(timestamptz, uuid, timestamptz, int) is
   'Locks schedules of type once that finished longer ago than their transport''s retention, among '
   'the next batch of rows by updated_at and id.';
-comment on function messenger.prune(text, text, text, timestamptz, int, timestamptz) is
-  'Deletes the rows that the finder selects from a table, in chunks of batch, until the end of the '
-  'table or ends_at is reached. Returns figures.';
-comment on function messenger.find_finished_messages(uuid, timestamptz, int) is
-  'Locks finished messages past their transport''s retention among the next batch of rows by id.';
-comment on function messenger.delete_messages(uuid[], timestamptz) is
-  'Deletes messages with their attempts and adds them to messenger.pruned. Returns {"pruned": number}.';
-comment on function messenger.find_resolved_dead_letters(timestamptz, uuid, timestamptz, int) is
-  'Locks resolved dead letters past their transport''s retention among the next batch of rows by resolved_at and id.';
-comment on function messenger.find_spent_keys(timestamptz, timestamptz, int) is
-  'Locks keys of finished or deleted messages among the next batch of expired idempotency keys.';
 comment on function messenger.find_old_occurrences(timestamptz, uuid, timestamptz, int) is
   'Locks occurrences older than 7 days that are no longer needed among the next batch of rows.';
 revoke all on function
-  messenger.prune(text, text, text, timestamptz, int, timestamptz),
-  messenger.find_finished_messages(uuid, timestamptz, int),
-  messenger.delete_messages(uuid[], timestamptz),
-  messenger.find_resolved_dead_letters(timestamptz, uuid, timestamptz, int),
-  messenger.find_spent_keys(timestamptz, timestamptz, int),
-  messenger.find_old_occurrences(timestamptz, uuid, timestamptz, int),
-  messenger.find_fired_schedules(timestamptz, uuid, timestamptz, int)
+  messenger.find_fired_schedules(timestamptz, uuid, timestamptz, int),
+  messenger.find_old_occurrences(timestamptz, uuid, timestamptz, int)
 from public, anon, authenticated, service_role;
 
 -- ---- 70_ticker/65_prune_side_tables.sql
@@ -16912,10 +16926,10 @@ declare
     'messenger.business_function',
     'public.messenger_cancel',
     'messenger.lock_dead_letters',
-    'messenger.take_keys_back',
-    'messenger.requeue',
     'public.messenger_retry_failed',
     'public.messenger_discard_failed',
+    'messenger.take_keys_back',
+    'messenger.requeue',
     'messenger.return_replayed',
     'messenger.watch_replay',
     'messenger.watch_replays',
@@ -17022,8 +17036,8 @@ declare
     'messenger.delete_messages',
     'messenger.find_resolved_dead_letters',
     'messenger.find_spent_keys',
-    'messenger.find_old_occurrences',
     'messenger.find_fired_schedules',
+    'messenger.find_old_occurrences',
     'messenger.prune_workers',
     'messenger.prune_counts',
     'messenger.prune_wakeups',
