@@ -45,16 +45,16 @@ Deno.test("architecture · each room imports only the rooms below it", () => {
 
 Deno.test("architecture · shared imports only down its ladder", () => {
   const ladder = [["ground"], ["tracing"], ["worker", "http"], ["transports", "operators"], ["dispatch"], ["top"]];
-  const rungOf = (path: string) => {
+  const layerOf = (path: string) => {
     const [, folder, file] = path.split("/");
     if (file !== undefined) return folder;
     return ["client.ts", "bootstrap.ts"].includes(folder) ? "top" : "ground";
   };
-  const height = (rung: string) => ladder.findIndex((rungs) => rungs.includes(rung));
+  const height = (layer: string) => ladder.findIndex((layers) => layers.includes(layer));
   const shared = sources.filter(({ path }) => path.startsWith("shared/"));
-  assert.deepEqual(shared.filter(({ path }) => height(rungOf(path)) < 0), []);
+  assert.deepEqual(shared.filter(({ path }) => height(layerOf(path)) < 0), []);
   const upwards = shared.flatMap(({ path, ours }) =>
-    ours.filter((to) => rungOf(to) !== rungOf(path) && height(rungOf(to)) >= height(rungOf(path)))
+    ours.filter((to) => layerOf(to) !== layerOf(path) && height(layerOf(to)) >= height(layerOf(path)))
       .map((to) => `${path} imports ${to}`)
   );
   assert.deepEqual(upwards, []);

@@ -8,6 +8,12 @@ Deno.test("unit tests · are the files whose imports reach no database, browser 
     assert.ok(files.includes(file), file);
   }
   // A database, a database behind a helper, a browser, an isolate, a program from npm.
-  const others = ["supabase/claim", "faults/worker_killed", "dashboard/overview", "local/isolate", "gates/audit"];
+  const others = [
+    "supabase/delivery/claim",
+    "faults/worker_killed",
+    "dashboard/overview",
+    "local/isolate",
+    "gates/audit",
+  ];
   for (const name of others) assert.ok(!files.includes(`tests/${name}.test.ts`), name);
 });

@@ -15,7 +15,8 @@ const SERVICES = [
 /** npm packages that connect to a database or a browser. */
 const CLIENTS = ["playwright-core", "postgres"];
 const SOURCE = /^\.{1,2}\/.*\.(tsx?|mjs)$/;
-const IMPORT = /^(?:import|export)\s(?!type\s)[^"']*?["']([^"']+)["']|\bimport\(\s*["']([^"']+)["']/gms;
+const IMPORT =
+  /^(?:import|export)\s(?!type\s)[^"';]*?\bfrom\s+"([^"]+)"|^import\s+"([^"]+)"|\bimport\(\s*"([^"]+)"\)/gms;
 
 /** Paths of the unit tests, from the root of the repository. */
 export function unitTestFiles(): string[] {
@@ -38,7 +39,7 @@ export function unitTestFiles(): string[] {
 
 function importsOf(module: URL): string[] {
   const text = Deno.readTextFileSync(module);
-  return [...text.matchAll(IMPORT)].map(([, fixed, dynamic]) => fixed ?? dynamic);
+  return [...text.matchAll(IMPORT)].map(([, from, bare, dynamic]) => from ?? bare ?? dynamic);
 }
 
 function testFiles(folder: URL): URL[] {

@@ -5,7 +5,7 @@ import { FAULTS } from "./catalogue.ts";
 const root = new URL("../", import.meta.url);
 
 Deno.test("catalogue · F1 to F18 and F21 are listed, each with tests", () => {
-  // F19 is the soak; F20, an upgrade under load, is tests/supabase/upgrade.test.ts.
+  // F19 is the soak; F20, an upgrade under load, is tests/supabase/manifest/upgrade.test.ts.
   assert.deepEqual(FAULTS.map(({ id }) => id), [...Array.from({ length: 18 }, (_, n) => `F${n + 1}`), "F21"]);
   for (const { id, tests } of FAULTS) assert.ok(Object.values(tests).flat().length > 0, id);
 });

@@ -16,7 +16,7 @@ export const FAULTS: readonly Fault[] = [
       "faults/worker_killed.test.ts": [
         "worker killed · three times during a batch: all messages complete, none is lost or dead",
       ],
-      "supabase/lost_leases.test.ts": ["claim · a message whose lease has expired is handed out alone"],
+      "supabase/delivery/lost_leases.test.ts": ["claim · a message whose lease has expired is handed out alone"],
     },
   },
   {
@@ -66,7 +66,7 @@ export const FAULTS: readonly Fault[] = [
         "reply lost · of a settle: the worker repeats the outcome, which is reported as recorded already",
         "reply lost · of a claim: no worker runs the message until the lease expires, then one does",
       ],
-      "supabase/exchange.test.ts": [
+      "supabase/delivery/exchange.test.ts": [
         "exchange · repeated after a lost reply, outcomes are already recorded, first rows stay leased",
       ],
     },
@@ -96,7 +96,7 @@ export const FAULTS: readonly Fault[] = [
     id: "F8",
     what: "many connections, one key, winners that roll back",
     tests: {
-      "supabase/idempotency_races.test.ts": [
+      "supabase/dispatch/idempotency_races.test.ts": [
         "race · when the first dispatch rolls back, the waiting one is stored",
         "race · of a hundred dispatches on ten connections one is stored and reported as new",
         "race · with random rollbacks, every committed reply has the id of the one stored row",
@@ -131,11 +131,11 @@ export const FAULTS: readonly Fault[] = [
       "faults/clock_faults.test.ts": [
         "clock steps · an hour forward, two back, a day forward: all complete, late outcomes are rejected",
       ],
-      "supabase/claim.test.ts": [
+      "supabase/delivery/claim.test.ts": [
         "clock · moved back, due messages are hidden for at most the distance of the move",
         "clock · moved back, the owner keeps its lease and the worker's poll is still recorded",
       ],
-      "supabase/watermark_settings.test.ts": ["scan watermarks · a clock that steps back resets them"],
+      "supabase/delivery/watermark_settings.test.ts": ["scan watermarks · a clock that steps back resets them"],
     },
   },
   {
@@ -145,7 +145,7 @@ export const FAULTS: readonly Fault[] = [
       "faults/many_due.test.ts": [
         "held snapshot · thousands are handled beside the index entries it keeps, later messages are found",
       ],
-      "supabase/watermark_settings.test.ts": [
+      "supabase/delivery/watermark_settings.test.ts": [
         "scan watermarks · a transaction that commits late is found within five seconds",
       ],
     },
@@ -176,14 +176,14 @@ export const FAULTS: readonly Fault[] = [
     id: "F15",
     what: "settles, heartbeats and keyed batches in opposite orders",
     tests: {
-      "supabase/settle_limits.test.ts": [
+      "supabase/delivery/settle_limits.test.ts": [
         "race · two settles in opposite order do not deadlock",
         "race · a settle skips a locked row, records the others, and is repeated for that row",
       ],
-      "supabase/heartbeat.test.ts": [
+      "supabase/delivery/heartbeat.test.ts": [
         "race · a heartbeat extends the unlocked leases, and reports a cancel request for a locked row",
       ],
-      "supabase/idempotency_races.test.ts": [
+      "supabase/dispatch/idempotency_races.test.ts": [
         "race · two batches with their keys in opposite order do not deadlock",
         "race · two batches wait for the first key they share, without a deadlock",
       ],
@@ -196,13 +196,15 @@ export const FAULTS: readonly Fault[] = [
       "faults/worker_killed.test.ts": [
         "worker killed · a message that kills its worker each time becomes a dead letter, others complete",
       ],
-      "supabase/settle.test.ts": [
+      "supabase/delivery/settle.test.ts": [
         "failed · max_retries n allows n + 1 deliveries, then the dead letter has all their errors",
       ],
-      "supabase/lost_leases.test.ts": [
+      "supabase/delivery/lost_leases.test.ts": [
         "exhausted · a poison message that kills every worker does not affect other messages",
       ],
-      "supabase/settle_limits.test.ts": ["error · a text of exactly 8 KB is kept whole, one of 1 MB is accepted"],
+      "supabase/delivery/settle_limits.test.ts": [
+        "error · a text of exactly 8 KB is kept whole, one of 1 MB is accepted",
+      ],
       "shared/worker/execute.test.ts": [
         "execute · a payload that no longer fits its type is never retried and never handled",
         "execute · error texts lose NUL, secrets, half characters and everything beyond 8 KB",
@@ -240,18 +242,18 @@ export const FAULTS: readonly Fault[] = [
         "ddl · while a table of the bus is altered, the ticker keeps its pace, and other work continues",
         "serializable · as the database's default: workers complete all once, the ticker keeps its pace",
       ],
-      "supabase/set_aside.test.ts": [
+      "supabase/ticker/set_aside.test.ts": [
         "foreign key · a message that a project's table refers to stays, a thousand others are pruned",
         "foreign key · a deferred one, and one whose row is being inserted, do not affect other messages",
         "trigger · a dead letter, a key and an occurrence that cannot be deleted stay, others do not",
         "trigger · a lost message that cannot be updated does not block the rescue of others",
       ],
-      "supabase/tick_steps.test.ts": [
+      "supabase/ticker/tick_steps.test.ts": [
         "steps · a constraint that the project has deferred fails the step that violates it, not the commit",
         "locks · the ticker continues while its own tables are locked",
         "ticks · a tick in an open transaction blocks no other tick, and health counts the others",
       ],
-      "supabase/ticker_settings.test.ts": [
+      "supabase/ticker/ticker_settings.test.ts": [
         "settings · the ticker ignores every timeout of its session, and is read committed and writable",
       ],
     },

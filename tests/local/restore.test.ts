@@ -6,7 +6,7 @@ import { findInstallation } from "../../supabase/local/installations.mjs";
 import type { Project } from "../../supabase/local/project.ts";
 import { empty, session, test, useProject } from "../project.ts";
 import { call, callValue, claim, dispatch, type Row } from "../supabase/bus.ts";
-import { install } from "../supabase/release.ts";
+import { install } from "../supabase/manifest/release.ts";
 
 const source = useProject();
 // The older default privileges: objects of a dump are accessible to the roles of the API.

@@ -1,9 +1,9 @@
 // Planted bugs of privileges: code that runs as the owner of the bus, impersonation, and use of shared resources.
 import { fn, type Mutant } from "./mutant.ts";
 
-const ownTypes = ["supabase/own_types.test.ts"];
-const callers = ["supabase/callers.test.ts"];
-const invalid = ["supabase/invalid_payload.test.ts"];
+const ownTypes = ["supabase/foundation/own_types.test.ts"];
+const callers = ["supabase/foundation/callers.test.ts"];
+const invalid = ["supabase/dispatch/invalid_payload.test.ts"];
 
 export const ACCESS: Mutant[] = [
   {
@@ -12,7 +12,7 @@ export const ACCESS: Mutant[] = [
     statement: fn("messenger.user_dispatch"),
     find: "set search_path = pg_catalog, pg_temp",
     replace: "set search_path = ''",
-    noticedBy: ["supabase/temporary_types.test.ts", "supabase/privileges.test.ts"],
+    noticedBy: ["supabase/foundation/temporary_types.test.ts", "supabase/foundation/privileges.test.ts"],
   },
   {
     name: "the bus's own types can be dispatched",
@@ -76,7 +76,7 @@ export const ACCESS: Mutant[] = [
     statement: fn("messenger.import_cron"),
     find: "'usage'), false) then",
     replace: "'usage'), false) and false then",
-    noticedBy: ["supabase/import_cron.test.ts"],
+    noticedBy: ["supabase/schedules/import_cron.test.ts"],
   },
   {
     name: "a subject that is no UUID raises an error",
@@ -140,7 +140,7 @@ export const ACCESS: Mutant[] = [
     statement: fn("messenger.try_lock"),
     find: "for update skip locked",
     replace: "for update",
-    noticedBy: ["supabase/locks.test.ts"],
+    noticedBy: ["supabase/foundation/locks.test.ts"],
   },
   {
     name: "ordering keys in use are pruned during a dispatch",
@@ -148,6 +148,6 @@ export const ACCESS: Mutant[] = [
     statement: fn("messenger.prune_ordering_keys"),
     find: "for update skip locked",
     replace: "for update",
-    noticedBy: ["supabase/locks.test.ts"],
+    noticedBy: ["supabase/foundation/locks.test.ts"],
   },
 ];

@@ -4,10 +4,10 @@ import { fn, type Mutant } from "./mutant.ts";
 const find_due = fn("messenger.find_due");
 const take = fn("messenger.take");
 const heartbeat = fn("public.messenger_heartbeat");
-const claims = ["supabase/claim.test.ts"];
-const races = ["supabase/claim_races.test.ts"];
-const leases = ["supabase/lost_leases.test.ts"];
-const marks = ["supabase/scan_watermarks.test.ts", "supabase/watermark_settings.test.ts"];
+const claims = ["supabase/delivery/claim.test.ts"];
+const races = ["supabase/delivery/claim_races.test.ts"];
+const leases = ["supabase/delivery/lost_leases.test.ts"];
+const marks = ["supabase/delivery/scan_watermarks.test.ts", "supabase/delivery/watermark_settings.test.ts"];
 
 export const CLAIMING: Mutant[] = [
   {
@@ -16,7 +16,7 @@ export const CLAIMING: Mutant[] = [
     statement: fn("messenger.due_queues"),
     find: "if cardinality(v_queues) > 64 then",
     replace: "if false then",
-    noticedBy: ["supabase/many_queues.test.ts"],
+    noticedBy: ["supabase/delivery/many_queues.test.ts"],
   },
   {
     name: "every one of many queues is scanned",
@@ -25,7 +25,7 @@ export const CLAIMING: Mutant[] = [
     find: "if cardinality(v_queues) > 64 then",
     replace: "select array_agg(a.transport_name), array_agg(a.queue_name) into v_transports, v_queues from " +
       "messenger.active_queues(null, null, true) a; if false then",
-    noticedBy: ["supabase/many_queues.test.ts"],
+    noticedBy: ["supabase/delivery/many_queues.test.ts"],
   },
   {
     name: "a claim waits for another",
@@ -57,7 +57,7 @@ export const CLAIMING: Mutant[] = [
     statement: find_due,
     find: "when m.lease_losses > 0 then 'suspect'",
     replace: "when m.lease_losses > 100 then 'suspect'",
-    noticedBy: [...leases, "supabase/tick.test.ts"],
+    noticedBy: [...leases, "supabase/ticker/tick.test.ts"],
   },
   {
     name: "a suspect behind other messages in one claim",
@@ -169,7 +169,7 @@ export const CLAIMING: Mutant[] = [
     statement: find_due,
     find: "select t.enabled and t.type",
     replace: "select t.type",
-    noticedBy: ["supabase/pause.test.ts"],
+    noticedBy: ["supabase/operations/pause.test.ts"],
   },
   {
     name: "a claim ignores the requested queues",
@@ -193,7 +193,7 @@ export const CLAIMING: Mutant[] = [
     statement: fn("messenger.claim_one"),
     find: "and x.status = 'pending' and",
     replace: "and x.processed_at is null and",
-    noticedBy: ["supabase/exchange.test.ts"],
+    noticedBy: ["supabase/delivery/exchange.test.ts"],
   },
   {
     name: "a heartbeat without a fence",
@@ -201,7 +201,7 @@ export const CLAIMING: Mutant[] = [
     statement: heartbeat,
     find: "h.id = g.id and h.fence = g.fence",
     replace: "h.id = g.id",
-    noticedBy: ["supabase/heartbeat.test.ts"],
+    noticedBy: ["supabase/delivery/heartbeat.test.ts"],
   },
   {
     name: "a heartbeat on a message without a worker",
@@ -209,7 +209,7 @@ export const CLAIMING: Mutant[] = [
     statement: heartbeat,
     find: "m.id = any (array(select g.id from given g)) and m.status = 'processing'",
     replace: "m.id = any (array(select g.id from given g))",
-    noticedBy: ["supabase/heartbeat.test.ts"],
+    noticedBy: ["supabase/delivery/heartbeat.test.ts"],
   },
   {
     name: "a scan watermark never expires",
@@ -273,6 +273,6 @@ export const CLAIMING: Mutant[] = [
     statement: fn("messenger.known_queues"),
     find: "v_cached[2 + again::int]::numeric",
     replace: "v_cached[2]::numeric",
-    noticedBy: ["supabase/watermark_settings.test.ts"],
+    noticedBy: ["supabase/delivery/watermark_settings.test.ts"],
   },
 ];

@@ -3,12 +3,12 @@ import { fn, type Mutant } from "./mutant.ts";
 
 const check_claim = fn("messenger.check_claim");
 const settle = fn("messenger.settle_outcomes");
-const claims = ["supabase/claim.test.ts"];
-const limits = ["supabase/settle_limits.test.ts"];
-const registers = ["supabase/register.test.ts"];
+const claims = ["supabase/delivery/claim.test.ts"];
+const limits = ["supabase/delivery/settle_limits.test.ts"];
+const registers = ["supabase/dispatch/register.test.ts"];
 const route = fn("messenger.route_messages");
-const routes = ["supabase/routing.test.ts"];
-const starts = ["supabase/start.test.ts"];
+const routes = ["supabase/dispatch/routing.test.ts"];
+const starts = ["supabase/ticker/start.test.ts"];
 
 export const DEFINING: readonly Mutant[] = [
   {

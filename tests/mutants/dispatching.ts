@@ -4,10 +4,10 @@ import { fn, type Mutant } from "./mutant.ts";
 const take_key = fn("messenger.take_key");
 const store = fn("messenger.store_messages");
 const user = fn("messenger.user_dispatch");
-const keys = ["supabase/idempotency.test.ts"];
-const races = ["supabase/idempotency_races.test.ts"];
-const users = ["supabase/user_dispatch.test.ts"];
-const wakeups = ["supabase/wakeups.test.ts"];
+const keys = ["supabase/dispatch/idempotency.test.ts"];
+const races = ["supabase/dispatch/idempotency_races.test.ts"];
+const users = ["supabase/dispatch/user_dispatch.test.ts"];
+const wakeups = ["supabase/ticker/wakeups.test.ts"];
 
 export const DISPATCHING: Mutant[] = [
   {
@@ -40,7 +40,7 @@ export const DISPATCHING: Mutant[] = [
     statement: fn("messenger.read_interval"),
     find: "or v_text ~ '(^|[^0-9:.-])[+-]?[0-9.]*[1-9][0-9.]*(e[+-]?[0-9]+)?\\s*(ago\\s*)?$'",
     replace: "",
-    noticedBy: ["supabase/dispatch_errors.test.ts"],
+    noticedBy: ["supabase/dispatch/dispatch_errors.test.ts"],
   },
   {
     name: "only a bare number is rejected for its missing unit",
@@ -48,7 +48,7 @@ export const DISPATCHING: Mutant[] = [
     statement: fn("messenger.read_interval"),
     find: "(^|[^0-9:.-])",
     replace: "^",
-    noticedBy: ["supabase/dispatch_errors.test.ts"],
+    noticedBy: ["supabase/dispatch/dispatch_errors.test.ts"],
   },
   {
     name: "a timestamp without a zone is accepted",
@@ -56,7 +56,7 @@ export const DISPATCHING: Mutant[] = [
     statement: fn("messenger.read_moment"),
     find: "([Zz]|[+-][0-9]{2}(:?[0-9]{2}){0,2})(",
     replace: "([Zz]|[+-][0-9]{2}(:?[0-9]{2}){0,2})?(",
-    noticedBy: ["supabase/dispatch_errors.test.ts"],
+    noticedBy: ["supabase/dispatch/dispatch_errors.test.ts"],
   },
   {
     name: "a transport's durations need no unit",
@@ -64,7 +64,7 @@ export const DISPATCHING: Mutant[] = [
     statement: fn("public.messenger_put_transport"),
     find: "and c.value not in ('0', 'null')",
     replace: "and c.value not in ('0', 'null') and c.value #>> '{}' !~ '^[0-9]+$'",
-    noticedBy: ["supabase/transports.test.ts"],
+    noticedBy: ["supabase/operations/transports.test.ts"],
   },
   {
     name: "a key whose message is not visible is free",
@@ -145,7 +145,7 @@ export const DISPATCHING: Mutant[] = [
     statement: store,
     find: "case when v_atomic and d.error_code is not null then",
     replace: "case when v_atomic and d.error_code is not null and d.ord < 0 then",
-    noticedBy: ["supabase/dispatch_errors.test.ts"],
+    noticedBy: ["supabase/dispatch/dispatch_errors.test.ts"],
   },
   {
     name: "a key's mismatch does not reject an atomic batch",
@@ -218,7 +218,7 @@ export const DISPATCHING: Mutant[] = [
     statement: "grant select (id, message_type,",
     find: "progress, result,",
     replace: "progress, result, last_error,",
-    noticedBy: [...users, "supabase/privileges.test.ts"],
+    noticedBy: [...users, "supabase/foundation/privileges.test.ts"],
   },
   {
     name: "any role may complete",
@@ -226,7 +226,7 @@ export const DISPATCHING: Mutant[] = [
     statement: "grant execute on function\n  public.messenger_complete(",
     find: "to service_role",
     replace: "to service_role, anon",
-    noticedBy: ["supabase/privileges.test.ts"],
+    noticedBy: ["supabase/foundation/privileges.test.ts"],
   },
   {
     name: "the woken queues are remembered beyond the transaction",
@@ -242,7 +242,7 @@ export const DISPATCHING: Mutant[] = [
     statement: fn("messenger.wake_worker"),
     find: "l.queue_name = wake_worker.queue for update skip locked;",
     replace: "l.queue_name = wake_worker.queue for update;",
-    noticedBy: ["supabase/shared_wakeups.test.ts"],
+    noticedBy: ["supabase/ticker/shared_wakeups.test.ts"],
   },
   {
     name: "a wake-up that fails costs the message",

@@ -4,10 +4,10 @@ import { fn, type Mutant } from "./mutant.ts";
 const emit = fn("messenger.emit");
 const storeEvents = fn("messenger.store_events");
 const settle = fn("messenger.settle_outcomes");
-const events = ["supabase/events.test.ts"];
-const races = ["supabase/event_races.test.ts"];
-const realtime = ["supabase/event_realtime.test.ts"];
-const webhooks = ["supabase/webhooks.test.ts"];
+const events = ["supabase/delivery/events.test.ts"];
+const races = ["supabase/delivery/event_races.test.ts"];
+const realtime = ["supabase/delivery/event_realtime.test.ts"];
+const webhooks = ["supabase/delivery/webhooks.test.ts"];
 
 export const TELLING: readonly Mutant[] = [
   {

@@ -1,11 +1,11 @@
 // Planted bugs of monitoring: status, health, explain.
 import { fn, type Mutant } from "./mutant.ts";
 
-const healths = ["supabase/health.test.ts"];
-const counts = ["supabase/counting.test.ts"];
-const messages = ["supabase/explain_message.test.ts"];
-const queues = ["supabase/explain_queue.test.ts"];
-const workers = ["supabase/explain_worker.test.ts"];
+const healths = ["supabase/monitoring/health.test.ts"];
+const counts = ["supabase/monitoring/counting.test.ts"];
+const messages = ["supabase/monitoring/explain_message.test.ts"];
+const queues = ["supabase/monitoring/explain_queue.test.ts"];
+const workers = ["supabase/monitoring/explain_worker.test.ts"];
 
 export const WATCHING: Mutant[] = [
   {
@@ -54,7 +54,7 @@ export const WATCHING: Mutant[] = [
     statement: fn("messenger.queue_figures"),
     find: "greatest(\n      v_depth, messenger.estimate_rows",
     replace: "greatest(\n      0, messenger.estimate_rows",
-    noticedBy: ["supabase/status.test.ts"],
+    noticedBy: ["supabase/monitoring/status.test.ts"],
   },
   {
     name: "a count reads any number of rows",

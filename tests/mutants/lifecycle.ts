@@ -1,13 +1,13 @@
 // Planted bugs of cancelling, pausing, ordering, the idempotency modes, dead letters and effects.
 import { fn, type Mutant } from "./mutant.ts";
 
-const cancels = ["supabase/cancel.test.ts"];
-const pauses = ["supabase/pause.test.ts"];
-const orders = ["supabase/ordering.test.ts"];
-const turns = ["supabase/ordering_dispatch.test.ts"];
-const modes = ["supabase/idempotency_modes.test.ts", "supabase/idempotency_mode_races.test.ts"];
-const deadLetters = ["supabase/dead_letters.test.ts", "supabase/dead_letter_races.test.ts"];
-const effects = ["supabase/complete_with.test.ts"];
+const cancels = ["supabase/operations/cancel.test.ts"];
+const pauses = ["supabase/operations/pause.test.ts"];
+const orders = ["supabase/delivery/ordering.test.ts"];
+const turns = ["supabase/dispatch/ordering_dispatch.test.ts"];
+const modes = ["supabase/dispatch/idempotency_modes.test.ts", "supabase/dispatch/idempotency_mode_races.test.ts"];
+const deadLetters = ["supabase/operations/dead_letters.test.ts", "supabase/operations/dead_letter_races.test.ts"];
+const effects = ["supabase/delivery/complete_with.test.ts"];
 
 export const LIVING: readonly Mutant[] = [
   {

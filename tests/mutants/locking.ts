@@ -4,9 +4,9 @@ import { fn, type Mutant } from "./mutant.ts";
 const settle = fn("messenger.settle_outcomes");
 const heartbeat = fn("public.messenger_heartbeat");
 const find_due = fn("messenger.find_due");
-const locked = ["supabase/locked_rows.test.ts"];
-const unwritable = ["supabase/unwritable_rows.test.ts"];
-const keys = ["supabase/key_waits.test.ts"];
+const locked = ["supabase/delivery/locked_rows.test.ts"];
+const unwritable = ["supabase/delivery/unwritable_rows.test.ts"];
+const keys = ["supabase/foundation/key_waits.test.ts"];
 
 export const LOCKING: Mutant[] = [
   {
@@ -89,7 +89,7 @@ export const LOCKING: Mutant[] = [
     statement: heartbeat,
     find: "for no key update skip locked",
     replace: "for no key update",
-    noticedBy: ["supabase/heartbeat.test.ts"],
+    noticedBy: ["supabase/delivery/heartbeat.test.ts"],
   },
   {
     name: "a lease on a locked row is lost",
@@ -97,7 +97,7 @@ export const LOCKING: Mutant[] = [
     statement: heartbeat,
     find: "when l.id is not null then 'locked'",
     replace: "when false then 'locked'",
-    noticedBy: ["supabase/heartbeat.test.ts"],
+    noticedBy: ["supabase/delivery/heartbeat.test.ts"],
   },
   {
     name: "one lease that cannot be written loses the others",
@@ -146,7 +146,7 @@ export const LOCKING: Mutant[] = [
     statement: find_due,
     find: "messenger.finish_undeliverable(v_ids[1:100], v_dispositions[1:100], at)",
     replace: "messenger.finish_undeliverable(v_ids, v_dispositions, at)",
-    noticedBy: ["supabase/undeliverable.test.ts"],
+    noticedBy: ["supabase/delivery/undeliverable.test.ts"],
   },
   {
     name: "a claim stops at a message that it may not finish",
@@ -154,7 +154,7 @@ export const LOCKING: Mutant[] = [
     statement: find_due,
     find: "v_skips_ended := true;",
     replace: "return;",
-    noticedBy: ["supabase/undeliverable.test.ts"],
+    noticedBy: ["supabase/delivery/undeliverable.test.ts"],
   },
   {
     name: "calls through the API wait for keys",
@@ -186,7 +186,7 @@ export const LOCKING: Mutant[] = [
     statement: fn("messenger.lock_message"),
     find: "clock_timestamp() > v_end",
     replace: "clock_timestamp() > v_end + interval '3 seconds'",
-    noticedBy: ["supabase/cancel.test.ts"],
+    noticedBy: ["supabase/operations/cancel.test.ts"],
   },
   {
     name: "a claim of another worker makes outcomes be repeated",

@@ -2,9 +2,9 @@
 import { fn, type Mutant } from "./mutant.ts";
 
 const rollUp = fn("messenger.roll_up");
-const counts = ["supabase/metrics_life.test.ts"];
-const fromMeasurements = ["supabase/metrics_from_measurements.test.ts"];
-const rollUps = ["supabase/metrics_roll_up.test.ts"];
+const counts = ["supabase/monitoring/metrics_life.test.ts"];
+const fromMeasurements = ["supabase/ticker/metrics_from_measurements.test.ts"];
+const rollUps = ["supabase/ticker/metrics_roll_up.test.ts"];
 
 export const MEASURING: Mutant[] = [
   {
@@ -38,7 +38,7 @@ export const MEASURING: Mutant[] = [
     statement: fn("messenger.steps_of"),
     find: ", (3600, date_bin('1 hour', minute, '2000-01-01 00:00+00'))",
     replace: "",
-    noticedBy: [...fromMeasurements, "supabase/metrics_windows.test.ts"],
+    noticedBy: [...fromMeasurements, "supabase/monitoring/metrics_windows.test.ts"],
   },
   {
     name: "the roll-up replaces the histogram",
@@ -70,7 +70,7 @@ export const MEASURING: Mutant[] = [
     statement: fn("messenger.prune_metrics"),
     find: "join messenger.metrics x on x.step_seconds = k.step and x.at",
     replace: "join messenger.metrics x on x.at",
-    noticedBy: ["supabase/metrics.test.ts", ...fromMeasurements],
+    noticedBy: ["supabase/monitoring/metrics.test.ts", ...fromMeasurements],
   },
   {
     name: "metrics ignore measurements before their roll-up",
@@ -86,7 +86,7 @@ export const MEASURING: Mutant[] = [
     statement: fn("messenger.range_parts"),
     find: "v_left := v_left - tstzmultirange(tstzrange(begins_at, ends_at));",
     replace: "null;",
-    noticedBy: ["supabase/metrics_windows.test.ts"],
+    noticedBy: ["supabase/monitoring/metrics_windows.test.ts"],
   },
   {
     name: "a window reads minutes of a day that is not rolled up yet as if it were",
@@ -94,7 +94,7 @@ export const MEASURING: Mutant[] = [
     statement: fn("messenger.range_parts"),
     find: "coalesce(messenger.rolled_up_until(step_seconds), '-infinity')",
     replace: "'infinity'",
-    noticedBy: ["supabase/metrics_windows.test.ts", ...rollUps],
+    noticedBy: ["supabase/monitoring/metrics_windows.test.ts", ...rollUps],
   },
   {
     name: "long windows are read from hours",
@@ -174,6 +174,6 @@ export const MEASURING: Mutant[] = [
     statement: fn("messenger.summarize"),
     find: "ceil(4 * ln",
     replace: "ceil(2 * ln",
-    noticedBy: ["supabase/metrics_durations.test.ts"],
+    noticedBy: ["supabase/monitoring/metrics_durations.test.ts"],
   },
 ];

@@ -2,8 +2,8 @@
 // settings.
 import { fn, type Mutant } from "./mutant.ts";
 
-const absence = ["supabase/absence.test.ts"];
-const sessions = ["supabase/isolation.test.ts"];
+const absence = ["supabase/monitoring/absence.test.ts"];
+const sessions = ["supabase/foundation/isolation.test.ts"];
 const replica = ["local/replica.test.ts"];
 const unquoted = "set quote_all_identifiers = off\n";
 

@@ -5,9 +5,9 @@ const rescue = fn("messenger.rescue");
 const rescued = fn("messenger.rescue_messages");
 const finished = fn("messenger.find_finished_messages");
 const audit = fn("public.messenger_audit");
-const ticks = ["supabase/tick.test.ts"];
-const prunes = ["supabase/prune.test.ts"];
-const audits = ["supabase/audit.test.ts"];
+const ticks = ["supabase/ticker/tick.test.ts"];
+const prunes = ["supabase/ticker/prune.test.ts"];
+const audits = ["supabase/monitoring/audit.test.ts"];
 
 export const KEEPING: Mutant[] = [
   {
@@ -85,7 +85,7 @@ export const KEEPING: Mutant[] = [
     statement: fn("messenger.wake"),
     find: "c.unregistered_wakeup_at not between wake.at - interval '1 minute' and wake.at",
     replace: "c.unregistered_wakeup_at < wake.at",
-    noticedBy: ["supabase/wakeups.test.ts"],
+    noticedBy: ["supabase/ticker/wakeups.test.ts"],
   },
   {
     name: "the ticker sends no wake-ups for lost leases",
@@ -93,7 +93,7 @@ export const KEEPING: Mutant[] = [
     statement: fn("messenger.wake"),
     find: "(m.status = 'pending' or m.lock_expires_at < wake.at)",
     replace: "m.status = 'pending'",
-    noticedBy: ["supabase/wakeups.test.ts"],
+    noticedBy: ["supabase/ticker/wakeups.test.ts"],
   },
   {
     name: "pruning deletes the messages of open dead letters",
@@ -165,7 +165,7 @@ export const KEEPING: Mutant[] = [
     statement: fn("messenger.worker_secret_digests"),
     find: "unnest(array['symphony_worker_secret', 'symphony_worker_secret_next'])",
     replace: "unnest(array(select x.name from vault.secrets x))",
-    noticedBy: ["supabase/worker_secret.test.ts"],
+    noticedBy: ["supabase/ticker/worker_secret.test.ts"],
   },
   {
     name: "the next worker secret is rejected during a rotation",
@@ -173,7 +173,7 @@ export const KEEPING: Mutant[] = [
     statement: fn("messenger.worker_secret_digests"),
     find: ", 'symphony_worker_secret_next'",
     replace: "",
-    noticedBy: ["supabase/worker_secret.test.ts"],
+    noticedBy: ["supabase/ticker/worker_secret.test.ts"],
   },
   {
     name: "an empty secret in Vault is a worker secret",
@@ -181,7 +181,7 @@ export const KEEPING: Mutant[] = [
     statement: fn("messenger.read_secret"),
     find: "nullif(s.decrypted_secret, '')",
     replace: "s.decrypted_secret",
-    noticedBy: ["supabase/worker_secret.test.ts"],
+    noticedBy: ["supabase/ticker/worker_secret.test.ts"],
   },
   {
     name: "pruning takes one chunk per tick",
@@ -189,7 +189,7 @@ export const KEEPING: Mutant[] = [
     statement: fn("messenger.prune"),
     find: "exit when clock_timestamp() > ends_at;",
     replace: "exit;",
-    noticedBy: ["supabase/prune_rate.test.ts"],
+    noticedBy: ["supabase/ticker/prune_rate.test.ts"],
   },
   {
     name: "a lost lease needs the table of dead letters",

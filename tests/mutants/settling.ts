@@ -2,9 +2,9 @@
 import { fn, type Mutant } from "./mutant.ts";
 
 const settle = fn("messenger.settle_outcomes");
-const replies = ["supabase/settle_results.test.ts"];
-const ends = ["supabase/settle.test.ts"];
-const limits = ["supabase/settle_limits.test.ts"];
+const replies = ["supabase/delivery/settle_results.test.ts"];
+const ends = ["supabase/delivery/settle.test.ts"];
+const limits = ["supabase/delivery/settle_limits.test.ts"];
 
 export const SETTLING: Mutant[] = [
   {
@@ -37,7 +37,7 @@ export const SETTLING: Mutant[] = [
     statement: settle,
     find: "order by m.id\n      for no key update skip locked",
     replace: "order by m.id",
-    noticedBy: ["supabase/claim_races.test.ts", ...limits],
+    noticedBy: ["supabase/delivery/claim_races.test.ts", ...limits],
   },
   {
     name: "the last of two outcomes counts",
@@ -141,7 +141,7 @@ export const SETTLING: Mutant[] = [
     statement: fn("messenger.settle_rest"),
     find: "when 'released' then m.lease_losses else 0 end",
     replace: "when 'snoozed' then 0 else m.lease_losses end",
-    noticedBy: ["supabase/lost_leases.test.ts"],
+    noticedBy: ["supabase/delivery/lost_leases.test.ts"],
   },
   {
     name: "a release ends the suspicion",
@@ -149,7 +149,7 @@ export const SETTLING: Mutant[] = [
     statement: fn("messenger.settle_rest"),
     find: "when 'released' then m.lease_losses else 0 end",
     replace: "when 'released' then 0 else 0 end",
-    noticedBy: ["supabase/lost_leases.test.ts"],
+    noticedBy: ["supabase/delivery/lost_leases.test.ts"],
   },
   {
     name: "a snooze uses a retry",
@@ -189,7 +189,7 @@ export const SETTLING: Mutant[] = [
     statement: fn("public.messenger_complete"),
     find: "if strict and v_outcome in ('stale', 'unknown')",
     replace: "if strict and v_outcome in ('unknown')",
-    noticedBy: ["supabase/single_outcomes.test.ts"],
+    noticedBy: ["supabase/delivery/single_outcomes.test.ts"],
   },
   {
     name: "a handler's error class is accepted as a reserved one",

@@ -1,7 +1,7 @@
 // Planted bugs of the ticker under settings of its session: timeouts and isolation levels that must not affect it.
 import { fn, type Mutant } from "./mutant.ts";
 
-const settings = ["supabase/ticker_settings.test.ts"];
+const settings = ["supabase/ticker/ticker_settings.test.ts"];
 
 export const TICKER_SETTINGS: Mutant[] = [
   {

@@ -1,9 +1,9 @@
 // Planted bugs of the ticker: its steps, rows set aside, and the job for SQL handlers.
 import { fn, type Mutant } from "./mutant.ts";
 
-const steps = ["supabase/tick_steps.test.ts"];
-const aside = ["supabase/set_aside.test.ts", "supabase/set_aside_schedules.test.ts"];
-const handlers = ["supabase/sql_handler_job.test.ts", "supabase/sql_handler_schedule.test.ts"];
+const steps = ["supabase/ticker/tick_steps.test.ts"];
+const aside = ["supabase/ticker/set_aside.test.ts", "supabase/schedules/set_aside_schedules.test.ts"];
+const handlers = ["supabase/delivery/sql_handler_job.test.ts", "supabase/delivery/sql_handler_schedule.test.ts"];
 const run = fn("messenger.run_steps");
 const write = fn("messenger.write_each");
 const handle = fn("messenger.handle_message");

@@ -5,7 +5,9 @@ import { hasCron, test } from "../project.ts";
 import { isHostile } from "../session_profile.ts";
 
 const root = new URL("../../", import.meta.url);
-const CORE = ["dispatch", "explain_queue", "prune", "schedules"].map((name) => `tests/supabase/${name}.test.ts`);
+const CORE = ["dispatch/dispatch", "monitoring/explain_queue", "ticker/prune", "schedules/schedules"].map((name) =>
+  `tests/supabase/${name}.test.ts`
+);
 
 if (!isHostile && hasCron) {
   test("session profile · the core of the SQL suite passes with every setting changed", async (t) => {

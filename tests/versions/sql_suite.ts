@@ -7,18 +7,18 @@ const root = new URL("../../", import.meta.url);
 
 const WHOLE = ["tests/supabase"];
 const CORE = [
-  "migration",
-  "manifest",
-  "privileges",
-  "dispatch",
-  "claim",
-  "settle",
-  "hot_path",
-  "ordering",
-  "idempotency",
-  "tick",
-  "schedules",
-  "cron_oracle",
+  "manifest/migration",
+  "manifest/manifest",
+  "foundation/privileges",
+  "dispatch/dispatch",
+  "delivery/claim",
+  "delivery/settle",
+  "delivery/hot_path",
+  "delivery/ordering",
+  "dispatch/idempotency",
+  "ticker/tick",
+  "schedules/schedules",
+  "schedules/cron_oracle",
 ]
   .map((name) => `tests/supabase/${name}.test.ts`);
 const full = Deno.env.get("SYMPHONY_VERSIONS") === "full";
