@@ -137,8 +137,8 @@ export function boundedBody(optional: boolean): MiddlewareHandler {
 }
 
 /**
- * Calls an SQL function that returns JSON, typed by the schema of the reply. The JSON is not parsed: the function belongs
- * to the same release, and tests/functions/replies.test.ts compares real replies with their schemas.
+ * Calls an SQL function that returns JSON, typed by the schema of the reply. The JSON is not parsed: the function
+ * belongs to the same release, and tests/functions/replies.test.ts compares real replies with their schemas.
  */
 export async function callFor<S extends z.ZodType, F extends FunctionName>(
   _schema: S,
