@@ -25,7 +25,8 @@ export function Chart({ title, times, lines, format, whole = false }: {
   const container = useRef<HTMLDivElement>(null);
   const chart = useRef<uPlot | undefined>(undefined);
   const colors = useColors();
-  const data = [times, ...lines.map(({ values }) => values)] as uPlot.AlignedData; // callers pass as many values as times
+  // Callers pass as many values as times.
+  const data = [times, ...lines.map(({ values }) => values)] as uPlot.AlignedData;
 
   useEffect(() => {
     const element = container.current;

@@ -21,7 +21,7 @@ const LABELS: Record<string, string> = {
 
 const ENDS: Record<string, string> = { Cancelled: "cancelled", Expired: "expired", Discarded: "discarded" };
 
-/** The name of a message's state. Messages that ended without a failed delivery have an error class that names their end. */
+/** The name of a message's state. For messages that ended without a failed delivery it is their error class. */
 export function stateOf({ status, error_class }: { status: string; error_class: string | null }): string {
   return status === "failed" && ENDS[error_class ?? ""] || status;
 }

@@ -57,7 +57,7 @@ export function previewOf(draft: Draft, stored?: Schedule): Record<string, strin
   );
 }
 
-/** The request that saves it, as JSON. It replaces the whole schedule, so fields that the form lacks are sent unchanged. */
+/** The request that saves it, as JSON. It replaces the whole schedule, so the other stored fields are sent as well. */
 export function requestOf(draft: Draft, stored?: Schedule): string {
   const { type, timezone, queue, misfire, overlap, dstGap, dstOverlap, payload } = draft;
   return withPayload(payload, {

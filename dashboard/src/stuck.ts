@@ -11,7 +11,7 @@ export interface Stuck {
 const MAY_WAIT = 15_000; // ms
 const SEARCHED = 50; // messages
 
-/** Returns undefined if no message is overdue. Paused queues and disabled transports are left out: the page shows both. */
+/** Returns undefined if no message is overdue. Paused queues and disabled transports are left out. */
 export async function findStuck(queues: Queue[], now = Date.now()): Promise<Stuck | undefined> {
   const [oldest] = queues
     .flatMap((queue) => queue.oldest_due_at && queue.paused_at === null && queue.transport_enabled ? [queue] : [])

@@ -77,7 +77,7 @@ export function only(least: OperatorRole, keys: Keys): MiddlewareHandler<Operato
   };
 }
 
-/** Rejects a request that does not fit its schema. `codes` are error codes by body field where they differ from CODES. */
+/** Rejects a request that does not fit its schema. `codes` has the error codes of fields that differ from CODES. */
 export function rejectInvalid(codes: Record<string, ErrorCode>) {
   return (result: { target: string; success: boolean; error?: { issues: readonly z.core.$ZodIssue[] } }): undefined => {
     if (!result.error) return undefined;
@@ -137,7 +137,7 @@ export function boundedBody(optional: boolean): MiddlewareHandler {
 }
 
 /**
- * Calls an SQL function that returns JSON, typed by the schema of the call's reply. The JSON is not parsed: the function
+ * Calls an SQL function that returns JSON, typed by the schema of the reply. The JSON is not parsed: the function
  * belongs to the same release, and tests/functions/replies.test.ts compares real replies with their schemas.
  */
 export async function callFor<S extends z.ZodType, F extends FunctionName>(

@@ -78,7 +78,7 @@ export const retriedReply = done.extend({ outcome: z.literal("retried"), id: z.u
 export type Retried = z.output<typeof retriedReply>;
 
 const retryOutcome = z.enum(["retried", "unknown", "resolved", "conflict"]).describe(
-  "unknown: no such dead letter; resolved: retried or discarded before; conflict: another message has its idempotency key",
+  "unknown: no such dead letter; resolved: retried or discarded before; conflict: another message has its key",
 );
 export const retriedManyReply = done.extend({
   retried: count,

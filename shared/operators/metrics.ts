@@ -97,7 +97,8 @@ export function addMonitorCalls(app: OperatorApp, db: Database): void {
     return c.json(await callFor(metricsReply, db, "messenger_metrics", { minutes, from_time: from, to_time: to }), 200);
   });
   app.openapi(getPrometheus, async (c) => {
-    const counters = await db.call("messenger_counters", {}) as unknown as Counters; // as the function's comment describes
+    // The function's comment describes the type.
+    const counters = await db.call("messenger_counters", {}) as unknown as Counters;
     return c.text(renderPrometheus(counters, Date.now()), 200, {
       "content-type": "text/plain; version=0.0.4; charset=utf-8",
     });

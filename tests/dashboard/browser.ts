@@ -51,7 +51,7 @@ export interface Opened extends AsyncDisposable {
   complaints: string[];
 }
 
-/** Deletes all messages. It tries again, because a request of the previous test's page can deadlock with the truncation. */
+/** Deletes all messages. It tries again: a request of the previous test's page can deadlock with the truncation. */
 export async function clear(sql: Sql): Promise<void> {
   await eventually("the tables are emptied", async () => {
     await empty(sql);
@@ -128,7 +128,7 @@ export function useBrowser(project: () => Project): () => Dashboard {
   }
 }
 
-/** Holds the page's timers of a second and more until `passTime`; shorter ones run. Must be called before the page loads. */
+/** Holds the page's timers of a second and more until `passTime`; shorter ones run. Call it before the page loads. */
 export async function holdTimers(page: Page): Promise<void> {
   await page.addInitScript(() => {
     const { setTimeout, clearTimeout } = globalThis;

@@ -132,7 +132,7 @@ test("text has a contrast of at least 4.5 to 1 in both themes", async () => {
   }
 });
 
-test("while the project is unavailable the page shows the error and greys its data; afterwards it recovers", async () => {
+test("while the project is unavailable the page shows the error and greys its data", async () => {
   await using opened = await dashboard().open("#/");
   const { page } = opened;
   await page.getByRole("heading", { name: "Queues" }).waitFor();

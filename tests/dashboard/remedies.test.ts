@@ -16,7 +16,8 @@ test("an overdue message is shown on the overview with its reason and remedy", a
   const later = await dispatch(sql, { type: "Later", delay: "1 hour" });
   const ago = "interval '5 minutes 1 second'";
   await sql.unsafe(
-    `update messenger_messages set id = (messenger.id_prefix(created_at - ${ago}) || '8000000000000001')::uuid, created_at = created_at - ${ago}, available_at = available_at - ${ago}
+    `update messenger_messages set id = (messenger.id_prefix(created_at - ${ago}) || '8000000000000001')::uuid,
+       created_at = created_at - ${ago}, available_at = available_at - ${ago}
      where message_type = 'Forgotten'`,
   );
   await sql.unsafe(`update messenger_transports set updated_at = updated_at - ${ago}`);
@@ -79,7 +80,7 @@ test("a failed message shows its timeline and links to its dead letter", async (
   await page.getByRole("button", { name: "Edit and retry" }).waitFor();
 });
 
-test("a dead letter whose idempotency key another message has is not retried, and the page shows the conflict", async () => {
+test("a dead letter is not retried if another message has its idempotency key", async () => {
   const { sql } = project();
   const { id, fence } = await dispatchAndClaim(sql, { idempotency_key: "k" });
   await settle(sql, [{ id, fence, outcome: "failed", error: "no", retryable: false }]);
@@ -177,7 +178,7 @@ test("a wrong secret key is reported as such", async () => {
 });
 
 // The last test of this file, because it stops the database.
-test("while Postgres is stopped the page keeps its data and shows the cause; afterwards it refreshes by itself", async () => {
+test("while Postgres is stopped the page keeps its data and shows the cause", async () => {
   const { sql } = project();
   await dispatch(sql, { queue: "mail" });
   await using opened = await dashboard().open();

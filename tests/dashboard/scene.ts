@@ -6,10 +6,14 @@ import { call, claim, dispatch, dispatchAndClaim, dispatchMany, settle, tickByHa
 export async function setScene(sql: Sql, functionsUrl: string): Promise<void> {
   await tickByHand(sql, functionsUrl);
   await sql`
-    insert into messenger.metrics (step_seconds, at, transport_name, message_type, dispatched, completed, retried, dead, duration_ms, durations)
-    select 60, date_trunc('minute', messenger.now()) - n * interval '1 minute', 'supabase', 'EmailMessage', 40 + 30 * sin(n / 7.0) + n % 5, 38 + 30 * sin(n / 7.0),
-      1 + n % 4, case when n % 11 = 0 then 1 else 0 end, 40 * 120,
-      (select array_agg(case when b < 18 then 0 else 1 + 20 / (1 + abs(b - 26 - 3 * sin(n / 9.0))) end::bigint order by b) from generate_series(0, 38) b)
+    insert into messenger.metrics (step_seconds, at, transport_name, message_type, dispatched, completed, retried,
+      dead, duration_ms, durations)
+    select 60, date_trunc('minute', messenger.now()) - n * interval '1 minute', 'supabase', 'EmailMessage',
+      40 + 30 * sin(n / 7.0) + n % 5, 38 + 30 * sin(n / 7.0), 1 + n % 4,
+      case when n % 11 = 0 then 1 else 0 end, 40 * 120,
+      (select array_agg(case when b < 18 then 0 else 1 + 20 / (1 + abs(b - 26 - 3 * sin(n / 9.0))) end::bigint
+          order by b)
+        from generate_series(0, 38) b)
     from generate_series(1, 59) n`;
   await dispatchMany(sql, 6, { type: "EmailMessage", queue: "email" });
   const done = await claim(sql, { worker: "edge-eu-west-1-4f2a", batch: 6 });

@@ -19,7 +19,7 @@ function request(path: string, headers: Record<string, string> = {}, method = "G
 }
 const OURS = { "x-symphony-dashboard": "1", "sec-fetch-site": "same-origin" };
 
-Deno.test("dashboard · the page has one document, one script and one style sheet, and its policy allows no others", async () => {
+Deno.test("dashboard · the page has one document, script and style sheet; its policy allows no others", async () => {
   for (
     const [path, type] of [["/", "text/html"], ["/app.js", "text/javascript"], ["/app.css", "text/css"], [
       "/icon.svg",
@@ -78,7 +78,7 @@ Deno.test("dashboard · its own page is not rejected, under either host name", a
   }
 });
 
-Deno.test("dashboard · a project that cannot be reached is a 503 with a hint, and no response contains the key", async () => {
+Deno.test("dashboard · an unreachable project is a 503 with a hint, and no response contains the key", async () => {
   const replies = await Promise.all([
     request("/"),
     request("/app.js"),
@@ -204,7 +204,7 @@ Deno.test("dashboard · no spelling of an address reaches another edge function 
   assert.deepEqual(seen, ["/functions/v1/monitor/status"]);
 });
 
-Deno.test("dashboard · finds the project in the environment, else the one of npm start, else fails with the next step", async () => {
+Deno.test("dashboard · finds the project in the environment, else that of npm start", async () => {
   const folder = `${await Deno.makeTempDir()}/`;
   try {
     const env = (values: Record<string, string>) => (name: string) => values[name];

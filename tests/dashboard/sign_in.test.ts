@@ -34,7 +34,7 @@ function cookieOf(reply: Response): string {
 
 const PATHS = ["/", "/app.js", "/app.css", "/icon.svg", "/keys.json", "/monitor/status", "/monitor/openapi.json"];
 
-Deno.test("sign-in · without the cookie every request gets 401 with the next step, and none reaches the project", async () => {
+Deno.test("sign-in · without the cookie every request gets 401, and none reaches the project", async () => {
   await using dashboard = await setUp();
   const { request, access, upstream } = dashboard;
   const wrong: Record<string, string>[] = [
@@ -60,7 +60,7 @@ Deno.test("sign-in · without the cookie every request gets 401 with the next st
   assert.equal(error.code, "SM_UNAUTHENTICATED");
 });
 
-Deno.test("sign-in · the printed address sets a cookie that scripts and other sites cannot use, and redirects to one without the token", async () => {
+Deno.test("sign-in · the printed address sets a protected cookie and redirects to one without the token", async () => {
   await using dashboard = await setUp();
   const { request, access, upstream } = dashboard;
   const { token } = access;

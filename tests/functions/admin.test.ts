@@ -143,7 +143,7 @@ testLocally("admin · a flag is set by percentage, or on and off", async () => {
   assert.equal((await callAdmin("flags/emails", flagReply, { method: "PUT", json: { enabled: true } })).percent, 100);
 });
 
-testLocally("admin · the log line of an action has the caller, the action and its object, and no payload", async () => {
+testLocally("admin · the log line of an action has caller, action and object, and no payload", async () => {
   const id = crypto.randomUUID();
   const token = await project().signUser({ sub: id, app_metadata: { symphony_role: "operator" } });
   const deadLetter = await storeDeadLetter();
@@ -240,8 +240,9 @@ testLocally("admin · a rejected call changes nothing", async () => {
   const deadLetter = await storeDeadLetter();
   for (const [, path, call] of REJECTED) await target().call(`admin/${path.replace(ID, deadLetter.id)}`, call);
   const [counts] = await sql`
-    select (select count(*) from messenger_schedules)::int as schedules, (select count(*) from messenger.queues)::int as queues,
-      (select count(*) from messenger.flags)::int as flags, (select count(*) from messenger_transports)::int as transports,
+    select (select count(*) from messenger_schedules)::int as schedules,
+      (select count(*) from messenger.queues)::int as queues, (select count(*) from messenger.flags)::int as flags,
+      (select count(*) from messenger_transports)::int as transports,
       (select count(*) from messenger_failed_messages where resolved_at is null)::int as open`;
   assert.deepEqual({ ...counts }, { schedules: 0, queues: 0, flags: 0, transports: 2, open: 1 });
 });

@@ -95,8 +95,9 @@ async function assertRejectedEverywhere(as: Call, status: number, code: string) 
   // A caller without access must not find out which paths exist.
   for (const path of UNKNOWN) assertRejected(await target().call(path, as), status, code);
   const [left] = await sql`
-    select (select count(*) from messenger_schedules)::int as schedules, (select count(*) from messenger.queues)::int as queues,
-      (select count(*) from messenger.flags)::int as flags, (select count(*) from messenger_transports)::int as transports`;
+    select (select count(*) from messenger_schedules)::int as schedules,
+      (select count(*) from messenger.queues)::int as queues, (select count(*) from messenger.flags)::int as flags,
+      (select count(*) from messenger_transports)::int as transports`;
   assert.deepEqual({ ...left }, { schedules: 0, queues: 0, flags: 0, transports: 2 });
 }
 

@@ -107,15 +107,16 @@ async function setWholeScene(sql: Sql): Promise<Scene> {
   await sql`update messenger_schedules set last_error = 'broken' where name = 'often'`;
   await sql`update messenger.clock set last_error = 'broken', last_error_at = messenger.now()`;
   await sql`update messenger_transports set config =
-    '{"retention": "7 days", "failed_retention": "60 days", "idempotency_window": "1 day", "ordering_dead_letter": "block"}'
+    '{"retention": "7 days", "failed_retention": "60 days", "idempotency_window": "1 day",
+      "ordering_dead_letter": "block"}'
     where name = 'supabase'`;
 
   // A search without a match visits so many rows and stops; older ones, so that the other rows are found first.
   await sql`insert into messenger_messages (id, message_type, status, created_at, processed_at)
     select (messenger.id_prefix(at) || to_char(n, 'FM8000000000000000'))::uuid, 'Bulk', 'completed', at, at
     from generate_series(1, ${LONGEST_SEARCH}::int) n, (select messenger.now() - interval '1 day' as at) d`;
-  await sql`insert into messenger_failed_messages (message_id, transport_name, queue_name, message_type, body, retry_count,
-      max_retries, created_at, failed_at, resolved_at, resolution)
+  await sql`insert into messenger_failed_messages (message_id, transport_name, queue_name, message_type, body,
+      retry_count, max_retries, created_at, failed_at, resolved_at, resolution)
     select gen_random_uuid(), 'supabase', 'bulk', 'Bulk', '{}', 1, 0, at, at, at, 'discarded'
     from generate_series(1, ${LONGEST_SEARCH}::int), (select messenger.now() - interval '1 day' as at) d`;
   return {
