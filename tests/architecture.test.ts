@@ -1,9 +1,11 @@
-// The project rules that a reader relies on: who may import whom, how long a file may be, what is generated and what is pinned.
+// The project rules: which folder may import which, how long files and lines may be, what is generated and pinned.
 import assert from "node:assert/strict";
 import { dirname, join, relative } from "node:path";
+import { sourceFiles } from "../supabase/build/schemas.ts";
 
 const root = new URL("../", import.meta.url).pathname;
-const rooms = ["supabase", "functions", "shared", "packs", "cli", "dashboard", "tests"];
+const GENERATED = /^(supabase\/(migrations|rollback|upgrades)\/|tests\/fixtures\/|shared\/database\.types\.ts)/;
+const folders = ["supabase", "functions", "shared", "packs", "cli", "dashboard", "tests"];
 
 interface Source {
   path: string;
@@ -13,7 +15,7 @@ interface Source {
   packages: string[];
 }
 
-const sources = rooms.flatMap((room) => filesIn(room)).filter((path) => /\.tsx?$/.test(path)).map(readSource);
+const sources = folders.flatMap(filesIn).filter((path) => /\.tsx?$/.test(path)).map(readSource);
 
 Deno.test("architecture · these tests see the imports they judge", () => {
   const worker = sources.find(({ path }) => path === "functions/worker/index.ts");
@@ -23,14 +25,14 @@ Deno.test("architecture · these tests see the imports they judge", () => {
   assert.deepEqual(sources.find(({ path }) => path === "shared/http/auth.ts")?.packages, ["@supabase/server/core"]);
 });
 
-Deno.test("architecture · each room imports only the rooms below it", () => {
+Deno.test("architecture · each folder imports only the folders below it", () => {
   const allowed: Record<string, (to: string, from: string) => boolean> = {
     shared: (to) => to.startsWith("shared/"),
     packs: (to, from) =>
       to.startsWith("shared/") || to.startsWith(folderOf(from, 2)) ||
       from === "packs/index.ts" && to.startsWith("packs/"),
     functions: (to, from) => to.startsWith("shared/") || to === "packs/index.ts" || to.startsWith(folderOf(from, 2)),
-    cli: (to) => ["shared/", "packs/", "cli/"].some((room) => to.startsWith(room)),
+    cli: (to) => ["shared/", "packs/", "cli/"].some((folder) => to.startsWith(folder)),
     dashboard: (to, from) =>
       to.startsWith("dashboard/") || to.startsWith("shared/operators/") && importsTypesOnly(from, to),
     supabase: (to, from) =>
@@ -132,8 +134,7 @@ Deno.test("architecture · every edge function is in config.toml, or it would be
 
 Deno.test("architecture · files are short enough to be read at once", () => {
   const limits: [RegExp, number][] = [[/^functions\//, 100], [/\.(tsx?|sql|mjs)$/, 300]];
-  const generated = /^(supabase\/(migrations|rollback|upgrades)\/|tests\/fixtures\/|shared\/database\.types\.ts)/;
-  const long = rooms.flatMap(filesIn).filter((path) => !generated.test(path)).flatMap((path) => {
+  const long = folders.flatMap(filesIn).filter((path) => !GENERATED.test(path)).flatMap((path) => {
     const limit = limits.find(([pattern]) => pattern.test(path))?.[1];
     const lines = limit ? Deno.readTextFileSync(join(root, path)).trimEnd().split("\n").length : 0;
     return limit && lines > limit ? [`${path}: ${lines} lines, ${limit} allowed`] : [];
@@ -141,8 +142,46 @@ Deno.test("architecture · files are short enough to be read at once", () => {
   assert.deepEqual(long, []);
 });
 
+Deno.test("architecture · lines have at most 120 columns", () => {
+  const wide = folders.flatMap(filesIn).filter((path) => /\.(tsx?|sql|mjs)$/.test(path) && !GENERATED.test(path))
+    .flatMap((path) =>
+      Deno.readTextFileSync(join(root, path)).split("\n").flatMap((line, index) =>
+        line.length > 120 ? [`${path}:${index + 1}: ${line.length} columns`] : []
+      )
+    );
+  assert.deepEqual(wide, []);
+});
+
+Deno.test("architecture · within a folder of the schema, a file calls only functions of later files", () => {
+  // Each pair calls each other: a repeated settle, a runner and its handler, a job and its tick, a step and its rows.
+  const mutual = [
+    /40_delivery\/52_settle_again\.sql calls messenger\.settle_outcomes/,
+    /40_delivery\/14_run_sql_handlers\.sql calls messenger\.(is_backend_alive|note_run|sql_worker)/,
+    /70_ticker\/27_jobs\.sql calls messenger\.(is_ticker_enabled|tick_or_note_error)/,
+    /70_ticker\/85_set_aside\.sql calls messenger\.(rescue_messages|unblock_keys|roll_up_rows|delete_messages)/,
+  ];
+  const schemas = new URL("../supabase/schemas/", import.meta.url);
+  const files = sourceFiles(schemas).map((file) => ({
+    file,
+    text: Deno.readTextFileSync(new URL(file, schemas)).replace(/--.*$/gm, ""),
+  }));
+  const definedIn = new Map(
+    files.flatMap(({ file, text }) =>
+      [...text.matchAll(/^create or replace function ([\w.]+)/gm)].map(([, name]) => [name, file] as const)
+    ),
+  );
+  assert.ok(definedIn.size > 300);
+  const backwards = files.flatMap(({ file, text }) =>
+    [...new Set(text.match(/\b(messenger|public)\.\w+/g))].filter((name) => {
+      const other = definedIn.get(name);
+      return other !== undefined && other < file && dirname(other) === dirname(file);
+    }).map((name) => `${file} calls ${name}`)
+  );
+  assert.deepEqual(backwards.filter((call) => !mutual.some((pattern) => pattern.test(call))), []);
+});
+
 Deno.test("architecture · every file opens with a sentence about itself", () => {
-  const silent = rooms.flatMap(filesIn).filter((path) =>
+  const silent = folders.flatMap(filesIn).filter((path) =>
     /\.(tsx?|sql|mjs)$/.test(path) && !path.startsWith("tests/fixtures/")
   )
     .filter((path) => !/^(#!.*\n)?(\/\/|--|\/\*\*) \S/.test(Deno.readTextFileSync(join(root, path))));

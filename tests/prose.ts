@@ -24,7 +24,11 @@ const PRIVATE_WORDS = [
   /\b(burns?|burned) (a|no|one|its) (retry|retries)\b|\bwild numbers?\b|\bscan marks?\b|\bhouse (rules?|style)\b/gi,
   /\b(in|of|into) (the|this|each|every|its) (house|rooms?)\b|\bwalks (the|over|through)\b|\bthe walk of\b/gi,
   // A letter of the alphabet is one; a dead letter is named as such.
-  /(?<!dead[ -])\bletters?\b(?!,? (and|or|then)? ?(up to \d+ )?(digits?|letters))(?<!(lower-case|upper-case|alphabet|ASCII) letters?)/gi,
+  new RegExp(
+    "(?<!dead[ -])\\bletters?\\b(?!,? (and|or|then)? ?(up to \\d+ )?(digits?|letters))" +
+      "(?<!(lower-case|upper-case|alphabet|ASCII) letters?)",
+    "gi",
+  ),
   /\bvaults?\b(?!\.)/g, // Supabase Vault and its schema keep their names
 ];
 const HEADLESS_CLAUSE = /(?:^|[.;:,(–—]\s+|\n\s*)(?:what|who|whoever) (?:is|are|has|was|does|did|can|must)\b/gim;

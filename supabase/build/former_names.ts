@@ -1,5 +1,5 @@
-// Functions of an earlier release under their former names. A call that waits while the upgrade commits goes on with its old
-// body, whose statements are planned again by name. The next run of the full migration drops them.
+// Functions of an earlier release under their former names. A call that waits while the upgrade commits goes on with its
+// old body, whose statements are planned again by name. The next run of the full migration drops them.
 import { createHash } from "node:crypto";
 import type { Manifest, ManifestRow } from "./manifest.ts";
 import type { Rename } from "./renames.ts";
@@ -50,7 +50,8 @@ function createOf(row: ManifestRow, renamed: string): string[] {
   const [, signature] = row;
   const { returns, volatility, body } = partsOf(row, renamed);
   return [
-    `create or replace function ${signature}\nreturns ${returns}\nlanguage sql ${volatility}\nset search_path = ${PATH}\nas $$${body}$$;`,
+    `create or replace function ${signature}\nreturns ${returns}\nlanguage sql ${volatility}\n` +
+    `set search_path = ${PATH}\nas $$${body}$$;`,
     `comment on function ${signature} is 'Former name of ${renamed}, for calls that wait while the upgrade commits.';`,
     `revoke all on function ${signature} from public, anon, authenticated, service_role;`,
     `grant execute on function ${signature} to ${ROLE};`,

@@ -1,7 +1,10 @@
 // Tables, their parts and types of an earlier release that have another name now. They are renamed and keep their data.
 import type { Manifest, ManifestRow } from "./manifest.ts";
 
-/** Kind, name in the earlier release (of a table's part: below the table's new name), and the new name without its schema. */
+/**
+ * Kind, name in the earlier release (of a table's part: below the table's new name), and the new name without its
+ * schema.
+ */
 export type Rename = [kind: "table" | "constraint" | "column" | "type" | "function", object: string, name: string];
 
 export interface Renamed {

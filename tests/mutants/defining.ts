@@ -87,8 +87,8 @@ export const DEFINING: readonly Mutant[] = [
     name: "messages stored before their type keep the default route",
     breaks: "A message dispatched before its type was registered gets the type's route.",
     statement: fn("public.messenger_register"),
-    find:
-      "perform messenger.route_messages(\n      array(select e ->> 'type' from jsonb_array_elements(v_types) e), 1000, messenger.now());",
+    find: "perform messenger.route_messages(\n" +
+      "      array(select e ->> 'type' from jsonb_array_elements(v_types) e), 1000, messenger.now());",
     replace: "null;",
     noticedBy: routes,
   },

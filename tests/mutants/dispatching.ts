@@ -207,8 +207,8 @@ export const DISPATCHING: Mutant[] = [
     name: "users read each other's messages",
     breaks: "Row level security: a user sees the status of their own messages only.",
     statement: "create policy sender_reads_own",
-    find:
-      "create policy sender_reads_own on public.messenger_messages for select to authenticated\nusing (created_by = (select auth.uid()))",
+    find: "create policy sender_reads_own on public.messenger_messages for select to authenticated\n" +
+      "using (created_by = (select auth.uid()))",
     replace: "alter policy sender_reads_own on public.messenger_messages using (true)",
     noticedBy: users,
   },

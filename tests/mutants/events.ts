@@ -46,8 +46,8 @@ export const TELLING: readonly Mutant[] = [
     name: "settle sends events of requested, not of recorded outcomes",
     breaks: "A repeated, late or second outcome sends its event once more.",
     statement: settle,
-    find:
-      "select v_ids[c.ord] from unnest(v_counted.ords, v_counted.dispositions) as c(ord, disposition)\n        where c.disposition in ('kept', 'unkept')",
+    find: "select v_ids[c.ord] from unnest(v_counted.ords, v_counted.dispositions) as c(ord, disposition)\n" +
+      "        where c.disposition in ('kept', 'unkept')",
     replace: "select v.id from unnest(v_ids, v_kinds) as v(id, kind) where v.kind = 'completed'",
     noticedBy: [...races, ...events],
   },

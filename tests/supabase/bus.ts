@@ -35,7 +35,10 @@ export async function dispatchMany(
   return (await call(sql, "messenger_dispatch_batch", { messages })).map(({ id }) => id);
 }
 
-/** Dispatches two messages of one ordering key under read committed: only there is the first due before the next tick. */
+/**
+ * Dispatches two messages of one ordering key under read committed: under stricter levels the first is not due before
+ * the next tick.
+ */
 export const dispatchPair = (sql: Sql, fields: Record<string, unknown>): Promise<[first: Row, next: Row]> =>
   sql.begin("isolation level read committed", async (tx) => [await dispatch(tx, fields), await dispatch(tx, fields)]);
 

@@ -1,5 +1,5 @@
--- A stand-in for pg_cron 1.4, for tests only: its tables, functions and rights without its launcher, so that what the product
--- does with jobs is tested on servers that cannot have pg_cron. It starts nothing and is no extension.
+-- A stand-in for pg_cron 1.4, for tests only: its tables, functions and rights without its launcher, to test the
+-- handling of jobs on servers that cannot have pg_cron. It starts no job and is not an extension.
 create schema cron;
 
 create table cron.job (
@@ -34,7 +34,8 @@ alter table cron.job_run_details enable row level security;
 create policy cron_job_run_details_policy on cron.job_run_details using (username = current_user);
 grant select, delete on cron.job_run_details to public;
 
--- Like the real ones they change the table whoever calls them, and write down who that was; a definer would be somebody else.
+-- Like the real functions they change the table for every caller and store the caller's name; under security definer
+-- that name would be the owner's.
 create function cron.own_job(owner text, job_name text, schedule text, command text) returns bigint
 language sql security definer set search_path = pg_catalog, pg_temp
 as $$

@@ -57,7 +57,7 @@ test("serializable · messages of concurrent sessions are handled once, only 400
   }
 });
 
-test("serializable · the first message of an ordering key waits for the next tick, explain reports it, and it is claimed", async () => {
+test("serializable · the first message of an ordering key waits for the next tick, as explain reports", async () => {
   const { sql } = project();
   await using sender = await sessionWith({ default_transaction_isolation: "serializable" });
   const { id } = await dispatch(sender, { ordering_key: "k" });

@@ -133,7 +133,8 @@ for (const { from } of upgrades) {
       select 3600, date_trunc('hour', now(), 'UTC') - n * interval '1 hour', 'supabase', 'Old', n % 7, array[n % 7]
         from generate_series(1, 2100) n`;
     const [{ from_time, to_time }] = await sql<{ from_time: Date; to_time: Date }[]>`
-      select date_trunc('day', now(), 'UTC') - interval '80 days' as from_time, date_trunc('hour', now(), 'UTC') as to_time`;
+      select date_trunc('day', now(), 'UTC') - interval '80 days' as from_time,
+        date_trunc('hour', now(), 'UTC') as to_time`;
     const read = async () => {
       const { totalSucceeded, p95ProcessingTime } = await callValue(sql, "messenger_metrics", { from_time, to_time });
       return [totalSucceeded, p95ProcessingTime];

@@ -135,7 +135,7 @@ test("running · since when, by which worker, until when; a paused queue is not 
   assert.deepEqual([row.reason, row.remedy, others], ["running", null, []]);
   assert.match(
     row.detail,
-    /^worker "edge 1" has been running it since .* \(60 s ago\) \(delivery 1 of 4\); its lease ends at .* \(in 4 min\)$/,
+    /^worker "edge 1" has been running it since .* \(60 s ago\) \(delivery 1 of 4\); its lease ends at .*\(in 4 min\)$/,
   );
 });
 
@@ -196,7 +196,8 @@ test("ordering key · the blocking message and its state; its remedies unblock t
   assert.match(
     detail,
     new RegExp(
-      `^waits for 2 earlier messages of its ordering key 'o''brien'; the first is ${first.id}, which worker ada has been running since `,
+      `^waits for 2 earlier messages of its ordering key 'o''brien'; the first is ${first.id}, ` +
+        "which worker ada has been running since ",
     ),
   );
   assert.equal((await sql.unsafe(remedy))[0].reason, "running");

@@ -40,7 +40,10 @@ test("no handler · workers are active and none claims the type; one that announ
   assert.match(detail, /takes type "Lost.One" from queue default of transport supabase; active workers: edge-1 /);
   assert.match(
     detail,
-    /\(transport any, queues a b, types Else\); define the type in a pack \(packs\/\) and deploy it \(locally, saving the file is enough\)$/,
+    new RegExp(
+      "\\(transport any, queues a b, types Else\\); define the type in a pack \\(packs/\\) and deploy it " +
+        "\\(locally, saving the file is enough\\)$",
+    ),
   );
   assert.equal(remedy, "supabase functions deploy worker");
   assert.equal((await reasons(sql, id))[0], "no_handler");

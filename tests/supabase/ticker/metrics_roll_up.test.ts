@@ -177,7 +177,8 @@ test("roll-up · a day has at most a hundred errors, the most frequent by name",
     select 3600, date_trunc('day', messenger.now(), 'UTC') - interval '1 day', 'supabase', 'T', 1`;
   await sql`
     insert into messenger.metric_errors (step_seconds, at, message_type, error_class, error_count, error, last_at)
-    select 3600, date_trunc('day', messenger.now(), 'UTC') - (h || ' hours')::interval, 'T', 'E' || h || '/' || n, n, 'e',
+    select 3600, date_trunc('day', messenger.now(), 'UTC') - (h || ' hours')::interval, 'T', 'E' || h || '/' || n,
+      n, 'e',
       messenger.now()
     from generate_series(1, 3) h, generate_series(1, 99) n`;
   await rollUp();
@@ -193,7 +194,8 @@ test("roll-up · a sum above the range of bigint is capped and blocks no later o
   const { sql } = project();
   await sql`
     insert into messenger.metrics (step_seconds, at, transport_name, message_type, dispatched)
-    select 3600, date_trunc('day', messenger.now(), 'UTC') - n * interval '1 hour', 'supabase', 'Huge', 9223372036854775807
+    select 3600, date_trunc('day', messenger.now(), 'UTC') - n * interval '1 hour', 'supabase', 'Huge',
+      9223372036854775807
       from generate_series(1, 30) n`;
   await rollUp();
   assert.equal((await sql`select from messenger.metrics where step_seconds = 86400`).length, 2);
