@@ -1,5 +1,5 @@
-// Functions of an earlier release under their former names. A call that waits while the upgrade commits goes on with its
-// old body, whose statements are planned again by name. The next run of the full migration drops them.
+// Functions of an earlier release under their former names. A call that waits while the upgrade commits continues with
+// its old body, whose statements are planned again by name. The next run of the full migration drops them.
 import { createHash } from "node:crypto";
 import type { Manifest, ManifestRow } from "./manifest.ts";
 import type { Rename } from "./renames.ts";
