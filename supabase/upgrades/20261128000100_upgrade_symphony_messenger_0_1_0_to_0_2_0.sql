@@ -190,8 +190,8 @@ declare
     'messenger.outcome_of_error',
     'messenger.settle_in_parts',
     'messenger.error_class_of',
-    'messenger.retry_delay',
     'messenger.read_outcomes',
+    'messenger.retry_delay',
     'messenger.is_row_error',
     'messenger.check_deferred',
     'messenger.set_message_aside',
@@ -6105,27 +6105,6 @@ begin
     else left(coalesce(nullif(error_class, ''), 'Error'), 200) end;
 end $$;
 
--- Exponential, capped, and jittered upwards only, so never earlier than the policy requires.
-create or replace function messenger.retry_delay(message_type text, failures int)
-returns interval
-language plpgsql volatile
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return (
-    select make_interval(secs =>
-      least(policy.max_delay_ms, policy.delay_ms * power(policy.multiplier, least(failures - 1, 100)))
-        * (1 + policy.jitter * random()) / 1000)
-    from (
-      select coalesce(max(k.retry_delay_ms), 1000)::double precision as delay_ms,
-        coalesce(max(k.retry_multiplier), 2) as multiplier,
-        coalesce(max(k.retry_max_delay_ms), 600000)::double precision as max_delay_ms,
-        coalesce(max(k.retry_jitter), 0.2) as jitter
-      from messenger.message_types k where k.type = retry_delay.message_type
-    ) policy
-  );
-end $$;
-
 -- Only outcomes other than completed: most batches have none.
 create or replace function messenger.read_outcomes(outcomes jsonb)
 returns messenger.outcome[]
@@ -6153,20 +6132,45 @@ end $$;
 comment on function messenger.error_class_of(text) is
   'The class under which an error is stored: Error if there is none, Handler<Name> if the name is reserved; at most '
   '200 characters.';
-comment on function messenger.retry_delay(text, int) is
-  'The wait before the next delivery after this number of failures, by the policy of the type.';
 comment on function messenger.read_outcomes(jsonb) is
   'The outcomes of messenger_settle other than completed, in order; error texts are cut to 8 KB.';
 revoke all on function
   messenger.error_class_of(text),
-  messenger.retry_delay(text, int),
   messenger.read_outcomes(jsonb)
 from public, anon, authenticated;
 grant execute on function
   messenger.error_class_of(text),
-  messenger.retry_delay(text, int),
   messenger.read_outcomes(jsonb)
 to service_role;
+
+-- ---- 40_delivery/56_retry_delay.sql
+-- How long a message waits before its next delivery.
+
+-- Exponential, capped, and jittered upwards only, so never earlier than the policy requires.
+create or replace function messenger.retry_delay(message_type text, failures int)
+returns interval
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select make_interval(secs =>
+      least(policy.max_delay_ms, policy.delay_ms * power(policy.multiplier, least(failures - 1, 100)))
+        * (1 + policy.jitter * random()) / 1000)
+    from (
+      select coalesce(max(k.retry_delay_ms), 1000)::double precision as delay_ms,
+        coalesce(max(k.retry_multiplier), 2) as multiplier,
+        coalesce(max(k.retry_max_delay_ms), 600000)::double precision as max_delay_ms,
+        coalesce(max(k.retry_jitter), 0.2) as jitter
+      from messenger.message_types k where k.type = retry_delay.message_type
+    ) policy
+  );
+end $$;
+
+comment on function messenger.retry_delay(text, int) is
+  'The wait before the next delivery after this number of failures, by the policy of the type.';
+revoke all on function messenger.retry_delay(text, int) from public, anon, authenticated;
+grant execute on function messenger.retry_delay(text, int) to service_role;
 
 -- ---- 40_delivery/60_unwritable_messages.sql
 -- Rows that cannot be written: which errors are due to a row, and which messages claims therefore leave out.
@@ -17059,8 +17063,8 @@ declare
     'messenger.outcome_of_error',
     'messenger.settle_in_parts',
     'messenger.error_class_of',
-    'messenger.retry_delay',
     'messenger.read_outcomes',
+    'messenger.retry_delay',
     'messenger.is_row_error',
     'messenger.check_deferred',
     'messenger.set_message_aside',
