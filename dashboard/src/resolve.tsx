@@ -108,7 +108,7 @@ export function Resolve({ picked, all, estimated, filter, transports, done }: {
             />
           </label>
           <p class="faint">
-            With a limit, the retry stops if more than a fifth of the messages fail again
+            With a limit, the retry stops if more than a fifth of the finished messages fail again
             {most > MOST && `, and includes only the oldest ${count(MOST)}`}.
           </p>
           {progress}

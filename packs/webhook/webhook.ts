@@ -1,4 +1,5 @@
-// Delivers one event to one subscribed URL, signed by Standard Webhooks; the webhook-id is the same at every delivery.
+// Delivers one event to one subscribed URL. The database signs it (messenger_sign_webhook), as Standard Webhooks
+// describes; the webhook-id is the same at every delivery.
 import { z } from "zod";
 import { readEnv } from "../../shared/env.ts";
 import { defineMessage } from "../../shared/message.ts";

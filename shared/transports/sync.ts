@@ -56,24 +56,24 @@ async function runInline(sent: Sent, type: string, options: InlineOptions): Prom
   const lease = (registry.find(type)?.timeout ?? DEFAULT_TIMEOUT) + LEAD;
   try {
     const [delivery] = await db.call("messenger_claim_one", { id: sent.id, worker, lease: interval(lease) });
-    return delivery ? await handle(sent, delivery, options) : sent;
+    return delivery ? await handle(sent, delivery, lease, options) : sent;
   } catch (error) {
     log.warn("sync message left to the workers", { id: sent.id, error: toSymphonyError(error) });
     return sent;
   }
 }
 
-async function handle(sent: Sent, delivery: Delivery, options: InlineOptions): Promise<Sent> {
+async function handle(sent: Sent, delivery: Delivery, lease: number, options: InlineOptions): Promise<Sent> {
   const outcome = await execute(delivery, options, () => {}).result;
   if (!outcome) return { ...sent, status: "processing" };
   const done = { ...sent, status: "completed", available_at: delivery.created_at };
   if (outcome.recorded) return outcome.outcome === "completed" ? { ...done, result: outcome.result } : done;
   let settled: Settled | undefined;
-  const outbox = new Outbox(options.receiver, options.clock, options.log, newStats());
+  const outbox = new Outbox(options.receiver, options.clock, options.log, newStats(), lease);
   outbox.add(outcome);
   for (let attempt = 0; attempt < SETTLE_ATTEMPTS; attempt++) {
-    if (outbox.isEmpty && outbox.nextDue === Infinity) break;
-    if (outbox.isEmpty) await options.clock.sleep(outbox.nextDue - options.clock.now());
+    if (!outbox.hasDue && outbox.nextDue === Infinity) break;
+    if (!outbox.hasDue) await options.clock.sleep(outbox.nextDue - options.clock.now());
     await outbox.flush(async (outcomes) => {
       const reply = await options.receiver.settle(outcomes);
       settled = reply[0];

@@ -2,7 +2,7 @@
 import { type Clock, systemClock, WakeSignal } from "../clock.ts";
 import type { Delivery, Outcome, Receiver, Selection, Settled } from "../delivery.ts";
 import type { DeliveryResult } from "../middleware.ts";
-import { type HandlerRuntime, together } from "./execute.ts";
+import { groupForHandlers, type HandlerRuntime } from "./execute.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { Outbox } from "./outbox.ts";
 import { type IdleBudget, type PollLimits, PollPace } from "./poll_pace.ts";
@@ -10,7 +10,7 @@ import { newStats, type Stats } from "./stats.ts";
 import { startTasks, Task } from "./task.ts";
 
 const LEASE = 60_000; // ms
-const LATE_RUN = 5_000; // ms for a run that starts after the isolate's time limit, on a platform that recycles none
+const LATE_RUN = 5_000; // ms to claim in a run that starts after the time limit, where isolates are not replaced
 const isolateStart = systemClock.now();
 
 export interface Limits extends PollLimits {
@@ -32,22 +32,22 @@ export interface ConsumerOptions extends HandlerRuntime {
   worker: string;
   /** Milliseconds; default: 60,000. */
   lease?: number;
-  /** Milliseconds on the clock; default: the load of this module. */
+  /** Start of the isolate, in milliseconds of `clock`; default: when this module was loaded. */
   isolateStart?: number;
   /** Empty polls that this isolate may make while it lingers; default: no limit. */
   idlePolls?: number;
-  /** Runs beside the first claim; the first handler starts after it. */
+  /** Starts together with the first claim; no handler starts before it has ended. */
   ready?: () => Promise<unknown>;
 }
 
 export interface Run {
   readonly id: string;
-  /** Rejects if the database could not be reached at all. */
+  /** Rejects if no claim succeeded. */
   readonly done: Promise<Stats>;
 }
 
 export interface Consumer {
-  /** Starts a run. While one is active it gets the selection too; its limits stay those of the first caller. */
+  /** Starts a run. An active run also polls this selection; its limits stay those of its first caller. */
   wake(limits: Limits, selection?: Selection): Run;
   /**
    * The isolate is about to end: claims no more, releases messages that have not started, settles those that finish.
@@ -109,7 +109,7 @@ class Loop {
     this.#stopping = stopping;
     this.#clock = clock;
     this.#wake = new WakeSignal(clock);
-    this.#outbox = new Outbox(receiver, clock, log, this.#stats);
+    this.#outbox = new Outbox(receiver, clock, log, this.#stats, lease);
     this.#heartbeat = new Heartbeat({
       receiver,
       clock,
@@ -155,7 +155,7 @@ class Loop {
     this.#ready = this.#options.ready?.().catch((error: unknown) => log.error("not ready", { error }));
     try {
       while (await this.#step());
-      if (this.#stats.polls === 0 && this.#lastError) throw this.#lastError; // the database was never reached
+      if (this.#stats.polls === 0 && this.#lastError) throw this.#lastError; // no claim succeeded
     } finally {
       this.#ended = true;
       this.#heartbeat.stop();
@@ -171,8 +171,8 @@ class Loop {
     this.#attendSolo();
     const room = this.#room();
     const due = this.#clock.now() >= this.#pace.nextPoll;
-    if (room > 0 && (due || !this.#outbox.isEmpty)) await this.#exchange(room);
-    else if (!this.#outbox.isEmpty) await this.#flush((outcomes) => this.#options.receiver.settle(outcomes));
+    if (room > 0 && (due || this.#outbox.hasDue)) await this.#exchange(room);
+    else if (this.#outbox.hasDue) await this.#flush((outcomes) => this.#options.receiver.settle(outcomes));
     else if (room > 0) await this.#wait(Math.min(this.#pace.nextPoll, this.#outbox.nextDue));
     else if (this.#tasks.size > 0) await this.#wait(this.#outbox.nextDue);
     // A worker that is stopping does not wait for outcomes that cannot be recorded: their leases run out.
@@ -207,12 +207,12 @@ class Loop {
       return reply.settled;
     });
     const ready = claimed.map((delivery) => this.#accept(delivery)).filter((task) => task !== undefined);
-    for (const tasks of together(ready, this.#options)) this.#launch(tasks);
+    for (const tasks of groupForHandlers(ready, this.#options)) this.#launch(tasks);
     this.#pace.polled(claimed.length, wakes, this.#selections.length, this.#clock.now());
   }
 
   async #flush(send: (outcomes: Outcome[]) => Promise<Settled[]>): Promise<void> {
-    const onlyClaims = this.#outbox.isEmpty;
+    const onlyClaims = !this.#outbox.hasDue;
     const error = await this.#outbox.flush(send);
     if (!error) return;
     this.#lastError = error;

@@ -9,15 +9,15 @@ export type { Execution, HandlerRuntime } from "./run_handler.ts";
 
 /** Starts the handler of a claimed message. `onProgress` gets each value that the handler reports. */
 export function execute(delivery: Delivery, runtime: HandlerRuntime, onProgress: (value: Json) => void): Execution {
-  const [execution] = executeTogether([delivery], runtime, (_index, value) => onProgress(value));
+  const [execution] = executeGroup([delivery], runtime, (_index, value) => onProgress(value));
   return execution;
 }
 
 /**
- * Starts the handler of deliveries that may run together (see `together`).
+ * Starts the handler of deliveries that may run together (see `groupForHandlers`).
  * @returns one execution each, in the same order
  */
-export function executeTogether(
+export function executeGroup(
   deliveries: readonly Delivery[],
   runtime: HandlerRuntime,
   onProgress: (index: number, value: Json) => void,
@@ -38,7 +38,10 @@ export function executeTogether(
 }
 
 /** Groups the messages of one claim: one group for each type that handles batches, all others one by one. */
-export function together<T extends { delivery: Delivery }>(claimed: readonly T[], { registry }: HandlerRuntime): T[][] {
+export function groupForHandlers<T extends { delivery: Delivery }>(
+  claimed: readonly T[],
+  { registry }: HandlerRuntime,
+): T[][] {
   const groups = new Map<MessageType | T, T[]>();
   for (const each of claimed) {
     const messageType = registry.find(each.delivery.message_type);

@@ -1,4 +1,5 @@
-// Outcomes on their way to the database: none is lost or recorded twice, and a rejected one does not delay the others.
+// Outcomes on their way to the database. After a transient error they are sent again, and a rejected one does not delay
+// the others. One that cannot be recorded within a lease is dropped: the end of its lease counts as a failed delivery.
 import type { Clock } from "../clock.ts";
 import { type SymphonyError, toSymphonyError } from "../errors.ts";
 import type { Log } from "../log.ts";
@@ -7,8 +8,6 @@ import type { Outcome, Receiver, Settled } from "../delivery.ts";
 
 const FIRST_PAUSE = 100; // ms
 const LONGEST_PAUSE = 2_000; // ms; short, because the end of an isolate leaves only seconds for the last outcomes
-
-const DROP_AFTER = 60_000; // ms; the lease has run out by then, since heartbeats exclude messages with an outcome
 
 /** An outcome whose row could not be written: locked by another transaction, or rejected by a trigger or constraint. */
 interface Deferred {
@@ -23,11 +22,18 @@ export class Outbox {
   #deferred: Deferred[] = [];
   #failures = 0;
 
-  constructor(readonly receiver: Receiver, readonly clock: Clock, readonly log: Log, readonly stats: Stats) {}
+  /** @param lease milliseconds after which a delivery with an outcome has lost its lease: heartbeats exclude it */
+  constructor(
+    readonly receiver: Receiver,
+    readonly clock: Clock,
+    readonly log: Log,
+    readonly stats: Stats,
+    readonly lease: number,
+  ) {}
 
-  /** Whether no outcome is due to be sent now. */
-  get isEmpty(): boolean {
-    return this.#outcomes.length === 0 && this.nextDue > this.clock.now();
+  /** Whether an outcome is to be sent now. */
+  get hasDue(): boolean {
+    return this.#outcomes.length > 0 || this.nextDue <= this.clock.now();
   }
 
   /** When an outcome whose row could not be written is due to be sent again; Infinity if there is none. */
@@ -57,10 +63,13 @@ export class Outbox {
       if (error.transient) {
         this.#outcomes.unshift(...sent);
         this.#deferred = this.#deferred.filter((deferred) => !repeated.includes(deferred));
-        this.log.warn("exchange failed, will try again", { error: error.cause ?? error, outcomes: sent.length });
+        this.log.warn("outcomes could not be sent, will try again", {
+          error: error.cause ?? error,
+          outcomes: sent.length,
+        });
         await this.#pause();
       } else {
-        this.log.error("exchange rejected", { error, outcomes: sent.length });
+        this.log.error("outcomes rejected together, will be sent one by one", { error, outcomes: sent.length });
         for (const outcome of sent) await this.#settleAlone(outcome);
       }
       return error;
@@ -88,7 +97,7 @@ export class Outbox {
       }
       this.#deferred = this.#deferred.filter((deferred) => deferred.outcome !== outcome);
       count(this.stats, disposition, outcome?.outcome);
-      if (disposition === "stale") this.log.warn("outcome came too late: another worker owns the message", { id });
+      if (disposition === "stale") this.log.warn("outcome came too late: the lease was lost", { id });
     }
   }
 
@@ -99,7 +108,7 @@ export class Outbox {
     if (!deferred) {
       this.log.warn("outcome could not be recorded yet, will try again", { id: outcome.id, reason });
       this.#deferred.push({ outcome, since: now, due: now + FIRST_PAUSE, pause: FIRST_PAUSE });
-    } else if (now - deferred.since >= DROP_AFTER) {
+    } else if (now - deferred.since >= this.lease) {
       // Its lease has run out, which counts as a delivery.
       this.log.error("outcome dropped: its row could not be written", { id: outcome.id, reason });
       this.#deferred = this.#deferred.filter((other) => other !== deferred);

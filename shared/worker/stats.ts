@@ -4,7 +4,10 @@ export interface Stats {
   claimed: number;
   completed: number;
   retried: number;
+  /** Deliveries after which the message failed finally. */
   dead: number;
+  /** Deliveries of messages whose cancellation was requested, other than completed ones. */
+  cancelled: number;
   snoozed: number;
   released: number;
   /** Deliveries whose lease was lost, so that nothing was recorded. */
@@ -22,14 +25,15 @@ const COUNTERS: Record<string, Counter> = {
   retry: "retried",
   failed: "retried",
   dead: "dead",
-  cancelled: "dead",
+  cancelled: "cancelled",
   snoozed: "snoozed",
   released: "released",
   stale: "stale",
 };
 
 export function newStats(): Stats {
-  return { claimed: 0, completed: 0, retried: 0, dead: 0, snoozed: 0, released: 0, stale: 0, polls: 0, ms: 0 };
+  const outcomes = { completed: 0, retried: 0, dead: 0, cancelled: 0, snoozed: 0, released: 0, stale: 0 };
+  return { claimed: 0, ...outcomes, polls: 0, ms: 0 };
 }
 
 /**

@@ -1,6 +1,6 @@
 // A message that this isolate has claimed, until its outcome.
 import { CancelRequested, StaleLease } from "../errors.ts";
-import { executeTogether, type Execution, type HandlerRuntime } from "./execute.ts";
+import { executeGroup, type Execution, type HandlerRuntime } from "./execute.ts";
 import type { Json } from "../json.ts";
 import type { DeliveryResult } from "../middleware.ts";
 import type { Delivery, Lease } from "../delivery.ts";
@@ -72,7 +72,7 @@ export function startTasks(
   onProgress: () => void,
 ): Promise<DeliveryResult>[] {
   const deliveries = tasks.map(({ delivery }) => delivery);
-  const executions = executeTogether(deliveries, runtime, (index, value) => {
+  const executions = executeGroup(deliveries, runtime, (index, value) => {
     tasks[index].report(value);
     onProgress();
   });

@@ -1515,10 +1515,10 @@ comment on column public.messenger_messages.retry_count is 'Number of failed del
 comment on column public.messenger_messages.max_retries is
   'Number of failed deliveries after which the next failure is final: 3 allows four deliveries.';
 comment on column public.messenger_messages.last_error is
-  'Error text of the last failed delivery; null if none has failed.';
+  'Error text of the last recorded failure: of a delivery, an expiry, a cancellation or a final lease loss. Null if '
+  'there is none; the error of a lost lease that another worker took over is in messenger.attempts only.';
 comment on column public.messenger_messages.error_class is
-  'Class of that error; Expired, Cancelled, Discarded and LeaseExpired are reserved for the bus. Null if no delivery '
-  'has failed.';
+  'Class of that error; Expired, Cancelled, Discarded and LeaseExpired are reserved for the bus. Null like last_error.';
 comment on column public.messenger_messages.fence is
   'Fencing token: every claim increments it, and outcomes with an older one are rejected.';
 comment on column public.messenger_messages.locked_at is
@@ -1667,7 +1667,8 @@ on public.messenger_messages to authenticated;
 revoke all on function public.update_messenger_messages_updated_at() from public, anon, authenticated, service_role;
 
 -- ---- 20_tables/20_failed_messages.sql
--- Dead letters: messages that failed finally, with every attempt, until they are retried or discarded.
+-- Dead letters: messages that failed finally, with their last 20 failed deliveries. A row stays for its retention after
+-- it was retried or discarded.
 create table if not exists public.messenger_failed_messages (
   id uuid not null default messenger.new_id(),
   message_id uuid not null,
@@ -4521,7 +4522,7 @@ begin
   end if;
 end $$;
 
--- A worker is active while it polls. Of fifty polls per second not all are written, and a session skips the row that it
+-- A worker is active while it polls. A session stores its poll at most every 20 ms, and a session skips the row that it
 -- has just written. Two sessions may use one name: a row that the other has locked is skipped, and the first poll of a
 -- name gives up after 10 ms if another session is inserting the same name.
 create or replace function messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamptz)
@@ -6146,7 +6147,7 @@ to service_role;
 -- ---- 40_delivery/56_retry_delay.sql
 -- How long a message waits before its next delivery.
 
--- Exponential, capped, and jittered upwards only, so never earlier than the policy requires.
+-- Exponential and capped. The jitter is added after the cap: a delivery is never earlier than the policy requires.
 create or replace function messenger.retry_delay(message_type text, failures int)
 returns interval
 language plpgsql volatile
@@ -10447,8 +10448,8 @@ revoke all on function
 from public, anon, authenticated, service_role;
 
 -- ---- 70_ticker/30_rescue.sql
--- Rescue: requeues messages with an expired lease and finishes expired messages in queues that no worker polls. In
--- polled queues the claim does the same in its scan.
+-- Rescue: requeues messages with an expired lease and finishes expired messages, in all queues. A claim does the same
+-- for the queues that it scans, so rescue matters where no worker polls.
 
 -- The caller has locked the rows. The disposition of each is decided by the row as it is now.
 create or replace function messenger.rescue_messages(ids uuid[], at timestamptz)
@@ -11638,7 +11639,7 @@ revoke all on function
   messenger.prune_ticker_history()
 from public, anon, authenticated, service_role;
 
--- ---- 70_ticker/70_wake.sql
+-- ---- 70_ticker/70_wake_for_backlog.sql
 -- Wakes workers for due messages, from the tick.
 
 create or replace function messenger.wake(at timestamptz)
@@ -11729,12 +11730,12 @@ comment on function messenger.wake(timestamptz) is
   'due. Returns the number of wake-ups sent.';
 revoke all on function messenger.wake(timestamptz) from public, anon, authenticated, service_role;
 
--- ---- 70_ticker/75_wakeups.sql
--- Wake-ups: calls through pg_net that wake workers. They carry no data. A lost wake-up delays a
--- message by up to a second, until the next tick.
+-- ---- 70_ticker/75_send_wakeups.sql
+-- Wake-ups: calls through pg_net that wake workers. They carry no data. A lost wake-up delays a message until the next
+-- tick: a second, or a minute for a type that no code has registered.
 
 -- Definer: only the owner may read the secret and call pg_net. Any role of the project can lock pg_net's queue for any
--- time, so lock_timeout gives the wake-up up instead of waiting.
+-- time, so after 100 ms of waiting the wake-up is not sent.
 create or replace function messenger.send_wakeup()
 returns boolean
 language plpgsql security definer
@@ -11800,7 +11801,7 @@ begin
 end $$;
 
 -- Sends nothing if a worker of this type is active on the queue or another transaction is sending a wake-up for it. An
--- ordinary dispatch updates no shared row and never waits. The setting messenger.woken ends with the transaction or
+-- dispatch without keys updates no shared row and waits for no other dispatch. The setting messenger.woken ends with the transaction or
 -- savepoint, as the wake-up does, so a transaction with a thousand dispatches sends one.
 create or replace function messenger.wake_worker(transport text, queue text, type text)
 returns boolean

@@ -192,7 +192,7 @@ test("a stopped retry at a rate shows the reason, and how many were returned", a
   await call(sql, "messenger_tick");
   await using opened = await dashboard().open("#/failed");
   await opened.page.getByText(
-    "The retry of 8 dead letters was stopped: 6 of the 6 that were handled are dead letters again.",
+    "The retry of 8 dead letters was stopped: 6 of 6 handled messages are dead letters again.",
   )
     .waitFor();
   await opened.page.getByText("2 returned to the dead letters").waitFor();

@@ -56,7 +56,7 @@ testWithCron(
     await worksWithoutTicks(5);
     const [{ id }] = await project().sql`select id from messenger_dispatch('ExampleQuick', delay => '1 hour')`;
     const causes = await project().sql`select detail from messenger_explain(${id}) where reason = 'clock_stopped'`;
-    assert.match(causes[0]?.detail, /its launcher is gone/);
+    assert.match(causes[0]?.detail, /its launcher has stopped/);
     await project().sql`delete from messenger_messages where id = ${id}`;
     await project().sql`select messenger_stop()`;
   },

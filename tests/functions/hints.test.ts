@@ -134,7 +134,7 @@ const DISPATCH: [what: string, path: string, call: Call, code: string, sentence:
     "dispatch/batch",
     { json: { messages: [{ message }] }, headers: { "idempotency-key": "a" } },
     "SM_IDEMPOTENCY_KEY",
-    /from its messages/,
+    /each message has its own key/,
     /with each message/,
   ],
   [

@@ -86,10 +86,10 @@ comment on column public.messenger_messages.retry_count is 'Number of failed del
 comment on column public.messenger_messages.max_retries is
   'Number of failed deliveries after which the next failure is final: 3 allows four deliveries.';
 comment on column public.messenger_messages.last_error is
-  'Error text of the last failed delivery; null if none has failed.';
+  'Error text of the last recorded failure: of a delivery, an expiry, a cancellation or a final lease loss. Null if '
+  'there is none; the error of a lost lease that another worker took over is in messenger.attempts only.';
 comment on column public.messenger_messages.error_class is
-  'Class of that error; Expired, Cancelled, Discarded and LeaseExpired are reserved for the bus. Null if no delivery '
-  'has failed.';
+  'Class of that error; Expired, Cancelled, Discarded and LeaseExpired are reserved for the bus. Null like last_error.';
 comment on column public.messenger_messages.fence is
   'Fencing token: every claim increments it, and outcomes with an older one are rejected.';
 comment on column public.messenger_messages.locked_at is

@@ -1,4 +1,5 @@
--- Dead letters: messages that failed finally, with every attempt, until they are retried or discarded.
+-- Dead letters: messages that failed finally, with their last 20 failed deliveries. A row stays for its retention after
+-- it was retried or discarded.
 create table if not exists public.messenger_failed_messages (
   id uuid not null default messenger.new_id(),
   message_id uuid not null,

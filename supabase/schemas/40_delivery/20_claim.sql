@@ -18,7 +18,7 @@ begin
   end if;
 end $$;
 
--- A worker is active while it polls. Of fifty polls per second not all are written, and a session skips the row that it
+-- A worker is active while it polls. A session stores its poll at most every 20 ms, and a session skips the row that it
 -- has just written. Two sessions may use one name: a row that the other has locked is skipped, and the first poll of a
 -- name gives up after 10 ms if another session is inserting the same name.
 create or replace function messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamptz)

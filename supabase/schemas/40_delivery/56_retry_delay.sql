@@ -1,6 +1,6 @@
 -- How long a message waits before its next delivery.
 
--- Exponential, capped, and jittered upwards only, so never earlier than the policy requires.
+-- Exponential and capped. The jitter is added after the cap: a delivery is never earlier than the policy requires.
 create or replace function messenger.retry_delay(message_type text, failures int)
 returns interval
 language plpgsql volatile

@@ -1,5 +1,5 @@
--- Rescue: requeues messages with an expired lease and finishes expired messages in queues that no worker polls. In
--- polled queues the claim does the same in its scan.
+-- Rescue: requeues messages with an expired lease and finishes expired messages, in all queues. A claim does the same
+-- for the queues that it scans, so rescue matters where no worker polls.
 
 -- The caller has locked the rows. The disposition of each is decided by the row as it is now.
 create or replace function messenger.rescue_messages(ids uuid[], at timestamptz)

@@ -67,8 +67,8 @@ export const RECORDING: readonly TypeScriptMutant[] = [
     name: "a locked row blocks the loop",
     breaks: "A locked row delays every other message of its worker.",
     file: outbox,
-    find: "this.#outcomes.length === 0 && this.nextDue > this.clock.now()",
-    replace: "this.#outcomes.length === 0 && this.nextDue === Infinity",
+    find: "this.#outcomes.length > 0 || this.nextDue <= this.clock.now()",
+    replace: "this.#outcomes.length > 0 || this.nextDue < Infinity",
     noticedBy: sending,
   },
   {
@@ -83,8 +83,16 @@ export const RECORDING: readonly TypeScriptMutant[] = [
     name: "an outcome is sent again indefinitely",
     breaks: "A run never ends if the project rejects updates of one message.",
     file: outbox,
-    find: "now - deferred.since >= DROP_AFTER",
+    find: "now - deferred.since >= this.lease",
     replace: "false",
+    noticedBy: sending,
+  },
+  {
+    name: "an outcome is dropped after a minute",
+    breaks: "P2: an outcome is dropped while its lease is still held, and the handler runs again.",
+    file: outbox,
+    find: "now - deferred.since >= this.lease",
+    replace: "now - deferred.since >= 60_000",
     noticedBy: sending,
   },
 ];

@@ -31,6 +31,8 @@ export interface Bench {
 export interface BenchOptions {
   isolateStart?: number;
   idlePolls?: number;
+  /** Milliseconds; default: the consumer's. */
+  lease?: number;
   /** Takes the `ms` of the payload; its result is the message's. */
   handle?: (ctx: HandlerContext) => unknown;
   db?: Database;
@@ -71,6 +73,7 @@ export function bench(options: BenchOptions = {}): Bench {
     worker: "test",
     isolateStart: options.isolateStart ?? 0,
     idlePolls: options.idlePolls,
+    ...(options.lease !== undefined && { lease: options.lease }),
     ready: options.ready,
   });
   return { receiver, clock: runtime.clock, consumer, running, reasons, started, most: () => most };

@@ -93,6 +93,15 @@ Deno.test("outbox · a run does not end while a row is locked, until the lease h
   assert.deepEqual([ended, receiver.settled], [[0], []]);
 });
 
+Deno.test("outbox · under a long lease an outcome is sent again until that lease has expired", async () => {
+  const { receiver, clock, consumer } = bench({ lease: 300_000 });
+  receiver.add("Work");
+  const start = clock.now();
+  receiver.reply = () => clock.now() - start < 200_000 ? "locked" : undefined;
+  const { completed } = await clock.until(consumer.wake({ ...LIMITS, timeLimit: 600_000 }).done);
+  assert.deepEqual([receiver.settled.length, completed], [1, 1]);
+});
+
 Deno.test("outbox · a worker that is stopped does not wait for a locked row", async () => {
   const { receiver, clock, consumer } = bench();
   receiver.add("Work");

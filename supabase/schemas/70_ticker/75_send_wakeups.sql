@@ -1,8 +1,8 @@
--- Wake-ups: calls through pg_net that wake workers. They carry no data. A lost wake-up delays a
--- message by up to a second, until the next tick.
+-- Wake-ups: calls through pg_net that wake workers. They carry no data. A lost wake-up delays a message until the next
+-- tick: a second, or a minute for a type that no code has registered.
 
 -- Definer: only the owner may read the secret and call pg_net. Any role of the project can lock pg_net's queue for any
--- time, so lock_timeout gives the wake-up up instead of waiting.
+-- time, so after 100 ms of waiting the wake-up is not sent.
 create or replace function messenger.send_wakeup()
 returns boolean
 language plpgsql security definer
@@ -68,7 +68,7 @@ begin
 end $$;
 
 -- Sends nothing if a worker of this type is active on the queue or another transaction is sending a wake-up for it. An
--- ordinary dispatch updates no shared row and never waits. The setting messenger.woken ends with the transaction or
+-- dispatch without keys updates no shared row and waits for no other dispatch. The setting messenger.woken ends with the transaction or
 -- savepoint, as the wake-up does, so a transaction with a thousand dispatches sends one.
 create or replace function messenger.wake_worker(transport text, queue text, type text)
 returns boolean
