@@ -174,7 +174,7 @@ test("list_failed · cursors that are malformed, of another list or filter, or f
   const cursors = [
     ...["", "garbled", "bnVsbA", good.slice(0, -9), good + good, other, foreign],
     ...INJECTIONS,
-    ...await Promise.all(forged.map((place) => forgeCursor(sql, "failed", {}, place))),
+    ...await Promise.all(forged.map((position) => forgeCursor(sql, "failed", {}, position))),
   ];
   for (const cursor of cursors) await assertRejected(list({ cursor, max: 1 }), "SM_FILTER");
   assert.equal((await list({ cursor: good })).messages.length, 2);

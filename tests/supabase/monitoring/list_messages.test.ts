@@ -254,7 +254,7 @@ test("list_messages · cursors that are malformed, of another list or filter, or
     ...["", "=", "garbled", "é", "null", "bnVsbA", good.slice(0, -9), `${good}x`, good + good, "A".repeat(100_000)],
     ...INJECTIONS,
     ...[other, foreign],
-    ...await Promise.all(forged.map((place) => forgeCursor(sql, "messages", {}, place))),
+    ...await Promise.all(forged.map((position) => forgeCursor(sql, "messages", {}, position))),
   ];
   for (const cursor of cursors) await assertRejected(list({ cursor, max: 1 }), "SM_FILTER");
   await assertRejected(list({ cursor: good, filter: { type: "Greeting" } }), "SM_FILTER");

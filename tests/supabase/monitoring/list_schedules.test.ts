@@ -120,7 +120,7 @@ test("list_schedules · cursors that are malformed, of another list or filter, o
   const cursors = [
     ...["", "garbled", "bnVsbA", good.slice(0, -9), good + good, other, await forgeCursor(sql, "failed", {}, "a")],
     ...INJECTIONS,
-    ...await Promise.all(forged.map((place) => forgeCursor(sql, "schedules", {}, place))),
+    ...await Promise.all(forged.map((position) => forgeCursor(sql, "schedules", {}, position))),
   ];
   for (const cursor of cursors) await assertRejected(list({ cursor, max: 1 }), "SM_FILTER");
   for (const text of INJECTIONS) {

@@ -20,9 +20,9 @@ export async function readAllPages(
 }
 
 /** A cursor as a caller could forge it from its format. */
-export async function forgeCursor(sql: Sql, list: string, filter: Row, place: unknown): Promise<string> {
+export async function forgeCursor(sql: Sql, list: string, filter: Row, position: unknown): Promise<string> {
   const [{ md5 }] = await sql`select md5(${sql.json(filter)}::jsonb::text)`;
-  return btoa(JSON.stringify({ list, filter: md5, place })).replaceAll("+", "-").replaceAll("/", "_").replaceAll(
+  return btoa(JSON.stringify({ list, filter: md5, position })).replaceAll("+", "-").replaceAll("/", "_").replaceAll(
     "=",
     "",
   );
