@@ -15,10 +15,7 @@ const CORE = [
   "delivery/settle",
   "delivery/hot_path",
   "delivery/ordering",
-  "dispatch/idempotency",
   "ticker/tick",
-  "schedules/schedules",
-  "schedules/cron_oracle",
 ]
   .map((name) => `tests/supabase/${name}.test.ts`);
 const full = Deno.env.get("SYMPHONY_VERSIONS") === "full";
