@@ -22,7 +22,7 @@ const full = Deno.env.get("SYMPHONY_VERSIONS") === "full";
 
 const [what, files, least] = full
   ? ["the SQL suite", WHOLE, 800] as const
-  : ["the core of the SQL suite", CORE, 150] as const;
+  : ["the core of the SQL suite", CORE, 120] as const;
 
 /** Declares the test of this version. */
 export function testVersion(version: 17 | 18): void {
