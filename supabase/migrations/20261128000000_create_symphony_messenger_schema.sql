@@ -11658,9 +11658,9 @@ begin
   end;
 end $$;
 
--- Sends nothing if a worker of this type is active on the queue or another transaction is sending a wake-up for it. An
--- dispatch without keys updates no shared row and waits for no other dispatch. The setting messenger.woken ends with the transaction or
--- savepoint, as the wake-up does, so a transaction with a thousand dispatches sends one.
+-- Sends nothing if a worker of this type is active on the queue or another transaction is sending a wake-up for it. A
+-- dispatch without keys updates no shared row and waits for no other dispatch. The setting messenger.woken ends with
+-- the transaction or savepoint, as the wake-up does, so a transaction with a thousand dispatches sends one.
 create or replace function messenger.wake_worker(transport text, queue text, type text)
 returns boolean
 language plpgsql security definer

@@ -50,7 +50,16 @@ testLocally("worker edge function · with ?wait=1 returns 200 and the run's figu
   assert.deepEqual([status, Object.keys(body)], [200, ["success", "runId", "stats"]]);
   const { polls, ms, ...counts } = body.stats as Stats;
   assert.ok(polls >= 1 && ms >= 0);
-  assert.deepEqual(counts, { claimed: 4, completed: 4, retried: 0, dead: 0, snoozed: 0, released: 0, stale: 0 });
+  assert.deepEqual(counts, {
+    claimed: 4,
+    completed: 4,
+    retried: 0,
+    dead: 0,
+    cancelled: 0,
+    snoozed: 0,
+    released: 0,
+    stale: 0,
+  });
   for (const row of await rowsOf(queue)) {
     assert.deepEqual([row.status, row.fence, row.retry_count, row.result.ok], ["completed", "1", 0, true]);
     assert.deepEqual([row.locked_by, row.lock_expires_at], [null, null]);
