@@ -87,6 +87,22 @@ test("a dispatch follows the registration, and types without code get the enviro
   );
 });
 
+test("a dispatch repeats the registration that failed when its isolate started", async () => {
+  let registrations = 0;
+  await using dispatch = await openEdgeFunction("dispatch", {
+    env: {},
+    api: {
+      messenger_register: () =>
+        ++registrations === 1 ? Response.json({ code: "PGRST000", message: "unavailable" }, { status: 503 }) : 1,
+      messenger_dispatch_batch: () => [{ ord: 1, id: crypto.randomUUID(), duplicate: false, error_code: "" }],
+    },
+  });
+  const send = () => dispatch.post("dispatch", { message: { type: "ExampleQuick", payload: {} } });
+  const statuses = [await send(), await send()].map(({ status }) => status);
+  assert.equal(statuses.at(-1), 201, `${statuses}`);
+  assert.ok(registrations >= 2, `${registrations}`);
+});
+
 test("worker and scheduler accept a secret key, and their environment's secret, as bearer token", async () => {
   const secret = "configured-worker-secret";
   for (const [name, accepted] of [["worker", 202], ["scheduler", 200]] as const) {

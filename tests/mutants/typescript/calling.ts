@@ -37,7 +37,7 @@ export const CALLING: readonly TypeScriptMutant[] = [
     file: "shared/json.ts",
     find: "rejectInexactNumbers(text, root);",
     replace: "",
-    noticedBy: ["shared/json.test.ts"],
+    noticedBy: ["shared/http/body.test.ts"],
   },
   {
     name: "long fractions are rounded",
