@@ -593,14 +593,14 @@ begin
 end $$;
 
 -- ---- Objects with new names.
-alter type messenger.verdict rename to outcome;
-alter type messenger.run_fate rename to run_disposition;
 alter table messenger.bells rename to wakeups;
 alter table messenger.wakeups rename constraint bells_pkey to wakeups_pkey;
 alter table messenger.clock rename column blind_ring_at to unregistered_wakeup_at;
 alter table messenger.clock rename column fold_tail to roll_up_tail;
 alter table messenger.clock rename column fold_sweep to roll_up_sweep;
 alter table messenger.replayed rename column letter_id to dead_letter_id;
+alter type messenger.verdict rename to outcome;
+alter type messenger.run_fate rename to run_disposition;
 
 -- ---- alterations
 -- Changes to tables of 0.1.0 that the definitions of 0.2.0 need: columns, constraints, data.
@@ -1011,7 +1011,9 @@ as $$
 $$;
 
 -- what precedes the message and names the element or field, for example "message 3". remedy replaces the hint.
-create or replace function messenger.raise_error(code text, what text default null, remedy text default null)
+create or replace function messenger.raise_error(
+  code text, what text default null, remedy text default null, message text default null
+)
 returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -1022,7 +1024,7 @@ begin
   select r.status, r.message, r.hint into strict v_error from messenger.error_codes() r where r.code = raise_error.code;
   raise exception using
     errcode = 'PT' || v_error.status,
-    message = concat_ws(': ', nullif(what, ''), v_error.message),
+    message = concat_ws(': ', nullif(what, ''), coalesce(raise_error.message, v_error.message)),
     detail = code,
     hint = coalesce(remedy, v_error.hint);
 end $$;
@@ -1059,22 +1061,23 @@ begin
 end $$;
 
 comment on function messenger.error_codes() is 'All errors of the bus: code (SM_...), HTTP status, message, hint.';
-comment on function messenger.raise_error(text, text, text) is
-  'Raises the error with this code as SQLSTATE PT<status>, detail = code, message preceded by what, hint = remedy or '
-  'the hint of messenger.error_codes(). Never returns; the result type allows a call inside an expression. Example: '
+comment on function messenger.raise_error(text, text, text, text) is
+  'Raises the error with this code as SQLSTATE PT<status>, detail = code. Its message is preceded by what; message and '
+  'remedy replace the message and hint of messenger.error_codes(). Never returns; the result type allows a call inside '
+  'an expression. Example: '
   'perform messenger.raise_error(''SM_QUEUE'', ''message 3'').';
 comment on function messenger.require_writable() is
   'Raises SM_UNAVAILABLE on a read replica and in a read-only transaction.';
 comment on function messenger.require_primary() is 'Raises SM_UNAVAILABLE on a read replica; otherwise returns true.';
 revoke all on function
   messenger.error_codes(),
-  messenger.raise_error(text, text, text),
+  messenger.raise_error(text, text, text, text),
   messenger.require_writable(),
   messenger.require_primary()
 from public, anon, authenticated;
 grant execute on function
   messenger.error_codes(),
-  messenger.raise_error(text, text, text),
+  messenger.raise_error(text, text, text, text),
   messenger.require_writable(),
   messenger.require_primary()
 to service_role;
@@ -7321,14 +7324,15 @@ begin
     perform messenger.raise_error('SM_FILTER', 'name dead letters either by ids or by a filter',
       'pass ids or filter, not both; the filter {} selects all open dead letters');
   elsif v_max not between 1 and 10000 then
-    raise exception using errcode = 'PT400', detail = 'SM_BATCH', message = 'max must be a number from 1 to 10000',
-      hint = 'default: 1000';
+    perform messenger.raise_error('SM_BATCH',
+      message => 'max must be a number from 1 to 10000',
+      remedy => 'default: 1000');
   elsif array_position(v_ids, null) is not null then
     perform messenger.raise_error('SM_FILTER', 'ids must not contain null', 'remove the null from ids');
   elsif cardinality(v_ids) > v_max then
-    raise exception using errcode = 'PT413', detail = 'SM_BATCH_TOO_LARGE',
-      message = format('more ids than max: ids has %s elements, and max is %s', cardinality(v_ids), v_max),
-      hint = 'pass fewer ids per call, or raise max (up to 10000)';
+    perform messenger.raise_error('SM_BATCH_TOO_LARGE',
+      message => format('more ids than max: ids has %s elements, and max is %s', cardinality(v_ids), v_max),
+      remedy => 'pass fewer ids per call, or raise max (up to 10000)');
   elsif jsonb_typeof(filter) <> 'object' then
     perform messenger.raise_error('SM_FILTER', 'the filter must be a JSON object',
       'pass {} to select all open dead letters');
@@ -7406,9 +7410,9 @@ begin
     end if;
   end if;
   if per_second not between 1 and 1000 then
-    raise exception using errcode = 'PT400', detail = 'SM_BATCH',
-      message = 'per_second must be a number from 1 to 1000',
-        hint = 'leave it out to make all messages due immediately';
+    perform messenger.raise_error('SM_BATCH',
+      message => 'per_second must be a number from 1 to 1000',
+      remedy => 'leave it out to make all messages due immediately');
   end if;
 
   v_open := messenger.lock_dead_letters(v_ids, filter, max);
@@ -10095,8 +10099,9 @@ declare
 begin
   perform messenger.require_writable();
   if v_batch not between 1 and 10000 then
-    raise exception using errcode = 'PT400', detail = 'SM_BATCH', message = 'batch must be a number from 1 to 10000',
-      hint = 'default: 100';
+    perform messenger.raise_error('SM_BATCH',
+      message => 'batch must be a number from 1 to 10000',
+      remedy => 'default: 100');
   end if;
   return messenger.run_steps(
     v_batch, case when messenger.is_handlers_job_running() then '{sql_handlers}' else '{}' end::text[]);
@@ -14253,13 +14258,15 @@ declare
 begin
   perform messenger.require_primary();
   if coalesce(minutes, 60) not between 1 and 525600 then
-    raise exception using errcode = 'PT400', detail = 'SM_FILTER',
-      message = 'minutes must be a whole number from 1 to 525600 (365 days)', hint = v_kept;
+    perform messenger.raise_error('SM_FILTER',
+      message => 'minutes must be a whole number from 1 to 525600 (365 days)',
+      remedy => v_kept);
   end if;
   v_from := coalesce(from_time, v_to - coalesce(minutes, 60) * v_minute);
   if not isfinite(v_from) or not isfinite(v_to) or v_from >= v_to or v_to - v_from > interval '366 days' then
-    raise exception using errcode = 'PT400', detail = 'SM_FILTER',
-      message = 'from_time must be before to_time, by at most 366 days', hint = v_kept;
+    perform messenger.raise_error('SM_FILTER',
+      message => 'from_time must be before to_time, by at most 366 days',
+      remedy => v_kept);
   end if;
   v_from := date_bin(v_minute, v_from, v_origin);
   v_to := date_bin(v_minute, v_to - interval '1 microsecond', v_origin) + v_minute;
@@ -14543,8 +14550,9 @@ declare
 begin
   perform messenger.check_filter(v_filter, '{transport,queue,type,error_class}', '{from,to}', '{resolved}');
   if v_skip not between 0 and 10000 then
-    raise exception using errcode = 'PT400', detail = 'SM_BATCH', message = 'skip must be a number from 0 to 10000',
-      hint = 'pass next_cursor of the previous page as cursor instead';
+    perform messenger.raise_error('SM_BATCH',
+      message => 'skip must be a number from 0 to 10000',
+      remedy => 'pass next_cursor of the previous page as cursor instead');
   end if;
   v_conditions := messenger.dead_letter_conditions(v_filter);
   v_position := coalesce(messenger.read_cursor('failed', v_filter, cursor),
@@ -15179,8 +15187,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   if max not between 1 and 1000 then
-    raise exception using errcode = 'PT400', detail = 'SM_BATCH', message = 'max must be a number from 1 to 1000',
-      hint = 'use next_cursor to read more rows';
+    perform messenger.raise_error('SM_BATCH',
+      message => 'max must be a number from 1 to 1000',
+      remedy => 'use next_cursor to read more rows');
   end if;
   return max;
 end $$;
@@ -15543,11 +15552,13 @@ declare
 begin
   perform messenger.require_writable();
   if name is null or name !~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$' then
-    raise exception using errcode = 'PT400', detail = 'SM_FILTER', message = 'the flag name is missing or malformed',
-      hint = 'use a letter, then up to 127 letters, digits, dots, colons, underscores or hyphens';
+    perform messenger.raise_error('SM_FILTER',
+      message => 'the flag name is missing or malformed',
+      remedy => 'use a letter, then up to 127 letters, digits, dots, colons, underscores or hyphens');
   elsif percent is null or percent not between 0 and 100 then
-    raise exception using errcode = 'PT400', detail = 'SM_BATCH',
-      message = 'percent must be a whole number from 0 to 100', hint = '0 turns the flag off, 100 turns it on for all';
+    perform messenger.raise_error('SM_BATCH',
+      message => 'percent must be a whole number from 0 to 100',
+      remedy => '0 turns the flag off, 100 turns it on for all');
   end if;
   insert into messenger.flags as f (name, percent, updated_by, updated_at)
   values (messenger_set_flag.name, messenger_set_flag.percent,
@@ -15935,7 +15946,7 @@ as $function$ select $manifest$[
 ["function","messenger.check_deferred(at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source fec5fb8b2b948a388907d03d218adb25"],
 ["function","messenger.check_filter(filter jsonb, texts text[], times text[], booleans text[], ids text[])","returns void language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source fca49d79850f306ff4bc311abb951b2f"],
 ["function","messenger.check_growth()","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2c472e2b24fb37e958308b3a7e969efc"],
-["function","messenger.check_page(max integer)","returns integer language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 8a28d11a896b59d9e69d34ea8316b9d9"],
+["function","messenger.check_page(max integer)","returns integer language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 9ecc3d854f3ec182305061f19d313c8e"],
 ["function","messenger.check_pg_net()","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0de97ebecc762565906e2574a54ebc10"],
 ["function","messenger.check_queue(transport text, queue text)","returns void language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source c02507b3c54f23778f51974e886706d9"],
 ["function","messenger.check_start(functions_url text, options jsonb)","returns void language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 5b031e8697f7df4c7f3c9a102a245392"],
@@ -16053,7 +16064,7 @@ as $function$ select $manifest$[
 ["function","messenger.last_run(schedule public.messenger_schedules, before timestamp with time zone, earlier timestamp with time zone, gap interval)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 1511d368667e43543722b7143ebd90a4"],
 ["function","messenger.last_tick_at(at timestamp with time zone)","returns timestamp with time zone language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 8ea3c7bf5bd5c85c48a6e9f5b730b724"],
 ["function","messenger.leading_words(command text)","returns SETOF text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 774e34494d5eea79a95987f1e7661607"],
-["function","messenger.lock_dead_letters(ids uuid[], filter jsonb, max integer)","returns uuid[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7d4d45a4b0109aca25197816605fb02d"],
+["function","messenger.lock_dead_letters(ids uuid[], filter jsonb, max integer)","returns uuid[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a3a98b0456f4897eb01040566a978adb"],
 ["function","messenger.lock_message(message_id uuid)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5e09e2210673df4416f50e9079aee5c7"],
 ["function","messenger.lock_order_keys(keys messenger.order_key[])","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 96ff3c368f27297c963b37bff05e2a7d"],
 ["function","messenger.lock_sender(user_id uuid, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d906501a714b0ec1af1647e79a9d2c35"],
@@ -16116,7 +16127,7 @@ as $function$ select $manifest$[
 ["function","messenger.prune_workers(at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a9042f63d184ceb78611dbeff94500a9"],
 ["function","messenger.queue_figures()","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 40cbcc841fe4089f130db9427e8381ff"],
 ["function","messenger.queue_figures_of(transport text, queue text)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,jit=off} source 740e3617b0e5f0348b2ad5f9127c5590"],
-["function","messenger.raise_error(code text, what text, remedy text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ed1842f3593693e6ee4303becca6dc80"],
+["function","messenger.raise_error(code text, what text, remedy text, message text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 834c42c031d4506f980d03b5192eefb4"],
 ["function","messenger.range_parts(from_time timestamp with time zone, to_time timestamp with time zone, longest integer)","returns TABLE(step_seconds integer, begins_at timestamp with time zone, ends_at timestamp with time zone) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 282c18df34fd6e6b453bc7688a67a6fb"],
 ["function","messenger.read_cron_field(field text, value text, lowest integer, highest integer, names text[])","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 9a9719c918913d5338b48ea9a8165c20"],
 ["function","messenger.read_cursor(list text, filter jsonb, cursor text)","returns jsonb language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 09f48770761657920fe0ccfaacab20eb"],
@@ -16231,7 +16242,7 @@ as $function$ select $manifest$[
 ["function","messenger.take_keys_back(dead_letters uuid[], at timestamp with time zone)","returns uuid[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 32c3dc11125705da83bda7f191b28b23"],
 ["function","messenger.take_singly(ctids tid[], worker text, lease interval, at timestamp with time zone)","returns messenger.claimed[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7eec3c17cfb7b89a614b973d55da8b82"],
 ["function","messenger.take_turns(ords integer[], ids uuid[], transports text[], queues text[], keys text[], moments timestamp with time zone[], are_stored boolean[])","returns TABLE(ord integer, seq bigint, available_at timestamp with time zone) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source b7cb40574c881fc190c5f2aacee44209"],
-["function","messenger.tick(batch integer)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 81ff51d4bc96e3f60fc5bd64ace3135d"],
+["function","messenger.tick(batch integer)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 449d42d70d6b60da93e3f31378919f0f"],
 ["function","messenger.tick_or_note_error()","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",lock_timeout=25ms} source 20479c490e068ce00d2c736550ba3273"],
 ["function","messenger.ticker_command()","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 28c0edc0ed11c090f8c25bfb0c80712c"],
 ["function","messenger.ticker_fault(OUT cause text, OUT remedy text)","returns record language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 8a22a635c3a764e08f4fc9db60d74187"],
@@ -16285,13 +16296,13 @@ as $function$ select $manifest$[
 ["function","public.messenger_health()","returns jsonb language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7d701ccefcfdfcd6fd2b6c45a5cf34d8"],
 ["function","public.messenger_heartbeat(leases jsonb, lease interval)","returns TABLE(id uuid, outcome text, cancel_requested boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",lock_timeout=50ms} source 5e2a4e8e51747635f7362578fe66809f"],
 ["function","public.messenger_import_cron(jobid bigint)","returns jsonb language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4b46768c7cec1f52fa54aa6f5a76852f"],
-["function","public.messenger_list_failed(filter jsonb, cursor text, skip integer, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_sort=off,jit=off} source e62ceb7a2bb9031c2c5f39ef2628dea7"],
+["function","public.messenger_list_failed(filter jsonb, cursor text, skip integer, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_sort=off,jit=off} source 9d7dc08f2a34246da5df17b1bc8740f2"],
 ["function","public.messenger_list_messages(filter jsonb, cursor text, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2205f84e7850f49d3ec8bfd69a0d5e2e"],
 ["function","public.messenger_list_queues()","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source f17d7e7bbfa4e292a745b34d6a4c0fc4"],
 ["function","public.messenger_list_schedules(filter jsonb, cursor text, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 549e12700fe06ad72fb0f3061f014639"],
 ["function","public.messenger_list_transports()","returns jsonb language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source cbed9192d521e46c8912567110e4b6bf"],
 ["function","public.messenger_list_workers()","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 6b8bdbec6736fbeefa7bd2a8446c1f1c"],
-["function","public.messenger_metrics(minutes integer, from_time timestamp with time zone, to_time timestamp with time zone)","returns jsonb language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",TimeZone=UTC,enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,work_mem=64MB,jit=off} source 816e1870da098c8a61d7e39b4f7f8ed3"],
+["function","public.messenger_metrics(minutes integer, from_time timestamp with time zone, to_time timestamp with time zone)","returns jsonb language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",TimeZone=UTC,enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,work_mem=64MB,jit=off} source bbf0020b9ed6990fda109cb1685fd305"],
 ["function","public.messenger_pause(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 65a7ee146e96d3e99b8ecc36e38409b6"],
 ["function","public.messenger_pause_schedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e62d0ca1bd820ddf9304c292922a2b5e"],
 ["function","public.messenger_put_transport(name text, type text, config jsonb, enabled boolean)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 92e2eb3319278fc35da9bc743ed52dc5"],
@@ -16299,10 +16310,10 @@ as $function$ select $manifest$[
 ["function","public.messenger_release(id uuid, fence bigint)","returns text language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a5f84dd4506f75e630117173dd91619c"],
 ["function","public.messenger_resume(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 1bae1082e8fc95cc0f6fc23f5105346a"],
 ["function","public.messenger_resume_schedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source eb0a045df929e6ed8cc71cdc542cfdf1"],
-["function","public.messenger_retry_failed(ids uuid[], filter jsonb, payload jsonb, per_second integer, max integer)","returns TABLE(id uuid, message_id uuid, outcome text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source b8903684e204e443b93d7ac41c38f602"],
+["function","public.messenger_retry_failed(ids uuid[], filter jsonb, payload jsonb, per_second integer, max integer)","returns TABLE(id uuid, message_id uuid, outcome text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 73f1ddc2b26a61590ecbf21a452d6218"],
 ["function","public.messenger_schedule(name text, type text, schedule jsonb, payload jsonb, timezone text, options jsonb)","returns public.messenger_schedules language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d9c6a0b9f758ce1cde33342d5e402f7c"],
 ["function","public.messenger_schedule_preview(schedule jsonb, timezone text, from_time timestamp with time zone, count integer, options jsonb)","returns TABLE(run_at timestamp with time zone, local_time timestamp without time zone, note text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 872cf62c9cee29c4538264896715d23b"],
-["function","public.messenger_set_flag(name text, percent integer, updated_by text)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 29c77099c3b64ff107876682e697b9f5"],
+["function","public.messenger_set_flag(name text, percent integer, updated_by text)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d907af48f33cf4a188b4acc9398fd0e0"],
 ["function","public.messenger_settle(outcomes jsonb)","returns TABLE(id uuid, outcome text, available_at timestamp with time zone) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 768803cd7119fff63e4f205f6a325724"],
 ["function","public.messenger_sign_webhook(subscription uuid, id uuid, body text)","returns TABLE(url text, signed_at bigint, signature text) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 83e91886d3198e1c53a2182eeb7fd60e"],
 ["function","public.messenger_snooze(id uuid, fence bigint, delay interval)","returns text language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 6c4f0d366b18b0c1329d9429683a4f1b"],
@@ -16427,7 +16438,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.parse_cron(expression text) to service_role","execute"],
 ["grant","function messenger.percentiles(durations bigint[], shares double precision[]) to service_role","execute"],
 ["grant","function messenger.queue_figures_of(transport text, queue text) to service_role","execute"],
-["grant","function messenger.raise_error(code text, what text, remedy text) to service_role","execute"],
+["grant","function messenger.raise_error(code text, what text, remedy text, message text) to service_role","execute"],
 ["grant","function messenger.range_parts(from_time timestamp with time zone, to_time timestamp with time zone, longest integer) to service_role","execute"],
 ["grant","function messenger.read_cron_field(field text, value text, lowest integer, highest integer, names text[]) to service_role","execute"],
 ["grant","function messenger.read_cursor(list text, filter jsonb, cursor text) to service_role","execute"],

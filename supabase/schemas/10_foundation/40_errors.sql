@@ -104,7 +104,9 @@ as $$
 $$;
 
 -- what precedes the message and names the element or field, for example "message 3". remedy replaces the hint.
-create or replace function messenger.raise_error(code text, what text default null, remedy text default null)
+create or replace function messenger.raise_error(
+  code text, what text default null, remedy text default null, message text default null
+)
 returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -115,7 +117,7 @@ begin
   select r.status, r.message, r.hint into strict v_error from messenger.error_codes() r where r.code = raise_error.code;
   raise exception using
     errcode = 'PT' || v_error.status,
-    message = concat_ws(': ', nullif(what, ''), v_error.message),
+    message = concat_ws(': ', nullif(what, ''), coalesce(raise_error.message, v_error.message)),
     detail = code,
     hint = coalesce(remedy, v_error.hint);
 end $$;
@@ -152,22 +154,23 @@ begin
 end $$;
 
 comment on function messenger.error_codes() is 'All errors of the bus: code (SM_...), HTTP status, message, hint.';
-comment on function messenger.raise_error(text, text, text) is
-  'Raises the error with this code as SQLSTATE PT<status>, detail = code, message preceded by what, hint = remedy or '
-  'the hint of messenger.error_codes(). Never returns; the result type allows a call inside an expression. Example: '
+comment on function messenger.raise_error(text, text, text, text) is
+  'Raises the error with this code as SQLSTATE PT<status>, detail = code. Its message is preceded by what; message and '
+  'remedy replace the message and hint of messenger.error_codes(). Never returns; the result type allows a call inside '
+  'an expression. Example: '
   'perform messenger.raise_error(''SM_QUEUE'', ''message 3'').';
 comment on function messenger.require_writable() is
   'Raises SM_UNAVAILABLE on a read replica and in a read-only transaction.';
 comment on function messenger.require_primary() is 'Raises SM_UNAVAILABLE on a read replica; otherwise returns true.';
 revoke all on function
   messenger.error_codes(),
-  messenger.raise_error(text, text, text),
+  messenger.raise_error(text, text, text, text),
   messenger.require_writable(),
   messenger.require_primary()
 from public, anon, authenticated;
 grant execute on function
   messenger.error_codes(),
-  messenger.raise_error(text, text, text),
+  messenger.raise_error(text, text, text, text),
   messenger.require_writable(),
   messenger.require_primary()
 to service_role;

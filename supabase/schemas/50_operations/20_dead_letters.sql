@@ -18,14 +18,15 @@ begin
     perform messenger.raise_error('SM_FILTER', 'name dead letters either by ids or by a filter',
       'pass ids or filter, not both; the filter {} selects all open dead letters');
   elsif v_max not between 1 and 10000 then
-    raise exception using errcode = 'PT400', detail = 'SM_BATCH', message = 'max must be a number from 1 to 10000',
-      hint = 'default: 1000';
+    perform messenger.raise_error('SM_BATCH',
+      message => 'max must be a number from 1 to 10000',
+      remedy => 'default: 1000');
   elsif array_position(v_ids, null) is not null then
     perform messenger.raise_error('SM_FILTER', 'ids must not contain null', 'remove the null from ids');
   elsif cardinality(v_ids) > v_max then
-    raise exception using errcode = 'PT413', detail = 'SM_BATCH_TOO_LARGE',
-      message = format('more ids than max: ids has %s elements, and max is %s', cardinality(v_ids), v_max),
-      hint = 'pass fewer ids per call, or raise max (up to 10000)';
+    perform messenger.raise_error('SM_BATCH_TOO_LARGE',
+      message => format('more ids than max: ids has %s elements, and max is %s', cardinality(v_ids), v_max),
+      remedy => 'pass fewer ids per call, or raise max (up to 10000)');
   elsif jsonb_typeof(filter) <> 'object' then
     perform messenger.raise_error('SM_FILTER', 'the filter must be a JSON object',
       'pass {} to select all open dead letters');
@@ -103,9 +104,9 @@ begin
     end if;
   end if;
   if per_second not between 1 and 1000 then
-    raise exception using errcode = 'PT400', detail = 'SM_BATCH',
-      message = 'per_second must be a number from 1 to 1000',
-        hint = 'leave it out to make all messages due immediately';
+    perform messenger.raise_error('SM_BATCH',
+      message => 'per_second must be a number from 1 to 1000',
+      remedy => 'leave it out to make all messages due immediately');
   end if;
 
   v_open := messenger.lock_dead_letters(v_ids, filter, max);

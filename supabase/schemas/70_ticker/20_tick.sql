@@ -109,8 +109,9 @@ declare
 begin
   perform messenger.require_writable();
   if v_batch not between 1 and 10000 then
-    raise exception using errcode = 'PT400', detail = 'SM_BATCH', message = 'batch must be a number from 1 to 10000',
-      hint = 'default: 100';
+    perform messenger.raise_error('SM_BATCH',
+      message => 'batch must be a number from 1 to 10000',
+      remedy => 'default: 100');
   end if;
   return messenger.run_steps(
     v_batch, case when messenger.is_handlers_job_running() then '{sql_handlers}' else '{}' end::text[]);

@@ -79,13 +79,15 @@ declare
 begin
   perform messenger.require_primary();
   if coalesce(minutes, 60) not between 1 and 525600 then
-    raise exception using errcode = 'PT400', detail = 'SM_FILTER',
-      message = 'minutes must be a whole number from 1 to 525600 (365 days)', hint = v_kept;
+    perform messenger.raise_error('SM_FILTER',
+      message => 'minutes must be a whole number from 1 to 525600 (365 days)',
+      remedy => v_kept);
   end if;
   v_from := coalesce(from_time, v_to - coalesce(minutes, 60) * v_minute);
   if not isfinite(v_from) or not isfinite(v_to) or v_from >= v_to or v_to - v_from > interval '366 days' then
-    raise exception using errcode = 'PT400', detail = 'SM_FILTER',
-      message = 'from_time must be before to_time, by at most 366 days', hint = v_kept;
+    perform messenger.raise_error('SM_FILTER',
+      message => 'from_time must be before to_time, by at most 366 days',
+      remedy => v_kept);
   end if;
   v_from := date_bin(v_minute, v_from, v_origin);
   v_to := date_bin(v_minute, v_to - interval '1 microsecond', v_origin) + v_minute;

@@ -37,8 +37,9 @@ declare
 begin
   perform messenger.check_filter(v_filter, '{transport,queue,type,error_class}', '{from,to}', '{resolved}');
   if v_skip not between 0 and 10000 then
-    raise exception using errcode = 'PT400', detail = 'SM_BATCH', message = 'skip must be a number from 0 to 10000',
-      hint = 'pass next_cursor of the previous page as cursor instead';
+    perform messenger.raise_error('SM_BATCH',
+      message => 'skip must be a number from 0 to 10000',
+      remedy => 'pass next_cursor of the previous page as cursor instead');
   end if;
   v_conditions := messenger.dead_letter_conditions(v_filter);
   v_position := coalesce(messenger.read_cursor('failed', v_filter, cursor),

@@ -48,8 +48,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   if max not between 1 and 1000 then
-    raise exception using errcode = 'PT400', detail = 'SM_BATCH', message = 'max must be a number from 1 to 1000',
-      hint = 'use next_cursor to read more rows';
+    perform messenger.raise_error('SM_BATCH',
+      message => 'max must be a number from 1 to 1000',
+      remedy => 'use next_cursor to read more rows');
   end if;
   return max;
 end $$;

@@ -42,11 +42,13 @@ declare
 begin
   perform messenger.require_writable();
   if name is null or name !~ '^[A-Za-z][A-Za-z0-9_.:-]{0,127}$' then
-    raise exception using errcode = 'PT400', detail = 'SM_FILTER', message = 'the flag name is missing or malformed',
-      hint = 'use a letter, then up to 127 letters, digits, dots, colons, underscores or hyphens';
+    perform messenger.raise_error('SM_FILTER',
+      message => 'the flag name is missing or malformed',
+      remedy => 'use a letter, then up to 127 letters, digits, dots, colons, underscores or hyphens');
   elsif percent is null or percent not between 0 and 100 then
-    raise exception using errcode = 'PT400', detail = 'SM_BATCH',
-      message = 'percent must be a whole number from 0 to 100', hint = '0 turns the flag off, 100 turns it on for all';
+    perform messenger.raise_error('SM_BATCH',
+      message => 'percent must be a whole number from 0 to 100',
+      remedy => '0 turns the flag off, 100 turns it on for all');
   end if;
   insert into messenger.flags as f (name, percent, updated_by, updated_at)
   values (messenger_set_flag.name, messenger_set_flag.percent,
