@@ -4,6 +4,7 @@ import { formerNames } from "./build/former_names.ts";
 import { formatManifest, type Manifest, manifestOf, readManifest } from "./build/manifest.ts";
 import { migrationOf } from "./build/migration.ts";
 import { migrationPath, rollbackPath, upgradePath, upgrades } from "./build/release.ts";
+import { renamedIn } from "./build/renames.ts";
 import { rollbackOf } from "./build/rollback.ts";
 import { readSchemas } from "./build/schemas.ts";
 import { upgradeOf, type UpgradeSource } from "./build/upgrade.ts";
@@ -21,7 +22,9 @@ const sourcesOfUpgrades: UpgradeSource[] = upgrades.map((upgrade) => ({
 }));
 
 function scriptsOf(manifest: Manifest): { path: string; text: string }[] {
-  const drops = sourcesOfUpgrades.flatMap(({ from, renames }) => formerNames(from, manifest, renames).drop);
+  const drops = sourcesOfUpgrades.flatMap(({ from, renames }) =>
+    formerNames(renamedIn(from, renames).manifest, manifest, renames).drop
+  );
   return [
     { path: migrationPath, text: migrationOf(schemas, manifest, drops) },
     { path: rollbackPath, text: rollbackOf() },

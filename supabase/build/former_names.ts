@@ -2,7 +2,7 @@
 // its old body, whose statements are planned again by name. The next run of the full migration drops them.
 import { createHash } from "node:crypto";
 import type { Manifest, ManifestRow } from "./manifest.ts";
-import type { Rename } from "./renames.ts";
+import { type Rename, splitLast } from "./renames.ts";
 
 export interface FormerNames {
   create: string[];
@@ -19,56 +19,54 @@ export function formerNames(from: Manifest, to: Manifest, renames: readonly Rena
     const row = from.find(([rowKind, signature]) => rowKind === "function" && signature.startsWith(`${object}(`));
     const isCalled = row &&
       from.some(([rowKind, grant]) => rowKind === "grant" && grant === `function ${row[1]} to ${ROLE}`);
-    const renamed = `${object.split(".")[0]}.${name}`;
+    const renamed = `${splitLast(object)[0]}.${name}`;
     const next = to.find(([rowKind, signature]) => rowKind === "function" && signature.startsWith(`${renamed}(`));
     return kind === "function" && isCalled && next && takes(next, row) ? [{ row, renamed }] : [];
   });
+  const functions = found.map(({ row, renamed }) => functionOf(row, renamed));
   return {
-    create: found.flatMap(({ row, renamed }) => createOf(row, renamed)),
+    create: functions.flatMap(({ create }) => create),
     drop: found.map(({ row: [, signature] }) => `drop function if exists ${signature};`),
-    rows: found.flatMap(({ row, renamed }) => rowsOf(row, renamed)),
+    rows: functions.flatMap(({ rows }) => rows),
   };
 }
 
 /** True when the types of the former arguments lead those of the new ones; further ones have defaults. */
 function takes(next: ManifestRow, former: ManifestRow): boolean {
-  const types = argumentsOf(next).map(({ type }) => type);
-  return argumentsOf(former).every(({ type }, index) => types[index] === type);
+  const types = argumentTypes(next);
+  return argumentTypes(former).every((type, index) => types[index] === type);
 }
 
-function argumentsOf([, signature]: ManifestRow): { name: string; type: string }[] {
+function argumentTypes([, signature]: ManifestRow): string[] {
   const list = signature.slice(signature.indexOf("(") + 1, -1);
-  return list === "" ? [] : list.split(", ").map((argument) => {
-    const [name, ...type] = argument.split(" ");
-    return { name, type: type.join(" ") };
-  });
+  return list === "" ? [] : list.split(", ").map((argument) => argument.slice(argument.indexOf(" ") + 1));
 }
 
 const PATH = "pg_catalog, pg_temp";
 
-function createOf(row: ManifestRow, renamed: string): string[] {
-  const [, signature] = row;
-  const { returns, volatility, body } = partsOf(row, renamed);
-  return [
-    `create or replace function ${signature}\nreturns ${returns}\nlanguage sql ${volatility}\n` +
-    `set search_path = ${PATH}\nas $$${body}$$;`,
-    `comment on function ${signature} is 'Former name of ${renamed}, for calls that wait while the upgrade commits.';`,
-    `revoke all on function ${signature} from public, anon, authenticated, service_role;`,
-    `grant execute on function ${signature} to ${ROLE};`,
-  ];
-}
-
-function rowsOf(row: ManifestRow, renamed: string): Manifest {
-  const [, signature] = row;
-  const { returns, volatility, body } = partsOf(row, renamed);
+/** A function of the former name that calls the new one, and its rows of the manifest. */
+function functionOf(row: ManifestRow, renamed: string): { create: string[]; rows: Manifest } {
+  const [, signature, definition] = row;
+  const [, returns, volatility] = definition?.match(/^returns (.*?) language \w+ (\w+) /) ?? [];
+  const call = `${renamed}(${argumentTypes(row).map((_, index) => `$${index + 1}`).join(", ")})`;
+  const body = /^(TABLE|SETOF)/.test(returns) ? ` select * from ${call} ` : ` select ${call} `;
   const source = createHash("md5").update(body).digest("hex");
-  const definition = `returns ${returns} language sql ${volatility} invoker {"search_path=${PATH}"} source ${source}`;
-  return [["function", signature, definition], ["grant", `function ${signature} to ${ROLE}`, "execute"]];
-}
-
-function partsOf(row: ManifestRow, renamed: string): { returns: string; volatility: string; body: string } {
-  const [, returns, volatility] = row[2]?.match(/^returns (.*?) language \w+ (\w+) /) ?? [];
-  const call = `${renamed}(${argumentsOf(row).map((_, index) => `$${index + 1}`).join(", ")})`;
-  const isSet = /^(TABLE|SETOF)/.test(returns);
-  return { returns, volatility, body: isSet ? ` select * from ${call} ` : ` select ${call} ` };
+  return {
+    create: [
+      `create or replace function ${signature}\nreturns ${returns}\nlanguage sql ${volatility}\n` +
+      `set search_path = ${PATH}\nas $$${body}$$;`,
+      `comment on function ${signature} is ` +
+      `'Former name of ${renamed}, for calls that wait while the upgrade commits.';`,
+      `revoke all on function ${signature} from public, anon, authenticated, service_role;`,
+      `grant execute on function ${signature} to ${ROLE};`,
+    ],
+    rows: [
+      [
+        "function",
+        signature,
+        `returns ${returns} language sql ${volatility} invoker {"search_path=${PATH}"} source ${source}`,
+      ],
+      ["grant", `function ${signature} to ${ROLE}`, "execute"],
+    ],
+  };
 }

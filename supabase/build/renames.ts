@@ -8,33 +8,29 @@ import type { Manifest, ManifestRow } from "./manifest.ts";
 export type Rename = [kind: "table" | "constraint" | "column" | "type" | "function", object: string, name: string];
 
 export interface Renamed {
-  /** SQL, in an order in which each statement finds its object. */
   statements: string[];
   /** The earlier manifest as it reads once the statements have run. */
   manifest: Manifest;
 }
 
-/** Functions are not among the statements: they are made again under their new names. */
+/**
+ * @param renames in an order in which each finds its object: tables before their parts. Functions are not among the
+ * statements: they are made again under their new names.
+ */
 export function renamedIn(from: Manifest, renames: readonly Rename[]): Renamed {
   const statements: string[] = [];
   let manifest = from;
-  const order = ["type", "table", "constraint", "column"];
-  for (
-    const [kind, object, name] of renames.filter(([kind]) => kind !== "function").toSorted(([a], [b]) =>
-      order.indexOf(a) - order.indexOf(b)
-    )
-  ) {
-    const { schema, table } = partsOf(kind, object);
-    const renamed = `${table ?? schema}.${name}`;
+  for (const [kind, object, name] of renames.filter(([kind]) => kind !== "function")) {
+    const [owner, old] = splitLast(object);
     statements.push(
       kind === "table" || kind === "type"
         ? `alter ${kind} ${object} rename to ${name};`
-        : `alter table ${table} rename ${kind} ${lastOf(object)} to ${name};`,
+        : `alter table ${owner} rename ${kind} ${old} to ${name};`,
     );
-    manifest = manifest.map((row) => replacedIn(row, object, renamed));
+    manifest = manifest.map((row) => replacedIn(row, object, `${owner}.${name}`));
     if (kind === "constraint") {
       // The index of a key bears the name of its constraint, in its definition without the schema.
-      const old = lastOf(object);
+      const [schema] = splitLast(owner);
       manifest = manifest.map((row) => replacedIn(row, `${schema}.${old}`, `${schema}.${name}`))
         .map(([rowKind, index, definition]): ManifestRow => [
           rowKind,
@@ -46,15 +42,10 @@ export function renamedIn(from: Manifest, renames: readonly Rename[]): Renamed {
   return { statements, manifest };
 }
 
-function partsOf(kind: Rename[0], object: string): { schema: string; table?: string } {
-  const parts = object.split(".");
-  return kind === "constraint" || kind === "column"
-    ? { schema: parts[0], table: parts.slice(0, 2).join(".") }
-    : { schema: parts[0] };
-}
-
-function lastOf(object: string): string {
-  return object.slice(object.lastIndexOf(".") + 1);
+/** The name before the last dot, and the part after it. */
+export function splitLast(object: string): [string, string] {
+  const at = object.lastIndexOf(".");
+  return [object.slice(0, at), object.slice(at + 1)];
 }
 
 function replacedIn([kind, object, definition]: ManifestRow, old: string, renamed: string): ManifestRow {

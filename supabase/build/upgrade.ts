@@ -2,7 +2,7 @@
 import type { Manifest, ManifestRow } from "./manifest.ts";
 import { bodyOf, preflightOf, sessionResets, sessionSettings } from "./migration.ts";
 import { formerNames } from "./former_names.ts";
-import { type Rename, renamedIn } from "./renames.ts";
+import { type Rename, renamedIn, splitLast } from "./renames.ts";
 import { migrationPath, release, type Upgrade } from "./release.ts";
 import type { Schema } from "./schemas.ts";
 import { fill, literal } from "./template.ts";
@@ -139,9 +139,4 @@ function dropOf([kind, object]: ManifestRow): string | undefined {
 function revokeOf(object: string): string | undefined {
   const [, of, name, role] = object.match(/^(relation|column) (\S+) to (\w+)$/) ?? [];
   if (of === "relation") return `revoke all on ${name} from ${role};`;
-}
-
-function splitLast(object: string): [string, string] {
-  const at = object.lastIndexOf(".");
-  return [object.slice(0, at), object.slice(at + 1)];
 }
