@@ -6,6 +6,7 @@ import type { Args, Database, FunctionName } from "../db.ts";
 import { type ErrorCode, SymphonyError } from "../errors.ts";
 import type { Keys } from "../http/auth.ts";
 import { type BodyLimit, readJsonBody } from "../http/body.ts";
+import type { JsonObject } from "../json.ts";
 import { validationError } from "../parse.ts";
 import { authorizeOperator, type OperatorRole } from "./authorize.ts";
 
@@ -147,4 +148,17 @@ export async function callFor<S extends z.ZodType, F extends FunctionName>(
   args: Args<F>,
 ): Promise<z.output<S>> {
   return await db.call(name, args) as z.output<S>; // see above
+}
+
+/** Arguments of an SQL function that lists rows in pages. */
+interface ListArgs {
+  filter: JsonObject;
+  cursor?: string;
+  max: number;
+  skip?: number;
+}
+
+/** Calls an SQL function that lists rows in pages. Its reply is typed as that of `callFor`, and not parsed either. */
+export async function callList<List>(db: Database, name: FunctionName, args: ListArgs): Promise<List> {
+  return await db.call(name, args) as List; // see above
 }

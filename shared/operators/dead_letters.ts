@@ -8,6 +8,7 @@ import {
   bodyOf,
   boundedBody,
   callFor,
+  callList,
   done,
   get,
   type LogAction,
@@ -24,9 +25,10 @@ import {
   jsonObject,
   noQuery,
   page,
-  paginationOf,
+  resolution,
   routeFilter,
   searchPagination,
+  searchPaginationOf,
   type SqlSearchPage,
   text,
   time,
@@ -48,7 +50,7 @@ const deadLetter = z.object({
   created_at: time.describe("when the message was dispatched"),
   idempotency_key: z.string().nullable(),
   resolved_at: time.nullable().describe("null while it is open"),
-  resolution: z.enum(["retried", "discarded"]).nullable(),
+  resolution: resolution.nullable(),
 });
 
 const deadLetterSummary = deadLetter.extend({
@@ -180,13 +182,13 @@ export function addMonitorCalls(app: OperatorApp, db: Database): void {
   app.openapi(listFailed, async (c) => {
     const { limit, cursor, offset, errorClass, ...rest } = c.req.valid("query");
     const filter = filterOf({ ...rest, error_class: errorClass });
-    const { messages, ...end } = await db.call("messenger_list_failed", {
+    const { messages, ...end } = await callList<DeadLetterList>(db, "messenger_list_failed", {
       filter,
       cursor,
       skip: offset,
       max: limit,
-    }) as unknown as DeadLetterList; // as the function's comment describes
-    return c.json({ messages, pagination: { ...paginationOf(end, limit), offset, searchedTo: end.searched_to } }, 200);
+    });
+    return c.json({ messages, pagination: { ...searchPaginationOf(end, limit), offset } }, 200);
   });
   app.openapi(getFailed, async (c) => {
     const { id } = c.req.valid("param");
@@ -244,7 +246,7 @@ interface Selection {
 function argsOf({ ids, filter, max }: Selection) {
   if (!filter) return { ids, max };
   const { errorClass, ...rest } = filter;
-  return { ids, filter: { ...rest, ...(errorClass !== undefined && { error_class: errorClass }) }, max };
+  return { ids, filter: filterOf({ ...rest, error_class: errorClass }), max };
 }
 
 function notRetried(outcome: string): SymphonyError {

@@ -8,6 +8,10 @@ export const count = z.int().min(0);
 export const jsonObject = z.record(z.string(), z.unknown());
 export const duration = z.number().nullable().describe("milliseconds; null if no delivery ended");
 
+export const messageStatus = z.enum(["pending", "processing", "completed", "failed"]);
+/** How a dead letter was resolved. */
+export const resolution = z.enum(["retried", "discarded"]);
+
 /** A whole number in a query. */
 export const whole = (min: number, max: number) =>
   z.string().regex(/^\d{1,9}$/, { error: `expected a whole number from ${min} to ${max}` }).transform(Number)
@@ -52,7 +56,12 @@ export function paginationOf({ next_cursor, total, estimated }: SqlPage, limit: 
   return { limit, hasMore: next_cursor !== null, nextCursor: next_cursor, total, estimated };
 }
 
-/** A filter for SQL, without the fields that the query leaves out. */
+/** Where a page of a search ends. */
+export function searchPaginationOf(end: SqlSearchPage, limit: number) {
+  return { ...paginationOf(end, limit), searchedTo: end.searched_to };
+}
+
+/** A filter for SQL, without the fields that the request leaves out. */
 export function filterOf(filter: JsonObject): JsonObject {
   return Object.fromEntries(Object.entries(filter).filter(([, value]) => value !== undefined));
 }

@@ -3,23 +3,23 @@ import { createRoute, z } from "@hono/zod-openapi";
 import type { Database } from "../db.ts";
 import { SymphonyError } from "../errors.ts";
 import { moment } from "../fields.ts";
-import { callFor, done, get, type LogAction, type OperatorApp, post, replies } from "./app.ts";
+import { callFor, callList, done, get, type LogAction, type OperatorApp, post, replies } from "./app.ts";
 import {
   count,
   filterOf,
   idInPath,
   jsonObject,
+  messageStatus,
   noQuery,
   page,
-  paginationOf,
+  resolution,
   routeFilter,
   searchPagination,
+  searchPaginationOf,
   type SqlSearchPage,
   text,
   time,
 } from "./fields.ts";
-
-const status = z.enum(["pending", "processing", "completed", "failed"]);
 
 /** A failed delivery. */
 export const attempt = {
@@ -42,7 +42,7 @@ const message = z.object({
   transport_name: z.string(),
   queue_name: z.string(),
   priority: z.int().min(1).max(10).describe("messages of priority 10 are delivered first"),
-  status,
+  status: messageStatus,
   scheduled_at: time.nullable().describe("the moment that the dispatch requested; null for at once"),
   available_at: time.nullable().describe("from when on a worker may take it; null while blocked"),
   blocked: z.boolean().describe("it waits for the message before it with the same ordering key"),
@@ -88,7 +88,7 @@ export const messageReply = message.extend({
     id: z.uuid(),
     failed_at: time,
     resolved_at: time.nullable(),
-    resolution: z.enum(["retried", "discarded"]).nullable(),
+    resolution: resolution.nullable(),
   })).describe("newest first"),
 }).openapi("Message");
 export type Message = z.output<typeof messageReply>;
@@ -102,7 +102,7 @@ export type Reason = z.output<typeof reason>;
 
 export const explanationReply = z.object({
   id: z.uuid(),
-  status,
+  status: messageStatus,
   reasons: z.array(reason).describe("reasons that block the message come first"),
 }).openapi("Explanation");
 export type Explanation = z.output<typeof explanationReply>;
@@ -120,7 +120,7 @@ const listMessages = createRoute({
   request: {
     query: z.strictObject({
       id: z.uuid().optional(),
-      status: status.optional(),
+      status: messageStatus.optional(),
       ...routeFilter,
       errorClass: text.optional(),
       idempotencyKey: text.optional(),
@@ -170,12 +170,12 @@ export function addMonitorCalls(app: OperatorApp, db: Database): void {
       ordering_key: orderingKey,
       created_by: createdBy,
     });
-    const { messages, ...end } = await db.call("messenger_list_messages", {
+    const { messages, ...end } = await callList<MessageList>(db, "messenger_list_messages", {
       filter,
       cursor,
       max: limit,
-    }) as unknown as MessageList; // as the function's comment describes
-    return c.json({ messages, pagination: { ...paginationOf(end, limit), searchedTo: end.searched_to } }, 200);
+    });
+    return c.json({ messages, pagination: searchPaginationOf(end, limit) }, 200);
   });
   app.openapi(getMessage, async (c) => {
     const { id } = c.req.valid("param");
@@ -188,7 +188,7 @@ export function addMonitorCalls(app: OperatorApp, db: Database): void {
     const [message] = await db.read("messenger_messages", ["status"], { id });
     if (!message) throw noSuchMessage();
     const reasons = await callFor(explanationReply.shape.reasons, db, "messenger_explain", { id });
-    return c.json({ id, status: message.status as z.output<typeof status>, reasons }, 200); // a CHECK constraint
+    return c.json({ id, status: message.status as z.output<typeof messageStatus>, reasons }, 200); // a CHECK constraint
   });
 }
 

@@ -8,6 +8,8 @@ import { SCHEDULE_CODES, scheduleRequest, toScheduleArgs } from "../schedule.ts"
 import {
   bodyOf,
   boundedBody,
+  callFor,
+  callList,
   done,
   get,
   type LogAction,
@@ -23,6 +25,7 @@ import {
   count,
   filterOf,
   jsonObject,
+  messageStatus,
   nameInPath,
   page,
   pagination,
@@ -74,7 +77,7 @@ export const scheduleReply = schedule.openapi("Schedule");
 
 const scheduleInList = schedule.extend({
   last_message_id: z.uuid().nullable().describe("the message of the last run"),
-  last_message_status: z.enum(["pending", "processing", "completed", "failed"]).nullable()
+  last_message_status: messageStatus.nullable()
     .describe("null if that message was pruned"),
 }).openapi("ScheduleSummary");
 export type Schedule = z.output<typeof scheduleInList>;
@@ -186,11 +189,11 @@ export function addMonitorCalls(app: OperatorApp, db: Database): void {
   });
   app.openapi(listSchedules, async (c) => {
     const { limit, cursor, ...filter } = c.req.valid("query");
-    const { schedules, ...end } = await db.call("messenger_list_schedules", {
+    const { schedules, ...end } = await callList<ScheduleList>(db, "messenger_list_schedules", {
       filter: filterOf(filter),
       cursor,
       max: limit,
-    }) as unknown as ScheduleList; // as the function's comment describes
+    });
     return c.json({ schedules, pagination: paginationOf(end, limit) }, 200);
   });
 }
@@ -200,14 +203,14 @@ export function addAdminCalls(app: OperatorApp, db: Database, logAction: LogActi
     const { name } = c.req.valid("param");
     const { type, payload, ...request } = c.req.valid("json");
     const { name: _, ...args } = toScheduleArgs(request);
-    const row = await db.call("messenger_schedule", {
+    const row = await callFor(scheduleReply, db, "messenger_schedule", {
       name,
       type,
       payload: payload as JsonObject, // from a JSON body
       ...args,
     });
     logAction(c, "schedule", name);
-    return c.json(row as z.output<typeof scheduleReply>, 200); // a row of messenger_schedules
+    return c.json(row, 200);
   }, rejectInvalid({ ...SCHEDULE_CODES, type: "SM_TYPE" }));
   app.openapi(removeSchedule, async (c) => {
     const { name } = c.req.valid("param");
