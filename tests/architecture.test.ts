@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { dirname, join, relative } from "node:path";
 import { sourceFiles } from "../supabase/build/schemas.ts";
+import { filesIn } from "./files.ts";
 
 const root = new URL("../", import.meta.url).pathname;
 const GENERATED = /^(supabase\/(migrations|rollback|upgrades)\/|tests\/fixtures\/|shared\/database\.types\.ts)/;
@@ -15,7 +16,8 @@ interface Source {
   packages: string[];
 }
 
-const sources = folders.flatMap(filesIn).filter((path) => /\.tsx?$/.test(path)).map(readSource);
+const files = folders.flatMap((folder) => filesIn(folder));
+const sources = files.filter((path) => /\.tsx?$/.test(path)).map(readSource);
 
 Deno.test("architecture · these tests see the imports they judge", () => {
   const worker = sources.find(({ path }) => path === "functions/worker/index.ts");
@@ -134,7 +136,7 @@ Deno.test("architecture · every edge function is in config.toml, or it would be
 
 Deno.test("architecture · files are short enough to be read at once", () => {
   const limits: [RegExp, number][] = [[/^functions\//, 100], [/\.(tsx?|sql|mjs)$/, 300]];
-  const long = folders.flatMap(filesIn).filter((path) => !GENERATED.test(path)).flatMap((path) => {
+  const long = files.filter((path) => !GENERATED.test(path)).flatMap((path) => {
     const limit = limits.find(([pattern]) => pattern.test(path))?.[1];
     const lines = limit ? Deno.readTextFileSync(join(root, path)).trimEnd().split("\n").length : 0;
     return limit && lines > limit ? [`${path}: ${lines} lines, ${limit} allowed`] : [];
@@ -143,7 +145,7 @@ Deno.test("architecture · files are short enough to be read at once", () => {
 });
 
 Deno.test("architecture · lines have at most 120 columns", () => {
-  const wide = folders.flatMap(filesIn).filter((path) => /\.(tsx?|sql|mjs)$/.test(path) && !GENERATED.test(path))
+  const wide = files.filter((path) => /\.(tsx?|sql|mjs)$/.test(path) && !GENERATED.test(path))
     .flatMap((path) =>
       Deno.readTextFileSync(join(root, path)).split("\n").flatMap((line, index) =>
         line.length > 120 ? [`${path}:${index + 1}: ${line.length} columns`] : []
@@ -161,17 +163,17 @@ Deno.test("architecture · within a folder of the schema, a file calls only func
     /70_ticker\/85_set_aside\.sql calls messenger\.(rescue_messages|unblock_keys|roll_up_rows|delete_messages)/,
   ];
   const schemas = new URL("../supabase/schemas/", import.meta.url);
-  const files = sourceFiles(schemas).map((file) => ({
+  const texts = sourceFiles(schemas).map((file) => ({
     file,
     text: Deno.readTextFileSync(new URL(file, schemas)).replace(/--.*$/gm, ""),
   }));
   const definedIn = new Map(
-    files.flatMap(({ file, text }) =>
+    texts.flatMap(({ file, text }) =>
       [...text.matchAll(/^create or replace function ([\w.]+)/gm)].map(([, name]) => [name, file] as const)
     ),
   );
   assert.ok(definedIn.size > 300);
-  const backwards = files.flatMap(({ file, text }) =>
+  const backwards = texts.flatMap(({ file, text }) =>
     [...new Set(text.match(/\b(messenger|public)\.\w+/g))].filter((name) => {
       const other = definedIn.get(name);
       return other !== undefined && other < file && dirname(other) === dirname(file);
@@ -181,9 +183,7 @@ Deno.test("architecture · within a folder of the schema, a file calls only func
 });
 
 Deno.test("architecture · every file opens with a sentence about itself", () => {
-  const silent = folders.flatMap(filesIn).filter((path) =>
-    /\.(tsx?|sql|mjs)$/.test(path) && !path.startsWith("tests/fixtures/")
-  )
+  const silent = files.filter((path) => /\.(tsx?|sql|mjs)$/.test(path) && !path.startsWith("tests/fixtures/"))
     .filter((path) => !/^(#!.*\n)?(\/\/|--|\/\*\*) \S/.test(Deno.readTextFileSync(join(root, path))));
   assert.deepEqual(silent, []);
 });
@@ -237,17 +237,6 @@ function importsTypesOnly(from: string, to: string): boolean {
   const imports = [...text.matchAll(/^import (type )?[^;]*?from "([^"]+)";$/gm)]
     .filter(([, , specifier]) => relative(root, join(root, dirname(from), specifier)) === to);
   return imports.length > 0 && imports.every(([, type]) => type !== undefined);
-}
-
-function filesIn(folder: string): string[] {
-  try {
-    return [...Deno.readDirSync(join(root, folder))].flatMap((entry) =>
-      entry.isDirectory ? filesIn(`${folder}/${entry.name}`) : [`${folder}/${entry.name}`]
-    ).sort();
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return [];
-    throw error;
-  }
 }
 
 function foldersIn(folder: string): string[] {

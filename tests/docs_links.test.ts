@@ -1,12 +1,12 @@
 // Links in all Markdown files of the repository: the linked file and the linked heading exist.
 import assert from "node:assert/strict";
+import { filesIn } from "./files.ts";
 
 const root = new URL("../", import.meta.url);
 const EXTERNAL = /^(https?|mailto):/;
-const NOT_OURS = new Set([".git", ".symphony", "node_modules"]);
 
 Deno.test("docs · every relative link leads to a file, and every anchor to a heading in it", async () => {
-  const documents = await markdownFiles(root);
+  const documents = filesIn().filter((path) => path.endsWith(".md")).map((path) => new URL(path, root));
   assert.ok(documents.length > 10, `${documents.length} documents found`);
   const broken = (await Promise.all(documents.map(brokenLinks))).flat();
   assert.deepEqual(broken, []);
@@ -32,15 +32,6 @@ Deno.test("docs · a missing file, a missing heading and a missing file in HTML 
     await Deno.remove(folder, { recursive: true });
   }
 });
-
-async function markdownFiles(folder: URL): Promise<URL[]> {
-  const found: URL[] = [];
-  for await (const { name, isDirectory } of Deno.readDir(folder)) {
-    if (isDirectory && !NOT_OURS.has(name)) found.push(...await markdownFiles(new URL(`${name}/`, folder)));
-    if (name.endsWith(".md")) found.push(new URL(name, folder));
-  }
-  return found;
-}
 
 async function brokenLinks(document: URL): Promise<string[]> {
   const text = withoutCode(await Deno.readTextFile(document));

@@ -1,5 +1,8 @@
 // The project's prose, by kind, and how often it uses words and patterns that the style guide excludes.
 import { join } from "node:path";
+import { filesIn } from "./files.ts";
+
+const root = new URL("../", import.meta.url).pathname;
 
 /** Texts of one kind, each with the file it stands in. */
 export type Corpus = { file: string; text: string }[];
@@ -7,14 +10,11 @@ export type Corpus = { file: string; text: string }[];
 export interface Rate {
   /** Hits per 1,000 words. */
   rate: number;
-  /** The most of them that are allowed. */
-  limit: number;
   /** Each hit with its file. */
   hits: string[];
 }
 
-const OUTSIDE = /(^|\/)(node_modules|\.git|\.symphony|fixtures|migrations|rollback|upgrades)(\/|$)/;
-const GENERATED = /database\.types\.ts$|package-lock\.json$/;
+const GENERATED = /(^|\/)(fixtures|migrations|rollback|upgrades)\/|database\.types\.ts$/;
 
 /** Words that only this project ever used, or used in a sense that no other project does. */
 const PRIVATE_WORDS = [
@@ -47,19 +47,19 @@ export function wordsOf(corpus: Corpus): number {
   return corpus.reduce((sum, { text }) => sum + (text.match(/[\p{L}\d][\p{L}\d'’-]*/gu)?.length ?? 0), 0);
 }
 
-export function rateOf(corpus: Corpus, patterns: RegExp[], limit: number): Rate {
+export function rateOf(corpus: Corpus, patterns: RegExp[]): Rate {
   const hits = corpus.flatMap(({ file, text }) =>
     patterns.flatMap((pattern) => [...text.matchAll(pattern)]).map(({ index, 0: hit }) => {
       const around = text.slice(Math.max(0, index - 40), index + hit.length + 40).replace(/\s+/g, " ");
       return `${file}: "${hit.trim()}" in "${around.trim()}"`;
     })
   );
-  return { rate: hits.length * 1_000 / Math.max(1, wordsOf(corpus)), limit, hits };
+  return { rate: hits.length * 1_000 / Math.max(1, wordsOf(corpus)), hits };
 }
 
 /** Documents, comments, texts of the page, sentences that SQL functions return or raise, and titles of tests. */
-export function proseOf(root: string): Record<"docs" | "comments" | "page" | "sentences" | "titles", Corpus> {
-  const files = filesIn(root, "").filter((file) => !OUTSIDE.test(file) && !GENERATED.test(file));
+export function readProse(): Record<"docs" | "comments" | "page" | "sentences" | "titles", Corpus> {
+  const files = filesIn().filter((file) => !GENERATED.test(file));
   const read = (pattern: RegExp) =>
     files.filter((file) => pattern.test(file)).map((file) => ({ file, text: Deno.readTextFileSync(join(root, file)) }));
   const each = (corpus: Corpus, extract: (text: string) => string[]): Corpus =>
@@ -84,10 +84,8 @@ const PRIVATE_PARTS = new Set(
 );
 
 /** Identifiers of code and SQL, each once per file, that have one of the private words as a part. */
-export function privateIdentifiers(root: string): string[] {
-  const files = filesIn(root, "").filter((file) =>
-    /\.(tsx?|mjs|sql|toml|css)$/.test(file) && !OUTSIDE.test(file) && !GENERATED.test(file)
-  );
+export function privateIdentifiers(): string[] {
+  const files = filesIn().filter((file) => /\.(tsx?|mjs|sql|toml|css)$/.test(file) && !GENERATED.test(file));
   return files.flatMap((file) => {
     const identifiers = new Set(Deno.readTextFileSync(join(root, file)).match(/[A-Za-z_]\w+/g));
     return [...identifiers].filter((identifier) => {
@@ -146,12 +144,4 @@ function unquoted(literal: string): string {
 
 function tokens(text: string, pattern: RegExp): string[] {
   return [...text.matchAll(pattern)].map(([token]) => token);
-}
-
-function filesIn(root: string, folder: string): string[] {
-  return [...Deno.readDirSync(join(root, folder))].flatMap(({ name, isDirectory }) => {
-    const path = folder ? `${folder}/${name}` : name;
-    if (OUTSIDE.test(path)) return [];
-    return isDirectory ? filesIn(root, path) : [path];
-  }).sort();
 }

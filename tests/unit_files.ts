@@ -1,6 +1,7 @@
 // The test files that need no database, browser, service or network: none of their imports, direct or indirect, opens
 // one.
 import { relative } from "node:path";
+import { filesIn } from "./files.ts";
 
 const root = new URL("../", import.meta.url);
 /** Modules that start a database, a gateway, a browser or a program from the network. */
@@ -33,18 +34,10 @@ export function unitTestFiles(): string[] {
     usesServices.set(module.href, found);
     return found;
   };
-  return testFiles(new URL("tests/", root)).filter((file) => !uses(file))
-    .map((file) => relative(root.pathname, file.pathname)).sort();
+  return filesIn("tests").filter((path) => path.endsWith(".test.ts") && !uses(new URL(path, root)));
 }
 
 function importsOf(module: URL): string[] {
   const text = Deno.readTextFileSync(module);
   return [...text.matchAll(IMPORT)].map(([, from, bare, dynamic]) => from ?? bare ?? dynamic);
-}
-
-function testFiles(folder: URL): URL[] {
-  return [...Deno.readDirSync(folder)].flatMap(({ name, isDirectory }) => {
-    if (isDirectory) return testFiles(new URL(`${name}/`, folder));
-    return name.endsWith(".test.ts") ? [new URL(name, folder)] : [];
-  });
 }

@@ -209,8 +209,8 @@ test("health · failed wake-ups: a fifth is degraded, a half unhealthy; other re
     await sql`insert into messenger.wakeups (request_id) values (nextval('net.http_request_queue_id_seq'))
       returning request_id as id`;
   await sql`insert into net._http_response (id, status_code, created) values (${id}, 202, now())`;
-  const mended = await check("pg_net");
-  assert.deepEqual([mended.status, /but the newest succeeded; the last failure: HTTP 500$/.test(mended.detail)], [
+  const fixed = await check("pg_net");
+  assert.deepEqual([fixed.status, /but the newest succeeded; the last failure: HTTP 500$/.test(fixed.detail)], [
     "degraded",
     true,
   ]);
