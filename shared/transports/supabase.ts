@@ -13,7 +13,7 @@ export function supabaseSender(db: Database): Sender {
   };
 }
 
-export function supabaseReceiver(db: Database): Receiver {
+export function supabaseReceiver(db: Pick<Database, "call">): Receiver {
   return {
     async exchange(outcomes, { worker, batch, lease, transport, queues, types }) {
       const reply = await db.call("messenger_exchange", {

@@ -1,10 +1,11 @@
-// The ratios to the best peer as horizontal bars, in SVG that is legible on light and on dark pages.
+// The ratios to the named peers as horizontal bars, in SVG that is legible on light and on dark pages.
 import * as echarts from "echarts";
-import { bestPeer, type Line } from "./line.ts";
+import { type Line, mainPeer } from "./line.ts";
 
-const WIDTH = 920;
-const LABELS = 330; // wide enough for the longest label, because text cannot be measured without a browser
-const BAR = 26;
+const WIDTH = 960;
+const LABELS = 400; // wide enough for the longest label, because text cannot be measured without a browser
+const VALUES = 190; // for the text behind the bars
+const BAR = 27;
 // Middle tones: at least 3:1 against white and against near-black.
 const TEXT = "#7d8590";
 const AHEAD = "#2f9e6e";
@@ -12,28 +13,29 @@ const BEHIND = "#c9762b";
 
 export function drawChart(lines: readonly Line[]): string {
   const bars = lines.flatMap((line) => {
-    const best = bestPeer(line);
-    return best && Number.isFinite(best.ratio) && best.ratio > 0 ? [{ label: line.label, ...best }] : [];
+    const main = mainPeer(line);
+    return main && Number.isFinite(main.times) && main.times > 0 ? [{ label: line.label, ...main }] : [];
   });
-  const furthest = Math.max(2, ...bars.flatMap(({ ratio }) => [ratio, 1 / ratio]));
-  const reach = 2 ** Math.ceil(Math.log2(furthest * 1.4));
-  const chart = echarts.init(null, null, { renderer: "svg", ssr: true, width: WIDTH, height: 96 + bars.length * BAR });
+  // The scale is logarithmic around 1: half as good gives a bar as long as twice as good.
+  const exponents = bars.map(({ times }) => Math.log2(times));
+  const least = Math.min(-1, ...exponents);
+  const most = Math.max(1, ...exponents);
+  const chart = echarts.init(null, null, { renderer: "svg", ssr: true, width: WIDTH, height: 88 + bars.length * BAR });
   chart.setOption({
     animation: false,
     textStyle: { fontFamily: "system-ui, sans-serif", color: TEXT },
     title: {
-      text: "Ratio to the best peer (median of the rounds; 1 = equal, logarithmic)",
+      text: "Times better than the peer (1 = equal, logarithmic)",
       left: "center",
       textStyle: { color: TEXT, fontSize: 14, fontWeight: "normal" },
     },
-    grid: { left: LABELS, right: 24, top: 40, bottom: 32 },
-    // The scale is logarithmic around 1: half as fast gives a bar as long as twice as fast.
+    grid: { left: LABELS, right: VALUES, top: 40, bottom: 32 },
     xAxis: {
       type: "value",
-      min: -Math.log2(reach),
-      max: Math.log2(reach),
+      min: Math.floor(least),
+      max: Math.ceil(most),
       interval: 1,
-      axisLabel: { color: TEXT, formatter: (exponent: number) => times(2 ** exponent) },
+      axisLabel: { color: TEXT, formatter: (exponent: number) => tick(2 ** exponent) },
       splitLine: { lineStyle: { color: TEXT, opacity: 0.25 } },
     },
     yAxis: {
@@ -47,15 +49,9 @@ export function drawChart(lines: readonly Line[]): string {
     series: [{
       type: "bar",
       barWidth: "62%",
-      data: bars.map(({ ratio, peer }) => ({
-        value: Math.log2(ratio),
-        itemStyle: { color: ratio >= 1 ? AHEAD : BEHIND },
-        label: {
-          show: true,
-          position: "right", // space for a bar below 1, which ends at the line
-          color: TEXT,
-          formatter: `${ratio.toFixed(2)}x ${peer}`,
-        },
+      data: bars.map(({ times }, index) => ({
+        value: exponents[index],
+        itemStyle: { color: times >= 1 ? AHEAD : BEHIND },
       })),
       markLine: {
         silent: true,
@@ -64,6 +60,17 @@ export function drawChart(lines: readonly Line[]): string {
         lineStyle: { color: TEXT, type: "solid" },
         data: [{ xAxis: 0 }],
       },
+    }, {
+      // Invisible bars that end at the right edge or at the line carry the texts, so that these stand in one column.
+      type: "bar",
+      barGap: "-100%",
+      barWidth: "62%",
+      silent: true,
+      itemStyle: { color: "transparent" },
+      data: bars.map(({ times, peer }) => ({
+        value: Math.ceil(most),
+        label: { show: true, position: "right", color: TEXT, formatter: `${times.toFixed(2)}x ${peer}` },
+      })),
     }],
   });
   const svg = chart.renderToSVGString();
@@ -71,6 +78,6 @@ export function drawChart(lines: readonly Line[]): string {
   return `${svg}\n`;
 }
 
-function times(ratio: number): string {
-  return ratio >= 1 ? `${ratio}x` : `1/${1 / ratio}`;
+function tick(times: number): string {
+  return times >= 1 ? `${times}x` : `1/${1 / times}`;
 }

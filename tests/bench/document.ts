@@ -1,96 +1,102 @@
 // Writes docs/performance.md from the results of a run.
-import { judge, type Line, medianOf, type TargetResult } from "./line.ts";
-import type { Machine } from "./machine.ts";
-import type { Sizes } from "./sizes.ts";
-import { busesOf, figure, mustText, nameOf, ratioText, reachedText } from "./wording.ts";
+import { expectationsOf } from "./expectations.ts";
+import { type Grid, rateGrid, spreadGrid, targetGrid, timeGrid } from "./grids.ts";
+import { judge, type Line, peersAhead, type TargetResult } from "./line.ts";
+import type { Results } from "./results.ts";
+import type { Scale } from "./scale.ts";
+import { GRAPHILE_WORKER, GRAPHILE_WORKER_SQL, PG_BOSS, PGMQ_WAL } from "./targets.ts";
 
-export interface Circumstances {
-  machine: Machine;
-  sizes: Sizes;
-  quick: boolean;
-  minutes: number;
-}
+const UNEXPLAINED = "The reason has not been examined.";
 
-export async function writeDocument(
-  path: string,
-  lines: readonly Line[],
-  circumstances: Circumstances,
-): Promise<void> {
-  await Deno.writeTextFile(path, documentOf(lines, circumstances));
-}
-
-function documentOf(lines: readonly Line[], { machine, sizes, quick, minutes }: Circumstances): string {
-  const judged = lines.flatMap((line) => {
-    const result = judge(line);
-    return result ? [{ line, result }] : [];
-  });
+export function documentOf({ lines, machine, date, quick, minutes }: Results, scale?: Scale): string {
   return `# Performance
 
 <!-- Written by \`npm run bench -- --write\`; changes by hand are lost. -->
 ${quick ? "\n**This is a smoke run. It shows that every row runs; its figures mean nothing.**\n" : ""}
-${summaryOf(judged.map(({ result }) => result))}
+This page has the times and rates to expect from Symphony on a small server, and compares them with two other queues on
+Postgres, graphile-worker and pg-boss, on the same machine and in the same database.
 
-![Ratio to the best peer per row](performance.svg)
+Measured on ${date.slice(0, 10)} in ${minutes.toFixed(0)} minutes: ${machine.processor}, ${machine.cores} cores,
+${machine.memory}, ${machine.system}; ${machine.versions.join(", ")}; fsync on.
+**The load, the API gateway and the Postgres server share these ${machine.cores} cores**, so a server of its own is faster.
 
-Measured ${new Date().toISOString().slice(0, 10)} in ${minutes.toFixed(0)} minutes: ${
-    machine.versions.join(", ")
-  }; ${machine.processor},
-${machine.cores} cores, ${machine.memory}, ${machine.system}; fsync on.
-The load, the gateway and the server share these cores.
+## Expected times and rates
+
+${tableOf({ head: ["What you do", "What it takes"], rows: expectationsOf(lines) })}
+
+Times are medians except where the table names another share. They contain no network: the load runs beside the server.
+
+## Comparison with graphile-worker and pg-boss
+
+${summaryOf(lines.flatMap(judge))}
+
+![How many times better than its peer Symphony is, per row](performance.svg)
+
+The chart and the column "times the peer" compare each row with one peer: with the peer of the row's target, or with the
+best peer if the row has no such target. Above 1 Symphony is better.
+
+${peersOf()}
+
+### Where a peer is ahead
+
+${behindOf(lines)}
 
 ## Figures
 
-The figures are medians of ${sizes.rounds} rounds (${sizes.heavyRounds} for rows that first store a million messages,
-1 for the held snapshot). "Times the best peer" is the median of the ratios within each round, so a slow moment of the
-machine affects both sides of a ratio. "10 x 4" is a batch of 10 messages and 4 consumers.
+"10 x 4" means that each claim is for 10 messages and that 4 consumers claim at a time. "Deleted" means that messages are
+deleted on completion (transport option \`retention: "0"\`), "kept" means that they stay for the default retention.
 
-${figuresOf(lines)}
+A figure is the median of the rounds. A ratio is the median of the ratios within each round, so a slow moment of the
+machine affects both sides of it. The CPU is that of all server processes and the WAL is what the server wrote, both per
+message: they hardly depend on the load of the machine, so compare them first.
+
+### Rates
+
+${tableOf(rateGrid(lines))}
+
+### Times and quotients
+
+${tableOf(timeGrid(lines))}
+
+### Notes
 
 ${notesOf(lines)}
 
+<details>
+<summary>Spread of the rounds</summary>
+
+${tableOf(spreadGrid(lines))}
+
+</details>
+
 ## Targets
 
-A target is met if the figure reaches the column "must be".
+A target is met if the figure reaches the column "must be". The aim is what the design can reach. Where the third column
+names a peer, the figure is divided by the figure of that peer in the same round.
 
-${targetsOf(judged)}
+${tableOf(targetGrid(lines, { aim: "aim reached", met: "met", missed: "**missed**" }))}
 
-Targets against pgmq, PgQue and River are not part of this page, because they are not on npm.
-
-## Server cost per message
-
-The table shows the CPU time of all server processes in microseconds and the write-ahead log in bytes, per message.
-These figures hardly depend on the load of the machine.
-
-${costsOf(lines)}
-
+The bound of the WAL comes from pgmq: it wrote ${PGMQ_WAL} B per message at 100 x 4, measured elsewhere with the same
+messages. pgmq is not on npm, so this benchmark cannot install it, and the tables have no column for it.
+${scale ? `\n${scaleOf(scale)}\n` : ""}
 ## Method
 
-- One PostgreSQL server has three installations: \`messenger_*\`, schema \`graphile_worker\` and schema \`pgboss\`.
-  Server settings are the defaults except \`max_wal_size\` and \`checkpoint_timeout\`, which are raised so that no
-  checkpoint occurs during a measurement.
-- The buses are measured in turn, A B C A B C. Before each turn the bus is emptied, a checkpoint is made, the messages
-  are stored with the bus's own batch function, and \`vacuum analyze\` updates the statistics of the planner. Autovacuum
-  is on. Every message has the same payload of 80 bytes.
-- **Symphony**: the bench calls \`messenger_dispatch\`, \`messenger_dispatch_batch\` and \`messenger_exchange\` as
-  service_role with the arguments of the shipped transport, with row level security and fencing tokens. "Deleted" is a
-  transport with \`retention\` 0, "kept" is the default. The rows of the 64 senders and of the latencies use the shipped
-  client, consume loop and edge functions over HTTP; the gateway runs in the process of the load.
-- **graphile-worker**: jobs are stored with its SQL functions \`add_job\` and \`add_jobs\` and prepared statements,
-  which is faster than its \`addJob\`. Its own \`run\` handles them, with one pool per consumer. For batches above 1,
-  \`localQueue.size\` is the batch, \`concurrency\` is the batch up to 24, and \`completeJobBatchDelay\` is 0, as in its
-  published benchmark. It deletes completed jobs. Its time ends when its pools have stopped, which takes about 0.03 s.
-  The latencies are measured without a local queue and with concurrency 10.
-- **pg-boss**: the bench calls \`send\`, \`insert\`, \`fetch\` and \`complete\` on its own pool. Jobs are completed by
-  id and attempt, as by its own worker. \`supervise\` and \`schedule\` are off, and so is Symphony's ticker. It keeps
-  completed jobs and cannot delete them on completion.
-- The bench does not measure the network, PostgREST, the connection pooler and the disks of the hosted platform, other
-  payload sizes, or many queues.
+- **One server, three installations**: \`messenger_*\`, schema \`graphile_worker\` and schema \`pgboss\`. The server has its
+  default settings except \`max_wal_size\` and \`checkpoint_timeout\`, which are raised so that no checkpoint occurs during
+  a measurement.
+- **In turn**: the rounds of the columns alternate, A B C A B C. Before each turn the bus is emptied, a checkpoint is made,
+  the messages are stored with the bus's own batch function, and \`vacuum analyze\` updates the statistics of the planner.
+  Autovacuum is on. Every message has the same payload of 80 bytes.
+- **Not measured**: the network, PostgREST, the connection pooler and the disks of the hosted platform, and other payload
+  sizes. The API gateway of these rows is the one of the local project, in the process of the load.
 
-## Run the bench
+## Repeat it
 
 \`\`\`sh
-npm run bench                      # every row, about 20 minutes on a quiet machine
+npm run bench                      # every row, at most 25 minutes on a quiet machine
+npm run bench -- --quick           # every row with small sizes in about a minute, to see that it runs
 npm run bench -- --only claim      # one row
+npm run bench -- --postgres 17     # on PostgreSQL 17 from npm instead of the one that is installed
 npm run bench -- --write           # every row; then writes this page and its chart
 \`\`\`
 `;
@@ -99,69 +105,86 @@ npm run bench -- --write           # every row; then writes this page and its ch
 function summaryOf(results: readonly TargetResult[]): string {
   const count = (grade: TargetResult["grade"]) => results.filter((result) => result.grade === grade).length;
   const missed = count("missed");
-  const met = results.length - missed;
-  return `This page compares the hot path with graphile-worker and pg-boss,
-    in one database. Of ${results.length} targets, ${met} are met (${count("aim")} of them reach the aim)\nand ${
+  return `Of ${results.length} targets, ${results.length - missed} are met (${
+    count("aim")
+  } of them reach the aim) and ${
     missed === 0 ? "none is missed" : `**${missed} ${missed === 1 ? "is" : "are"} missed**`
-  }.`;
+  }. [Targets](#targets) lists them.`;
 }
 
-function figuresOf(lines: readonly Line[]): string {
-  const buses = busesOf(lines);
-  return markdownTable(
-    ["", "unit", ...buses.map(nameOf), "times the best peer"],
-    lines.map((line) => [
-      line.label,
-      line.unit,
-      ...buses.map((bus) => figure(medianOf(line, bus), line.unit)),
-      ratioText(line),
-    ]),
-  );
+function peersOf(): string {
+  const rows = [
+    [
+      GRAPHILE_WORKER,
+      "as its users run it: `addJob` and `addJobs` of its client, and its own `run` with one pool per consumer. Above a " +
+      "batch of 1, `localQueue.size` is the batch, `concurrency` is the batch up to 24, and `completeJobBatchDelay` is " +
+      "0, as in its published benchmark. Its time ends when its pools have stopped, which takes about 0.03 s.",
+    ],
+    [
+      GRAPHILE_WORKER_SQL,
+      "its SQL without its runner: the functions `add_job` and `add_jobs`, and the two statements with which its runner " +
+      "gets and completes jobs, as prepared statements. Nobody runs it like this; the column shows what its SQL costs " +
+      "the server.",
+    ],
+    [
+      PG_BOSS,
+      "its own client and pool: `send`, `insert`, `fetch` and `complete`, with completion by id and attempt as in its " +
+      "own worker. `supervise` and `schedule` are off, and so is Symphony's ticker.",
+    ],
+    [
+      "Symphony",
+      "`messenger_dispatch`, `messenger_dispatch_batch` and `messenger_exchange` as service_role with the arguments of " +
+      "the shipped transport, with row level security and fencing tokens. Rows that name HTTP use the shipped client, " +
+      "consume loop and edge functions.",
+    ],
+  ];
+  return tableOf({ head: ["Column", "Client"], rows });
+}
+
+/** Each reason once, with the lines in which a peer is ahead. */
+function behindOf(lines: readonly Line[]): string {
+  const byReason = new Map<string, string[]>();
+  for (const line of lines) {
+    const ahead = peersAhead(line).map(({ peer, times }) => `${times.toFixed(2)}x ${peer}`);
+    if (ahead.length === 0) continue;
+    const reason = line.reason ?? UNEXPLAINED;
+    byReason.set(reason, [...byReason.get(reason) ?? [], `**${line.label}** (${ahead.join(", ")})`]);
+  }
+  if (byReason.size === 0) return "No peer is ahead in any row.";
+  return [...byReason].map(([reason, rows]) => `- ${rows.join("; ")}: ${reason}`).join("\n");
 }
 
 /** Each note once, with the labels of its lines. */
 function notesOf(lines: readonly Line[]): string {
   const notes = new Map<string, string[]>();
   for (const { note, label } of lines) if (note) notes.set(note, [...notes.get(note) ?? [], label]);
-  return [...notes].map(([note, labels]) => `- ${labels.length > 2 ? kindOf(labels) : labels.join("; ")}: ${note}`)
-    .join("\n");
+  return [...notes].map(([note, labels]) => `- **${commonPart(labels)}**: ${note}`).join("\n");
 }
 
-/** The common part of several labels: "claim+settle, deleted". */
-function kindOf(labels: string[]): string {
-  const [first, ...rest] = labels.map((label) => label.split(", "));
-  return first.filter((part) => rest.every((parts) => parts.includes(part))).join(", ");
+/** The common beginning of several labels, up to a comma or a colon: "claim and settle, deleted". */
+function commonPart(labels: string[]): string {
+  const [first, ...rest] = labels.map((label) => label.split(/(?<=[,:]) /));
+  const common = first.filter((part, index) => rest.every((parts) => parts[index] === part)).join(" ");
+  return (common || labels.join("; ")).replace(/[,:]$/, "");
 }
 
-function targetsOf(judged: { line: Line; result: TargetResult }[]): string {
-  const words = { aim: "aim reached", met: "met", missed: "**missed**" };
-  return markdownTable(
-    ["", "must be", "aim", "reached", ""],
-    judged.map(({ line, result }) => [
-      line.label,
-      mustText(line),
-      mustText(line, "aim"),
-      reachedText(line, result.reached),
-      words[result.grade],
-    ]),
-  );
+function scaleOf({ lines, machine, date }: Scale): string {
+  return `## At scale
+
+A long run with many queues, types and rows, on ${date.slice(0, 10)}: ${machine}.
+
+${
+    tableOf({
+      head: ["", "", ""],
+      rows: lines.map(({ label, unit, value, note = "" }) => [
+        label,
+        `${typeof value === "number" ? value.toLocaleString("en-US") : value} ${unit}`,
+        note,
+      ]),
+    })
+  }`;
 }
 
-function costsOf(lines: readonly Line[]): string {
-  const buses = busesOf(lines);
-  const cost = (line: Line, bus: string) => {
-    const cpu = medianOf(line, bus, "cpu");
-    return cpu === undefined ? "-" : `${figure(cpu, "us")} us, ${figure(medianOf(line, bus, "wal"), "bytes")} B`;
-  };
-  return markdownTable(
-    ["", ...buses.map(nameOf)],
-    lines.filter((line) => buses.some((bus) => medianOf(line, bus, "cpu") !== undefined)).map((line) => [
-      line.label,
-      ...buses.map((bus) => cost(line, bus)),
-    ]),
-  );
-}
-
-function markdownTable(head: string[], rows: string[][]): string {
+function tableOf({ head, rows }: Grid): string {
   return [head, head.map(() => "---"), ...rows].map((cells) => `| ${cells.join(" | ")} |`).join("\n");
 }

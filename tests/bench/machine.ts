@@ -1,14 +1,16 @@
 // The machine and the versions that the figures belong to.
 import { cpus, totalmem } from "node:os";
+import { z } from "zod";
 
-export interface Machine {
-  processor: string;
-  cores: number;
-  memory: string;
-  system: string;
+export const machineSchema = z.object({
+  processor: z.string(),
+  cores: z.number(),
+  memory: z.string(),
+  system: z.string(),
   /** Programs and packages with their versions. */
-  versions: string[];
-}
+  versions: z.array(z.string()),
+});
+export type Machine = z.infer<typeof machineSchema>;
 
 export async function describeMachine(root: string, postgres: string): Promise<Machine> {
   const { imports } = JSON.parse(await Deno.readTextFile(`${root}deno.json`)) as { imports: Record<string, string> };

@@ -4,6 +4,7 @@ import { startProject } from "../../supabase/local/project.ts";
 import type { BenchSetup, Buses } from "./setup.ts";
 import type { Line } from "./line.ts";
 import { openGraphileWorker } from "./peers/graphile_worker.ts";
+import { openGraphileWorkerSql } from "./peers/graphile_worker_sql.ts";
 import { openPgBoss } from "./peers/pg_boss.ts";
 import { openSymphony } from "./peers/symphony.ts";
 import type { Row } from "./rows/row.ts";
@@ -20,12 +21,19 @@ export interface Outcome {
   lines: Line[];
   /** Rows that could not be measured, one sentence each. */
   failures: string[];
-  postgres: string;
+  /** Version of the server. */
+  version: string;
+}
+
+/** The project's directory, and the directory of PostgreSQL's programs; default: those of this machine. */
+export interface Place {
+  directory: string;
+  postgres: string | undefined;
 }
 
 export async function runRows(
   { apps, rows }: RowGroup,
-  directory: string,
+  { directory, postgres: programs }: Place,
   sizes: Sizes,
   report: (step: string) => void,
 ): Promise<Outcome> {
@@ -33,6 +41,7 @@ export async function runRows(
   await using cleanup = new AsyncDisposableStack();
   const project = await startProject({
     directory,
+    postgres: programs,
     functions: apps,
     clock: apps,
     warm: apps,
@@ -56,6 +65,7 @@ export async function runRows(
     symphony: await openSymphony(project),
     symphonyDeleting: await openSymphony(project, { kept: false }),
     graphileWorker: await openGraphileWorker(project),
+    graphileWorkerSql: await openGraphileWorkerSql(project),
     pgBoss: await openPgBoss(project),
   };
   for (const bus of Object.values(buses)) cleanup.defer(() => bus.close());
@@ -67,7 +77,7 @@ export async function runRows(
     meter: createServerMeter(admin, () => project.databasePid),
   };
 
-  const outcome: Outcome = { lines: [], failures: [], postgres: await versionOf(setup) };
+  const outcome: Outcome = { lines: [], failures: [], version: await versionOf(setup) };
   for (const row of rows) {
     try {
       outcome.lines.push(...await row.measure(setup, buses));
@@ -80,6 +90,7 @@ export async function runRows(
 }
 
 async function versionOf({ admin }: BenchSetup): Promise<string> {
-  const [{ version }] = await admin<{ version: string }[]>`select split_part(version(), ' (', 1) as version`;
+  const [{ version }] = await admin<{ version: string }[]>`
+    select split_part(split_part(version(), ' (', 1), ' on ', 1) as version`;
   return version;
 }

@@ -19,6 +19,7 @@ export interface Buses {
   /** Symphony again, with messages deleted on completion. */
   symphonyDeleting: Peer;
   graphileWorker: Peer;
+  graphileWorkerSql: Peer;
   pgBoss: Peer;
 }
 

@@ -2,7 +2,7 @@
 
 export interface Sizes {
   rounds: number;
-  /** Rounds of the rows that first store a million messages. */
+  /** Rounds of the rows that take longest: those that first store a million messages, and the held snapshot. */
   heavyRounds: number;
   singles: number;
   batches: number;
@@ -12,13 +12,20 @@ export interface Sizes {
   delayed: number;
   due: number;
   polls: number;
+  /** Queues with one delayed message each. */
+  queues: number;
   /** Pending messages, and the number of them that are handled. */
   pending: { small: number; large: number; handled: number };
   /** Milliseconds for which a snapshot is held, and the length of the first and last part that are compared. */
   snapshot: { held: number; part: number };
-  /** Messages at 100 per second, by round. */
-  active: number;
+  /** Messages per round while a worker is active, by messages per second. */
+  active: Record<5 | 100, number>;
+  /** Messages per round while no worker is active. */
   idle: number;
+  /** Milliseconds for which a worker waits for messages. */
+  waiting: number;
+  /** Fresh sessions per round. */
+  sessions: number;
   /** Finished messages in the database when the monitor is called. */
   kept: number;
   /** Milliseconds after which a drain ends with the messages handled so far. */
@@ -26,7 +33,7 @@ export interface Sizes {
 }
 
 export const FULL: Sizes = {
-  rounds: 5,
+  rounds: 3,
   heavyRounds: 3,
   singles: 2_000,
   batches: 40,
@@ -35,10 +42,13 @@ export const FULL: Sizes = {
   delayed: 1_000_000,
   due: 60_000,
   polls: 50,
+  queues: 5_000,
   pending: { small: 100_000, large: 1_000_000, handled: 30_000 },
   snapshot: { held: 45_000, part: 10_000 },
-  active: 1_000,
-  idle: 20,
+  active: { 5: 100, 100: 1_000 },
+  idle: 10,
+  waiting: 10_000,
+  sessions: 20,
   kept: 1_000_000,
   within: 30_000,
 };
@@ -53,10 +63,13 @@ export const QUICK: Sizes = {
   delayed: 5_000,
   due: 1_000,
   polls: 10,
+  queues: 100,
   pending: { small: 1_000, large: 5_000, handled: 500 },
   snapshot: { held: 3_000, part: 1_000 },
-  active: 100,
+  active: { 5: 5, 100: 100 },
   idle: 3,
+  waiting: 1_000,
+  sessions: 3,
   kept: 20_000,
   within: 10_000,
 };

@@ -1,50 +1,83 @@
-// Formats figures, ratios and judgements for the terminal and the document.
-import { bestPeer, judge, type Line, OURS } from "./line.ts";
+// Formats figures, ratios and targets for the terminal and the document.
+import {
+  type Figure,
+  figuresOf,
+  isUpperBound,
+  type Line,
+  mainPeer,
+  medianOf,
+  OURS,
+  type Target,
+  type TargetResult,
+} from "./line.ts";
+
+type Unit = Line["unit"] | "us" | "bytes";
 
 /** Every bus with figures, Symphony first. */
 export function busesOf(lines: readonly Line[]): string[] {
-  return [...new Set([OURS, ...lines.flatMap(({ samples }) => [...samples.keys()])])];
+  return [...new Set([OURS, ...lines.flatMap(({ samples }) => [...samples.keys()])])]
+    .filter((bus) => lines.some((line) => figuresOf(line, bus).length > 0));
 }
 
-export function nameOf(bus: string): string {
-  return bus === OURS ? "Symphony" : bus;
-}
-
-export function figure(value: number | undefined, unit: Line["unit"] | "us" | "bytes"): string {
+/** "2,314", "48.4k", "0.64", without the unit except for quotients: "0.98x". */
+export function figure(value: number | undefined, unit: Unit): string {
   if (value === undefined) return "-";
   if (unit === "times") return `${value.toFixed(2)}x`;
-  if (unit === "ms") return value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0);
-  if (unit === "us" && value < 100) return value.toFixed(1);
-  return Math.round(value).toLocaleString("en-US");
+  if (unit === "per second" && value >= 10_000) return `${(value / 1_000).toFixed(1)}k`;
+  if (unit === "per second" || unit === "bytes" || value >= 100) return Math.round(value).toLocaleString("en-US");
+  return value.toFixed(value < 10 && unit !== "us" ? 2 : 1);
+}
+
+/** "0.64 ms", "48.4k per second", "0.98x". */
+export function withUnit(value: number | undefined, unit: Unit): string {
+  if (value === undefined || unit === "times") return figure(value, unit);
+  return `${figure(value, unit)} ${unit === "bytes" ? "B" : unit}`;
+}
+
+/** The median with the server cost beside it: "48.4k · 37.3 us · 350 B". */
+export function cellOf(line: Line, bus: string): string {
+  const cpu = medianOf(line, bus, "cpu");
+  const wal = medianOf(line, bus, "wal");
+  return [
+    figure(medianOf(line, bus), line.unit),
+    ...(cpu === undefined ? [] : [withUnit(cpu, "us")]),
+    ...(wal === undefined ? [] : [withUnit(wal, "bytes")]),
+  ].join(" · ");
+}
+
+/** The smallest and the largest figure of the rounds. */
+export function spreadOf(line: Line, bus: string): string {
+  const values = figuresOf(line, bus);
+  if (values.length === 0) return "-";
+  return `${figure(Math.min(...values), line.unit)} to ${figure(Math.max(...values), line.unit)}`;
 }
 
 /** "1.32x pg-boss", or an empty string if no peer was measured. */
 export function ratioText(line: Line): string {
-  const best = bestPeer(line);
-  return best ? `${best.ratio.toFixed(2)}x ${best.peer}` : "";
+  const main = mainPeer(line);
+  return main ? `${main.times.toFixed(2)}x ${main.peer}` : "";
 }
 
-export function judgement(line: Line): string {
-  const result = judge(line);
-  if (!result) return "";
-  const { grade, reached } = result;
-  const words = { aim: "aim reached", met: "met", missed: "MISSED" }[grade];
-  return `${words}: ${reachedText(line, reached)}, must be ${mustText(line)}`;
+/** The figure that a target is about: "rate", "time", "server CPU", "WAL", "quotient". */
+export function subjectOf(line: Line, { of = "value" }: Target): string {
+  if (of === "cpu") return "server CPU";
+  if (of === "wal") return "WAL";
+  return { "per second": "rate", ms: "time", "ms per second": "time", times: "quotient" }[line.unit];
 }
 
-export function reachedText(line: Line, reached: number): string {
-  const { target } = line;
-  return target?.of === "peer"
-    ? `${reached.toFixed(2)}x ${target.peer ?? bestPeer(line)?.peer}`
-    : withUnit(reached, line);
+/** ">= 1.40x", "<= 0.60 ms"; an empty string where the target has no such bound. */
+export function boundText(line: Line, target: Target, bound: number | undefined): string {
+  if (bound === undefined) return "";
+  const sign = isUpperBound(line, target.of ?? "value") ? "<=" : ">=";
+  return `${sign} ${withUnit(bound, unitOf(line, target))}`;
 }
 
-export function mustText({ target, ...line }: Line, bound: "must" | "aim" = "must"): string {
-  if (!target) return "";
-  if (target.of === "peer") return `>= ${target[bound]}x ${target.peer ?? "the best peer"}`;
-  return `${line.better === "higher" ? ">=" : "<="} ${withUnit(target[bound], line)}`;
+export function reachedText(line: Line, { reached, target }: TargetResult): string {
+  return withUnit(reached, unitOf(line, target));
 }
 
-function withUnit(value: number, { unit }: Pick<Line, "unit">): string {
-  return unit === "ms" ? `${figure(value, unit)} ms` : figure(value, unit);
+/** Quotients are multiples; other figures have their own unit. */
+function unitOf(line: Line, { of = "value", peer }: Target): Unit {
+  if (peer !== undefined) return "times";
+  return ({ value: line.unit, cpu: "us", wal: "bytes" } satisfies Record<Figure, Unit>)[of];
 }

@@ -1,49 +1,34 @@
-// graphile-worker: jobs are added with its documented SQL functions (faster than its addJob) and handled by its own
-// worker pools with batching.
+// graphile-worker as its users run it: its own client adds jobs, and its own worker pools handle them, with batching.
 import { EventEmitter } from "node:events";
-import { Logger, run, runMigrations, type RunnerOptions, type WorkerEvents } from "graphile-worker";
-import postgres from "postgres";
+import { makeWorkerUtils, run, type RunnerOptions, type WorkerEvents } from "graphile-worker";
 import type { Project } from "../../../supabase/local/project.ts";
 import { pause } from "../../pause.ts";
-import { DAY, type Drained, payloadOf, type Peer, type Plan } from "./peer.ts";
+import { GRAPHILE_WORKER } from "../targets.ts";
+import { openGraphileWorkerSql, silent, TASK } from "./graphile_worker_sql.ts";
+import { type Drained, payloadOf, type Peer, type Plan } from "./peer.ts";
 
-const TASK = "bench";
-const STOCK = 10_000; // jobs per call
 const MOST_CONCURRENT = 24; // jobs per pool, as in its own published benchmark; 4, 10 and 100 were no faster here
-const silent = new Logger(() => () => {});
 
 export async function openGraphileWorker(project: Project, connections = 4): Promise<Peer> {
   const connectionString = project.databaseUrl();
-  await runMigrations({ connectionString, logger: silent });
-  const sql = postgres(connectionString, { max: connections, onnotice: () => {} });
-  const addJobs = (jobs: number, at: string | null) =>
-    sql`
-    select count(*) from graphile_worker.add_jobs(array(
-      select json_populate_record(null::graphile_worker.job_spec, job)
-      from json_array_elements(${JSON.stringify(specs(jobs, at))}::text::json) as job))`;
+  const lean = await openGraphileWorkerSql(project, 1);
+  const utils = await makeWorkerUtils({ connectionString, logger: silent, maxPoolSize: connections });
   return {
-    name: "graphile-worker",
-    async empty() {
-      await sql`truncate graphile_worker._private_jobs, graphile_worker._private_job_queues`;
-    },
-    async stock(messages, delayed = false) {
-      const at = delayed ? new Date(Date.now() + DAY).toISOString() : null;
-      for (let done = 0; done < messages; done += STOCK) await addJobs(Math.min(STOCK, messages - done), at);
-    },
+    ...lean,
+    name: GRAPHILE_WORKER,
     async enqueue(n = 0) {
-      await sql`select graphile_worker.add_job(${TASK}, ${JSON.stringify(payloadOf(n))}::text::json)`;
+      await utils.addJob(TASK, payloadOf(n));
     },
     async enqueueBatch(messages) {
-      await addJobs(messages, null);
+      await utils.addJobs(Array.from({ length: messages }, (_, n) => ({ identifier: TASK, payload: payloadOf(n) })));
     },
     drain: (plan) => drain(connectionString, plan),
     emptyPolls: (polls) => emptyPolls(connectionString, polls),
-    close: () => sql.end({ timeout: 5 }),
+    async close() {
+      await utils.release();
+      await lean.close();
+    },
   };
-}
-
-function specs(jobs: number, run_at: string | null) {
-  return Array.from({ length: jobs }, (_, n) => ({ identifier: TASK, payload: payloadOf(n), run_at }));
 }
 
 /**

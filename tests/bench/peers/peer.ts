@@ -19,7 +19,10 @@ export interface Drained {
 }
 
 export interface Peer {
+  /** The column of the results. */
   readonly name: string;
+  /** The name in the progress output, where two of one column are measured in turn; default: `name`. */
+  readonly title?: string;
   /** Deletes every message. */
   empty(): Promise<void>;
   /** Stores messages with the bus's own batch function; delayed messages become due after a day. */

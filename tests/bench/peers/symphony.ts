@@ -2,32 +2,26 @@
 // tokens.
 import postgres, { type Sql } from "postgres";
 import type { Project } from "../../../supabase/local/project.ts";
-import { pause } from "../../pause.ts";
-import { type Drained, payloadOf, type Peer, type Plan } from "./peer.ts";
+import { type Consumer, drainBy, stockBy, timePolls } from "./drain.ts";
+import { type ExchangeForm, json, type Lease, outcomesOf } from "./exchange_form.ts";
+import { payloadOf, type Peer } from "./peer.ts";
 
-const TYPE = "BenchMessage";
+export const TYPE = "BenchMessage";
 const STOCK = 1_000; // messages per call
-
-interface Claimed {
-  id: string;
-  fence: number;
-}
 
 export interface SymphonyOptions {
   connections?: number;
   /** Whether completed messages are kept (default retention) or deleted on completion (retention 0). */
   kept?: boolean;
+  /** The form of the exchange; default: JSON, as the shipped transport uses it. */
+  form?: ExchangeForm;
 }
 
 export async function openSymphony(
   project: Project,
-  { connections = 4, kept = true }: SymphonyOptions = {},
+  { connections = 4, kept = true, form = json }: SymphonyOptions = {},
 ): Promise<Peer> {
-  const sql = postgres(project.databaseUrl(), {
-    max: connections,
-    onnotice: () => {},
-    connection: { role: "service_role", application_name: "bench" },
-  });
+  const sql = connectAsService(project, connections);
   await sql`select messenger_register(${sql.json([{ type: TYPE }])})`;
   const options = () => kept ? {} : { retention: "0" };
   const setRetention = () =>
@@ -35,85 +29,66 @@ export async function openSymphony(
     update messenger_transports set config = ${sql.json(options())} where name = 'supabase' and config <> ${
       sql.json(options())
     }`;
-  const dispatchMany = (messages: { type: string; payload: unknown; delay?: string }[]) =>
-    // plain JSON by construction
-    sql`select * from messenger_dispatch_batch(${sql.json(messages as postgres.JSONValue)})`;
   return {
-    name: "symphony",
+    name: form.bus,
+    title: `${form.bus}, ${kept ? "kept" : "deleted"}`,
     async empty() {
       await setRetention();
       await project
         .sql`truncate messenger_messages, messenger_failed_messages, messenger.attempts, messenger.workers,
           messenger.pruned`;
     },
-    async stock(messages, delayed = false) {
-      for (let done = 0; done < messages; done += STOCK * connections) {
-        const sizes = Array.from(
-          { length: connections },
-          (_, n) => Math.min(STOCK, Math.max(0, messages - done - n * STOCK)),
-        ).filter((size) => size > 0);
-        await Promise.all(sizes.map((size) => dispatchMany(batchOf(size, delayed ? { delay: "1 day" } : {}))));
-      }
+    stock(messages, delayed = false) {
+      const delay = delayed ? { delay: "1 day" } : {};
+      return stockBy(messages, { perCall: STOCK, connections }, (count) => dispatchMany(sql, batchOf(count, delay)));
     },
     async enqueue(n = 0) {
       await sql`select * from messenger_dispatch(${TYPE}, ${sql.json(payloadOf(n))})`;
     },
     async enqueueBatch(messages) {
-      await dispatchMany(batchOf(messages));
+      await dispatchMany(sql, batchOf(messages));
     },
     async drain(plan) {
       await setRetention();
-      return await drain(sql, plan);
+      return await drainBy(plan, (worker) => consumer(sql, form, worker));
     },
-    async emptyPolls(polls) {
-      const samples: number[] = [];
-      for (let n = 0; n < polls; n++) {
-        const begin = performance.now();
-        const { claimed } = await exchange(sql, [], "bench", 100);
-        samples.push(performance.now() - begin);
-        if (claimed.length > 0) throw new Error("symphony: a message was due");
-      }
-      return samples;
-    },
+    emptyPolls: (polls) =>
+      timePolls(
+        polls,
+        async () => (await form.exchange(sql, [], { worker: "bench", batch: 100, type: TYPE })).length,
+      ),
     close: () => sql.end({ timeout: 5 }),
   };
+}
+
+/** Connections with the role of servers. */
+export function connectAsService(project: Project, connections: number): Sql {
+  return postgres(project.databaseUrl(), {
+    max: connections,
+    onnotice: () => {},
+    connection: { role: "service_role", application_name: "bench" },
+  });
+}
+
+export async function dispatchMany(sql: Sql, messages: { type: string; payload: unknown }[]): Promise<void> {
+  // plain JSON by construction
+  await sql`select * from messenger_dispatch_batch(${sql.json(messages as postgres.JSONValue)})`;
 }
 
 function batchOf(messages: number, options: { delay?: string } = {}) {
   return Array.from({ length: messages }, (_, n) => ({ type: TYPE, payload: payloadOf(n), ...options }));
 }
 
-async function exchange(sql: Sql, outcomes: unknown[], worker: string, batch: number): Promise<{ claimed: Claimed[] }> {
-  const [{ reply }] = await sql<{ reply: { claimed: Claimed[] } }[]>`
-    select messenger_exchange(${sql.json(outcomes as postgres.JSONValue)}, ${worker}, ${batch}, '60 s', null, null, ${[
-    TYPE,
-  ]}) as reply`;
-  return reply;
-}
-
-/** Each consumer settles its messages together with its next claim, as the shipped consume loop does. */
-async function drain(sql: Sql, { messages, consumers, batch, within, onHandled }: Plan): Promise<Drained> {
-  let requested = 0;
-  let handled = 0;
-  const begin = performance.now();
-  const consume = async (worker: string) => {
-    let outcomes: unknown[] = [];
-    while (performance.now() - begin < within && handled < messages) {
-      const wanted = Math.min(batch, messages - requested);
-      if (wanted <= 0) break;
-      requested += wanted;
-      const { claimed } = await exchange(sql, outcomes, worker, wanted);
-      requested -= wanted - claimed.length;
-      if (claimed.length === 0 && outcomes.length === 0) await pause(1);
-      outcomes = claimed.map(({ id, fence }) => ({ id, fence, outcome: "completed", result: null, duration_ms: 0 }));
-      handled += claimed.length;
-      if (claimed.length > 0) onHandled?.(claimed.length);
-    }
-    if (outcomes.length > 0) {
-      // plain JSON by construction
-      await sql`select * from messenger_settle(${sql.json(outcomes as postgres.JSONValue)})`;
-    }
+/** Settles its messages together with its next claim, as the shipped consume loop does. */
+function consumer(sql: Sql, form: ExchangeForm, worker: string): Consumer {
+  let leases: readonly Lease[] = [];
+  return {
+    async claim(batch) {
+      leases = await form.exchange(sql, leases, { worker, batch, type: TYPE });
+      return leases.length;
+    },
+    async finish() {
+      if (leases.length > 0) await sql`select * from messenger_settle(${outcomesOf(sql, leases)})`;
+    },
   };
-  await Promise.all(Array.from({ length: consumers }, (_, n) => consume(`bench-${n}`)));
-  return { handled, ms: performance.now() - begin };
 }

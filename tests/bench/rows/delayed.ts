@@ -1,13 +1,14 @@
 // A million delayed messages: throughput of due messages beside them, and the cost of an empty poll.
 import { type Buses, prepare, settle } from "../setup.ts";
 import { median, type Sample } from "../line.ts";
-import { byName, inTurn, rateOf, type Row } from "./row.ts";
+import { DUE_BESIDE_DELAYED, EMPTY_POLL_DELAYED } from "../targets.ts";
+import { byName, inTurn, rateOf, type Row, thousands } from "./row.ts";
 
 export const delayedRow: Row = {
   name: "delayed",
-  async measure(setup, { symphony, graphileWorker, pgBoss }: Buses) {
+  async measure(setup, { symphonyDeleting, graphileWorker, pgBoss }: Buses) {
     const { meter, sizes, admin, report } = setup;
-    const buses = [symphony, graphileWorker, pgBoss];
+    const buses = [symphonyDeleting, graphileWorker, pgBoss];
     for (const bus of buses) {
       report(`storing ${sizes.delayed} delayed messages: ${bus.name}`);
       await prepare(setup, bus, 0, sizes.delayed);
@@ -29,23 +30,22 @@ export const delayedRow: Row = {
     for (const bus of buses) await bus.empty();
     return [
       {
-        label: `${thousands(sizes.due)} due beside ${thousands(sizes.delayed)} delayed, 100 x 4`,
+        id: "due beside delayed",
+        label: `${thousands(sizes.due)} due beside ${thousands(sizes.delayed)} delayed, deleted, 100 x 4`,
         unit: "per second",
         better: "higher",
-        samples: byName(due),
-        target: { of: "peer", peer: "graphile-worker", must: 1.2, aim: 1.33 },
+        samples: byName(due, (sample) => sample),
+        targets: DUE_BESIDE_DELAYED,
+        note: "Symphony and graphile-worker delete completed messages here; pg-boss keeps them.",
       },
       {
+        id: "empty poll beside delayed",
         label: `empty poll beside ${thousands(sizes.delayed)} delayed`,
         unit: "ms",
         better: "lower",
-        samples: byName(polls),
-        target: { of: "value", must: 1, aim: 0.3 },
+        samples: byName(polls, (sample) => sample),
+        targets: EMPTY_POLL_DELAYED,
       },
     ];
   },
 };
-
-function thousands(count: number): string {
-  return count % 1_000_000 === 0 ? `${count / 1_000_000}M` : `${count / 1_000}k`;
-}

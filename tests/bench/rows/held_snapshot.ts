@@ -3,8 +3,8 @@
 import postgres from "postgres";
 import { pause } from "../../pause.ts";
 import { type BenchSetup, type Buses, prepare } from "../setup.ts";
-import type { Sample } from "../line.ts";
 import type { Peer } from "../peers/peer.ts";
+import { HELD_SNAPSHOT_DECLINE, HELD_SNAPSHOT_RATE } from "../targets.ts";
 import { byName, inTurn, type Row } from "./row.ts";
 
 const BACKLOG = 5_000; // messages that the producer keeps ahead
@@ -20,25 +20,31 @@ export const heldSnapshotRow: Row = {
   async measure(setup, { symphony, graphileWorker, pgBoss }: Buses) {
     const { held, part } = setup.sizes.snapshot;
     const buses = [symphony, graphileWorker, pgBoss];
-    const figures = await inTurn(setup, "held snapshot", 1, buses, (bus) => underSnapshot(setup, bus));
-    const of = (pick: (rates: Rates) => number) =>
-      byName(new Map([...figures].map(([bus, rates]) => [bus, rates.map((r): Sample => ({ value: pick(r) }))])));
+    const figures = await inTurn(
+      setup,
+      "held snapshot",
+      setup.sizes.heavyRounds,
+      buses,
+      (bus) => underSnapshot(setup, bus),
+    );
     return [
       {
+        id: "held snapshot",
         label: `snapshot held ${held / 1_000} s: rate of the last ${part / 1_000} s`,
         unit: "per second",
         better: "higher",
-        samples: of(({ last }) => last),
-        target: { of: "peer", peer: "graphile-worker", must: 6, aim: 10 },
+        samples: byName(figures, ({ last }) => ({ value: last })),
+        targets: HELD_SNAPSHOT_RATE,
         note: "One producer stores 1000 messages per call, and two consumers claim 100 each. " +
           "Each bus has its default settings, so Symphony and pg-boss keep completed messages.",
       },
       {
+        id: "held snapshot decline",
         label: `snapshot held: last ${part / 1_000} s / first ${part / 1_000} s`,
         unit: "times",
         better: "higher",
-        samples: of(({ first, last }) => last / first),
-        target: { of: "value", must: 0.9, aim: 1 },
+        samples: byName(figures, ({ first, last }) => ({ value: last / first })),
+        targets: HELD_SNAPSHOT_DECLINE,
       },
     ];
   },
