@@ -3,8 +3,8 @@ import * as echarts from "echarts";
 import { type Line, mainPeer } from "./line.ts";
 
 const WIDTH = 960;
-const LABELS = 400; // wide enough for the longest label, because text cannot be measured without a browser
-const VALUES = 190; // for the text behind the bars
+const LABELS = 330; // wide enough for the longest label, because text cannot be measured without a browser
+const VALUES = 210; // for the text behind the bars
 const BAR = 27;
 // Middle tones: at least 3:1 against white and against near-black.
 const TEXT = "#7d8590";

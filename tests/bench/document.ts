@@ -25,6 +25,7 @@ ${machine.memory}, ${machine.system}; ${machine.versions.join(", ")}; fsync on.
 ${tableOf({ head: ["What you do", "What it takes"], rows: expectationsOf(lines) })}
 
 Times are medians except where the table names another share. They contain no network: the load runs beside the server.
+[Figures](#figures) has every row with its conditions.
 
 ## Comparison with graphile-worker and pg-boss
 
@@ -38,6 +39,8 @@ best peer if the row has no such target. Above 1 Symphony is better.
 ${peersOf()}
 
 ### Where a peer is ahead
+
+The figures are multiples of the peer's rate, or of its speed where the row is a time: 0.5x is half as fast.
 
 ${behindOf(lines)}
 
@@ -141,17 +144,17 @@ function peersOf(): string {
   return tableOf({ head: ["Column", "Client"], rows });
 }
 
-/** Each reason once, with the lines in which a peer is ahead. */
+/** Each reason once, with the lines in which a peer is ahead of every form of Symphony. */
 function behindOf(lines: readonly Line[]): string {
   const byReason = new Map<string, string[]>();
   for (const line of lines) {
     const ahead = peersAhead(line).map(({ peer, times }) => `${times.toFixed(2)}x ${peer}`);
     if (ahead.length === 0) continue;
     const reason = line.reason ?? UNEXPLAINED;
-    byReason.set(reason, [...byReason.get(reason) ?? [], `**${line.label}** (${ahead.join(", ")})`]);
+    byReason.set(reason, [...byReason.get(reason) ?? [], `  - ${line.label}: ${ahead.join(", ")}`]);
   }
   if (byReason.size === 0) return "No peer is ahead in any row.";
-  return [...byReason].map(([reason, rows]) => `- ${rows.join("; ")}: ${reason}`).join("\n");
+  return [...byReason].map(([reason, rows]) => [`- ${reason}`, ...rows].join("\n")).join("\n");
 }
 
 /** Each note once, with the labels of its lines. */
@@ -164,8 +167,9 @@ function notesOf(lines: readonly Line[]): string {
 /** The common beginning of several labels, up to a comma or a colon: "claim and settle, deleted". */
 function commonPart(labels: string[]): string {
   const [first, ...rest] = labels.map((label) => label.split(/(?<=[,:]) /));
-  const common = first.filter((part, index) => rest.every((parts) => parts[index] === part)).join(" ");
-  return (common || labels.join("; ")).replace(/[,:]$/, "");
+  const different = first.findIndex((part, index) => rest.some((parts) => parts[index] !== part));
+  const common = different < 0 ? first : first.slice(0, different);
+  return common.length > 0 ? common.join(" ").replace(/[,:]$/, "") : labels.join("; ");
 }
 
 function scaleOf({ lines, machine, date }: Scale): string {

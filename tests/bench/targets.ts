@@ -4,6 +4,8 @@ import type { Target } from "./line.ts";
 export const GRAPHILE_WORKER = "graphile-worker";
 export const GRAPHILE_WORKER_SQL = "graphile-worker SQL (lean)";
 export const PG_BOSS = "pg-boss";
+/** In the order of the columns. */
+export const PEERS: readonly string[] = [GRAPHILE_WORKER, GRAPHILE_WORKER_SQL, PG_BOSS];
 
 /** Bytes of write-ahead log per message of pgmq at 100 x 4, measured elsewhere: pgmq is not on npm. */
 export const PGMQ_WAL = 528;

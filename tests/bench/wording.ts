@@ -2,21 +2,23 @@
 import {
   type Figure,
   figuresOf,
+  isOurs,
   isUpperBound,
   type Line,
   mainPeer,
   medianOf,
-  OURS,
   type Target,
   type TargetResult,
 } from "./line.ts";
+import { PEERS } from "./targets.ts";
 
 type Unit = Line["unit"] | "us" | "bytes";
 
-/** Every bus with figures, Symphony first. */
+/** Every bus with figures: Symphony in its forms, then the peers. */
 export function busesOf(lines: readonly Line[]): string[] {
-  return [...new Set([OURS, ...lines.flatMap(({ samples }) => [...samples.keys()])])]
-    .filter((bus) => lines.some((line) => figuresOf(line, bus).length > 0));
+  const buses = new Set(lines.flatMap(({ samples }) => [...samples.keys()]));
+  const ours = [...buses].filter(isOurs);
+  return [...ours, ...PEERS.filter((peer) => buses.has(peer))];
 }
 
 /** "2,314", "48.4k", "0.64", without the unit except for quotients: "0.98x". */

@@ -7,7 +7,7 @@ import { defineMessage } from "../../../shared/message.ts";
 import { supabaseReceiver } from "../../../shared/transports/supabase.ts";
 import type { Project } from "../../../supabase/local/project.ts";
 import { pause } from "../../pause.ts";
-import { type BenchSetup, type Buses, prepare } from "../setup.ts";
+import { type Buses, prepare } from "../setup.ts";
 import { type Line, OURS } from "../line.ts";
 import { poolOptions } from "../peers/graphile_worker.ts";
 import { payloadOf } from "../peers/peer.ts";
@@ -48,7 +48,7 @@ export const activeRow: Row = {
       for (const [name, share] of [["p50", 0.5], ["p99", 0.99]] as const) {
         lines.push({
           id: `active http ${perSecond} ${name}`,
-          label: `dispatch to handler over HTTP, active worker, ${perSecond}/s: ${name}`,
+          label: `dispatch to handler, HTTP, active worker, ${perSecond}/s: ${name}`,
           unit: "ms",
           better: "lower",
           samples: byName(figures, (ms) => shareOf(ms, share)),
@@ -61,7 +61,7 @@ export const activeRow: Row = {
     for (const [name, share] of [["p50", 0.5], ["p99", 0.99]] as const) {
       lines.push({
         id: `active direct 100 ${name}`,
-        label: `dispatch to handler, database connections, active worker, 100/s: ${name}`,
+        label: `dispatch to handler, no HTTP, active worker, 100/s: ${name}`,
         unit: "ms",
         better: "lower",
         samples: byName(figures, (ms) => shareOf(ms, share)),

@@ -10,6 +10,9 @@ import { inTurn, rateOf, type Row } from "./row.ts";
 
 const BATCHES: readonly Batch[] = [1, 10, 100];
 const CONSUMERS = [1, 4] as const;
+const REASON = "Symphony claims and settles in database functions that check the fencing token of every message, " +
+  "record its duration for the metrics and apply the options of the transport. graphile-worker completes a job by its " +
+  "id alone, and pg-boss by its id and attempt.";
 
 interface Columns {
   deleted: Peer[];
@@ -59,9 +62,7 @@ async function measureOne(
       samples: of(...ours.deleted, graphileWorker, graphileWorkerSql, pgBoss),
       targets: consumers === 4 ? CLAIM_DELETED[batch] : undefined,
       note: "pg-boss cannot delete jobs on completion, so it keeps them in these rows too.",
-      reason: "Symphony claims and settles in database functions that also check the fencing token, record the " +
-        "duration for the metrics and apply the options of the transport. graphile-worker's plain statements do none " +
-        "of it.",
+      reason: REASON,
     },
     {
       id: `claim ${size} kept`,
@@ -71,7 +72,7 @@ async function measureOne(
       samples: of(...ours.kept, pgBoss),
       targets: consumers === 4 ? CLAIM_KEPT[batch] : undefined,
       note: "graphile-worker deletes completed jobs and cannot keep them.",
-      reason: "Symphony writes the result and the duration of each message beside its status.",
+      reason: REASON,
     },
   ];
 }

@@ -23,7 +23,7 @@ export const idleRow: Row = {
     });
     return [{
       id: "idle http p50",
-      label: "dispatch to handler over HTTP, no active worker: p50",
+      label: "dispatch to handler, HTTP, no active worker: p50",
       unit: "ms",
       better: "lower",
       samples: new Map([[OURS, figures.get(one) ?? []]]),
