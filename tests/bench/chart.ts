@@ -25,7 +25,7 @@ export function drawChart(lines: readonly Line[]): string {
     animation: false,
     textStyle: { fontFamily: "system-ui, sans-serif", color: TEXT },
     title: {
-      text: "Times better than the peer (1 = equal, logarithmic)",
+      text: "How many times better than the peer Symphony is (right of 1x: Symphony is ahead)",
       left: "center",
       textStyle: { color: TEXT, fontSize: 14, fontWeight: "normal" },
     },

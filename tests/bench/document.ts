@@ -108,10 +108,9 @@ npm run bench -- --write           # every row; then writes this page and its ch
 function summaryOf(results: readonly TargetResult[]): string {
   const count = (grade: TargetResult["grade"]) => results.filter((result) => result.grade === grade).length;
   const missed = count("missed");
-  return `Of ${results.length} targets, ${results.length - missed} are met (${
-    count("aim")
-  } of them reach the aim) and ${
-    missed === 0 ? "none is missed" : `**${missed} ${missed === 1 ? "is" : "are"} missed**`
+  const met = results.length - missed;
+  return `Targets met: ${met} of ${results.length} (aim reached: ${count("aim")}); missed: ${
+    missed === 0 ? "none" : `**${missed}**`
   }. [Targets](#targets) lists them.`;
 }
 
