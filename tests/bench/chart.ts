@@ -2,12 +2,14 @@
 import * as echarts from "echarts";
 import { type Line, mainPeer } from "./line.ts";
 
-const WIDTH = 960;
-const LABELS = 330; // wide enough for the longest label, because text cannot be measured without a browser
+const WIDTH = 980;
+const LABELS = 350; // wide enough for the longest label, because text cannot be measured without a browser
 const VALUES = 210; // for the text behind the bars
 const BAR = 27;
 // Middle tones: at least 3:1 against white and against near-black.
 const TEXT = "#7d8590";
+/** Text has more contrast where the browser reports the page's color scheme, and at least 3:1 where it is wrong. */
+const STYLE = "<style>text{fill:#59636e}@media(prefers-color-scheme:dark){text{fill:#9198a1}}</style>";
 const AHEAD = "#2f9e6e";
 const BEHIND = "#c9762b";
 
@@ -75,7 +77,7 @@ export function drawChart(lines: readonly Line[]): string {
   });
   const svg = chart.renderToSVGString();
   chart.dispose();
-  return `${svg}\n`;
+  return `${svg.replace(">", `>\n${STYLE}`)}\n`;
 }
 
 function tick(times: number): string {

@@ -18,7 +18,7 @@ Postgres, graphile-worker and pg-boss, on the same machine and in the same datab
 
 Measured on ${date.slice(0, 10)} in ${minutes.toFixed(0)} minutes: ${machine.processor}, ${machine.cores} cores,
 ${machine.memory}, ${machine.system}; ${machine.versions.join(", ")}; fsync on.
-**The load, the API gateway and the Postgres server share these ${machine.cores} cores**, so a server of its own is faster.
+**The load, the API gateway and the Postgres server share these ${machine.cores} cores.**
 
 ## Expected times and rates
 
@@ -46,8 +46,8 @@ ${behindOf(lines)}
 
 ## Figures
 
-"10 x 4" means that each claim is for 10 messages and that 4 consumers claim at a time. "Deleted" means that messages are
-deleted on completion (transport option \`retention: "0"\`), "kept" means that they stay for the default retention.
+"10 x 4" means that each claim is for 10 messages and that 4 consumers claim at a time. "Deleted" means that messages
+are deleted on completion (transport option \`retention: "0"\`), "kept" means that they stay for the default retention.
 
 A figure is the median of the rounds. A ratio is the median of the ratios within each round, so a slow moment of the
 machine affects both sides of it. The CPU is that of all server processes and the WAL is what the server wrote, both per
@@ -79,19 +79,19 @@ names a peer, the figure is divided by the figure of that peer in the same round
 
 ${tableOf(targetGrid(lines, { aim: "aim reached", met: "met", missed: "**missed**" }))}
 
-The bound of the WAL comes from pgmq: it wrote ${PGMQ_WAL} B per message at 100 x 4, measured elsewhere with the same
-messages. pgmq is not on npm, so this benchmark cannot install it, and the tables have no column for it.
+The bound of the WAL comes from pgmq, which wrote ${PGMQ_WAL} B per message at 100 x 4. That figure was measured elsewhere,
+on PostgreSQL 15 with 2 cores: pgmq is not on npm, so this benchmark cannot install it and has no column for it.
 ${scale ? `\n${scaleOf(scale)}\n` : ""}
 ## Method
 
-- **One server, three installations**: \`messenger_*\`, schema \`graphile_worker\` and schema \`pgboss\`. The server has its
-  default settings except \`max_wal_size\` and \`checkpoint_timeout\`, which are raised so that no checkpoint occurs during
-  a measurement.
-- **In turn**: the rounds of the columns alternate, A B C A B C. Before each turn the bus is emptied, a checkpoint is made,
-  the messages are stored with the bus's own batch function, and \`vacuum analyze\` updates the statistics of the planner.
-  Autovacuum is on. Every message has the same payload of 80 bytes.
-- **Not measured**: the network, PostgREST, the connection pooler and the disks of the hosted platform, and other payload
-  sizes. The API gateway of these rows is the one of the local project, in the process of the load.
+- **One server, three installations**: \`messenger_*\`, schema \`graphile_worker\` and schema \`pgboss\`. The server
+  has its default settings except \`max_wal_size\` and \`checkpoint_timeout\`, which are raised so that no checkpoint
+  occurs during a measurement.
+- **In turn**: the rounds of the columns alternate, A B C A B C. Before each turn the bus is emptied, a checkpoint is
+  made, the messages are stored with the bus's own batch function, and \`vacuum analyze\` updates the statistics of the
+  planner. Autovacuum is on. Every message has the same payload of 80 bytes.
+- **Not measured**: the network, PostgREST, the connection pooler and the disks of the hosted platform, and other
+  payload sizes. The API gateway of these rows is the one of the local project, in the process of the load.
 
 ## Repeat it
 
@@ -118,26 +118,27 @@ function peersOf(): string {
   const rows = [
     [
       GRAPHILE_WORKER,
-      "as its users run it: `addJob` and `addJobs` of its client, and its own `run` with one pool per consumer. Above a " +
-      "batch of 1, `localQueue.size` is the batch, `concurrency` is the batch up to 24, and `completeJobBatchDelay` is " +
-      "0, as in its published benchmark. Its time ends when its pools have stopped, which takes about 0.03 s.",
+      "as its users run it: `addJob` and `addJobs` of its client, and its own `run` with one pool per consumer. " +
+      "Above a batch of 1, `localQueue.size` is the batch, `concurrency` is the batch up to 24, and " +
+      "`completeJobBatchDelay` is 0, as in its published benchmark. Its time ends when its pools have stopped, " +
+      "which takes about 0.03 s. The backlog of its rows is stored with its SQL function `add_jobs`.",
     ],
     [
       GRAPHILE_WORKER_SQL,
-      "its SQL without its runner: the functions `add_job` and `add_jobs`, and the two statements with which its runner " +
-      "gets and completes jobs, as prepared statements. Nobody runs it like this; the column shows what its SQL costs " +
-      "the server.",
+      "its SQL without its runner: the functions `add_job` and `add_jobs`, and the two statements with which its " +
+      "runner gets and completes jobs, as prepared statements. Nobody runs it like this; the column shows what " +
+      "its SQL costs the server.",
     ],
     [
       PG_BOSS,
-      "its own client and pool: `send`, `insert`, `fetch` and `complete`, with completion by id and attempt as in its " +
-      "own worker. `supervise` and `schedule` are off, and so is Symphony's ticker.",
+      "its own client and pool: `send`, `insert`, `fetch` and `complete`, with completion by id and attempt as in " +
+      "its own worker. `supervise` and `schedule` are off, and so is Symphony's ticker.",
     ],
     [
       "Symphony",
-      "`messenger_dispatch`, `messenger_dispatch_batch` and `messenger_exchange` as service_role with the arguments of " +
-      "the shipped transport, with row level security and fencing tokens. Rows that name HTTP use the shipped client, " +
-      "consume loop and edge functions.",
+      "`messenger_dispatch`, `messenger_dispatch_batch` and `messenger_exchange` as service_role with the " +
+      "arguments of the shipped transport, with row level security and fencing tokens. Rows that name HTTP use " +
+      "the shipped client, consume loop and edge functions.",
     ],
   ];
   return tableOf({ head: ["Column", "Client"], rows });

@@ -44,7 +44,7 @@ export const queuesRow: Row = {
       samples: new Map([[OURS, figures.get(symphony) ?? []]]),
       targets: EMPTY_POLL_QUEUES,
       note: "Each queue has one message, which is due after a day, and the worker claims from every queue. " +
-        "A worker of pg-boss claims from one queue only, and queues of graphile-worker are a means of serial execution.",
+        "A worker of pg-boss claims from one queue only, and a queue of graphile-worker runs its jobs one by one.",
     }];
   },
 };
