@@ -79,8 +79,9 @@ names a peer, the figure is divided by the figure of that peer in the same round
 
 ${tableOf(targetGrid(lines, { aim: "aim reached", met: "met", missed: "**missed**" }))}
 
-The bound of the WAL comes from pgmq, which wrote ${PGMQ_WAL} B per message at 100 x 4. That figure was measured elsewhere,
-on PostgreSQL 15 with 2 cores: pgmq is not on npm, so this benchmark cannot install it and has no column for it.
+The bound of the WAL comes from pgmq, which wrote ${PGMQ_WAL} B per message at 100 x 4. That figure was measured
+elsewhere, on PostgreSQL 15 with 2 cores: pgmq is not on npm, so this benchmark cannot install it and has no column for
+it.
 ${scale ? `\n${scaleOf(scale)}\n` : ""}
 ## Method
 
