@@ -14,6 +14,7 @@ create unlogged table if not exists messenger.measurements (
   waited interval,
   error_class text,
   error text,
+  deleted_count int not null default 0,
   constraint measurements_pkey primary key (id)
 )
 -- A row exists for about a second.
@@ -43,39 +44,14 @@ comment on column messenger.measurements.waited is 'Sum of the times from due to
 comment on column messenger.measurements.error_class is 'Class of the error, for retried and dead; null otherwise.';
 comment on column messenger.measurements.error is
   'First 200 characters of the error, for retried and dead; null otherwise.';
+comment on column messenger.measurements.deleted_count is
+  'Number of these messages that were deleted on completion; the roll-up adds it to messenger.pruned.';
 
 alter table messenger.measurements enable row level security;
 drop policy if exists service_only on messenger.measurements;
 create policy service_only on messenger.measurements for all to anon, authenticated using (false) with check (false);
 revoke all on messenger.measurements from public, anon, authenticated, service_role;
 grant select, insert on messenger.measurements to service_role;
-
--- For completions of several types, or beside failures, before settle writes the rows.
-create or replace function messenger.measure_completions(
-  ctids tid[], dispositions text[], durations real[], at timestamptz
-)
-returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
-set jit = off
-as $$
-#variable_conflict use_variable
-begin
-  insert into messenger.measurements
-    (at, transport_name, message_type, kind, message_count, durations, wait_count, waited)
-  select at, m.transport_name, m.message_type, 'completed', count(*), array_agg(c.duration), count(w.waited),
-    sum(w.waited)
-  from unnest(ctids, dispositions, durations) as c(tid, disposition, duration)
-  join public.messenger_messages m on m.ctid = c.tid
-  cross join lateral (
-    select case when m.lease_losses = 0 and m.locked_at > m.available_at then m.locked_at - m.available_at end as waited
-  ) w
-  where c.disposition in ('kept', 'unkept')
-  group by m.transport_name, m.message_type;
-end $$;
 
 -- Reads the attempts just recorded; the caller still holds the locks of the messages.
 create or replace function messenger.measure_failures(kind text, ids uuid[], at timestamptz)
@@ -102,17 +78,8 @@ begin
   where m.id = any (ids);
 end $$;
 
-comment on function messenger.measure_completions(tid[], text[], real[], timestamptz) is
-  'Appends measurements of the messages with disposition kept or unkept, given by ctid and locked by the caller. '
-  'Durations are in milliseconds.';
 comment on function messenger.measure_failures(text, uuid[], timestamptz) is
   'Appends one measurement of this kind, retried or dead, for the newest attempt of each of these messages, which the '
   'caller has locked.';
-revoke all on function
-  messenger.measure_completions(tid[], text[], real[], timestamptz),
-  messenger.measure_failures(text, uuid[], timestamptz)
-from public, anon, authenticated;
-grant execute on function
-  messenger.measure_completions(tid[], text[], real[], timestamptz),
-  messenger.measure_failures(text, uuid[], timestamptz)
-to service_role;
+revoke all on function messenger.measure_failures(text, uuid[], timestamptz) from public, anon, authenticated;
+grant execute on function messenger.measure_failures(text, uuid[], timestamptz) to service_role;

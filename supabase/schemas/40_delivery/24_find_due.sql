@@ -31,12 +31,11 @@ set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_sort = off
 set jit = off
+set max_parallel_workers_per_gather = 0
 set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_setting text := messenger.watermark_setting(transport, queue, types);
-  v_text text := current_setting(v_setting, true);
-  v_watermark jsonb;
   v_ends_at timestamptz;
   -- By priority. Variables without a value cost nothing: plpgsql prepares each expression again in every transaction.
   v_from_times timestamptz[];
@@ -57,18 +56,8 @@ declare
   v_ids uuid[];
   v_end int;
 begin
-  if v_text <> '' then
-    v_watermark := v_text::jsonb;
-    if at between (v_watermark ->> 'placed')::timestamptz and (v_watermark ->> 'ends')::timestamptz then
-      v_ends_at := (v_watermark ->> 'ends')::timestamptz;
-      v_from_times := array(
-        select t::timestamptz from jsonb_array_elements_text(v_watermark -> 'times') with ordinality x(t, n)
-        order by n);
-      v_from_ids := array(
-        select i::uuid from jsonb_array_elements_text(v_watermark -> 'ids') with ordinality x(i, n)
-        order by n);
-    end if;
-  end if;
+  select w.ends_at, w.times, w.ids into v_ends_at, v_from_times, v_from_ids
+  from messenger.read_watermark(v_setting, at) w;
   if current_setting('messenger.leaves_out_until', true) <> '' then
     v_left_out := messenger.messages_set_aside(at);
   end if;
@@ -131,11 +120,8 @@ begin
       ) found
       -- Also here, and not only in due_queues, so that a pause takes effect with its commit.
       where (
-        select t.enabled and t.type in ('supabase', 'sync')
-          and not exists (
-            select from messenger.queues q
-            where q.transport_name = t.name and q.queue_name = find_due.queue and q.paused_at is not null)
-        from public.messenger_transports t where t.name = find_due.transport
+        select not d.halted && array[find_due.transport, find_due.transport || '/' || find_due.queue]
+        from messenger.delivery_settings d
       )
       limit batch - coalesce(cardinality(places), 0)
     ) due;
@@ -189,7 +175,7 @@ begin
       + coalesce(cardinality(places), 0) * interval '2 microseconds' then
     perform messenger.store_watermark(
       v_setting, v_ends_at, v_from_times, v_from_ids, batch, places, v_took, at, v_stop_priority + 1);
-  elsif v_text <> '' and v_ends_at is null then
+  elsif current_setting(v_setting, true) <> '' and v_ends_at is null then
     perform set_config(v_setting, '', false);
   end if;
 end $$;

@@ -20,7 +20,31 @@ begin
     || replace(hashtextextended(concat_ws('/', transport, queue, types::text), 0)::text, '-', 'n');
 end $$;
 
--- After a slow scan, stores the watermarks; after a fast one that began at the beginning, find_due drops them. Slow is
+-- The record has no values if none is stored, or it has ended.
+create or replace function messenger.read_watermark(
+  setting text, at timestamptz, out ends_at timestamptz, out times timestamptz[], out ids uuid[]
+)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_text text := current_setting(setting, true);
+  v_watermark jsonb;
+begin
+  if v_text <> '' then
+    v_watermark := v_text::jsonb;
+    if at between (v_watermark ->> 'placed')::timestamptz and (v_watermark ->> 'ends')::timestamptz then
+      ends_at := (v_watermark ->> 'ends')::timestamptz;
+      times := array(
+        select t::timestamptz from jsonb_array_elements_text(v_watermark -> 'times') with ordinality x(t, n)
+        order by n);
+      ids := array(
+        select i::uuid from jsonb_array_elements_text(v_watermark -> 'ids') with ordinality x(i, n) order by n);
+    end if;
+  end if;
+end $$;
+
+-- After a slow scan, stores the watermarks; after a fast one that began at the beginning, drops them. Slow is
 -- longer than 500 us (setting messenger.watermark_after) and 2 us per message: a scan takes 50 us, but a busy machine
 -- must not pass for a cluttered index. The margin is for transactions that commit a little later than the time they
 -- wrote into available_at.
@@ -62,20 +86,25 @@ begin
   end loop;
   perform set_config(setting, jsonb_build_object(
     'placed', at, 'ends', coalesce(ends_at, at + least(interval '5 seconds', greatest(interval '1 second', 20 * took))),
-    'times', v_times, 'ids', v_ids)::text, false);
+    'times', v_times, 'ids', v_ids)::text, false), set_config('messenger.has_watermarks', 'true', false);
 end $$;
 
 comment on function messenger.watermark_setting(text, text, text[]) is
   'The session setting that holds the watermarks of one queue and selection of types.';
+comment on function messenger.read_watermark(text, timestamptz) is
+  'The watermarks in this setting of the session: when they end, and the positions by priority. Nulls if there are '
+  'none.';
 comment on function messenger.store_watermark(
   text, timestamptz, timestamptz[], uuid[], int, tid[], interval, timestamptz, int
 ) is
   'Stores the positions of a slow scan for the next scan of the session.';
 revoke all on function
   messenger.watermark_setting(text, text, text[]),
+  messenger.read_watermark(text, timestamptz),
   messenger.store_watermark(text, timestamptz, timestamptz[], uuid[], int, tid[], interval, timestamptz, int)
 from public, anon, authenticated;
 grant execute on function
   messenger.watermark_setting(text, text, text[]),
+  messenger.read_watermark(text, timestamptz),
   messenger.store_watermark(text, timestamptz, timestamptz[], uuid[], int, tid[], interval, timestamptz, int)
 to service_role;

@@ -30,6 +30,18 @@ begin
   return v_claimed;
 end $$;
 
+-- Of several queues: each was taken in its own order.
+create or replace function messenger.in_order(claimed messenger.claimed[])
+returns messenger.claimed[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select array_agg(c order by m.priority desc, m.available_at, m.id)
+    from unnest(claimed) c join public.messenger_messages m on m.id = c.id);
+end $$;
+
 create or replace function messenger.take_singly(ctids tid[], worker text, lease interval, at timestamptz)
 returns messenger.claimed[]
 language plpgsql
@@ -55,13 +67,17 @@ end $$;
 
 comment on function messenger.take(tid[], text, interval, timestamptz) is
   'Gives the messages with these ctids, which the caller has locked, to a worker. Null if there are none.';
+comment on function messenger.in_order(messenger.claimed[]) is
+  'The claimed messages by priority, availability and id.';
 comment on function messenger.take_singly(tid[], text, interval, timestamptz) is
   'As messenger.take, one message at a time; messages that cannot be written are set aside.';
 revoke all on function
   messenger.take(tid[], text, interval, timestamptz),
+  messenger.in_order(messenger.claimed[]),
   messenger.take_singly(tid[], text, interval, timestamptz)
 from public, anon, authenticated;
 grant execute on function
   messenger.take(tid[], text, interval, timestamptz),
+  messenger.in_order(messenger.claimed[]),
   messenger.take_singly(tid[], text, interval, timestamptz)
 to service_role;

@@ -41,10 +41,10 @@ begin
     else 'error: ' || sqlstate || ' ' || messenger.clip(error, 1000) end;
 end $$;
 
--- A part that fails is halved until the faulty row is alone: ten failures for a thousand rows. In random order and for
--- 400 ms (setting messenger.settle_budget), so that rows that wait for locks do not delay the others for long; the
+-- Begins with the whole call, whose locked rows are now skipped. A part that fails is halved until the faulty row is
+-- alone: ten failures for a thousand rows. In random order and for 400 ms (setting messenger.settle_budget), so that rows that wait for locks do not delay the others for long; the
 -- outcomes left after that are reported as locked. Two outcomes of one message keep their order.
-create or replace function messenger.settle_in_parts(outcomes jsonb, ids uuid[], is_whole_first boolean)
+create or replace function messenger.settle_in_parts(outcomes jsonb, ids uuid[])
 returns messenger.settled[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -73,7 +73,7 @@ begin
       v_part := array(
         select row(ids[v_order[n]], 'locked', null)::messenger.settled
         from generate_series(v_first, v_last) n);
-    elsif is_whole_first or v_last - v_first + 1 < cardinality(ids) or v_first = v_last then
+    else
       v_part := messenger.settle_outcomes(
         (select jsonb_agg(outcomes -> v_order[n] - 1 order by n) from generate_series(v_first, v_last) n), true);
     end if;
@@ -96,16 +96,15 @@ comment on function messenger.settle_locked(jsonb, messenger.settled[]) is
   'Waits briefly for the rows reported as locked, and settles them.';
 comment on function messenger.outcome_of_error(text, text) is
   'The outcome of a row that could not be written: locked, or error: <SQLSTATE> <message>.';
-comment on function messenger.settle_in_parts(jsonb, uuid[], boolean) is
-  'Records the outcomes of a call that failed in parts, for at most half a second. is_whole_first: begins with the '
-  'whole call once more.';
+comment on function messenger.settle_in_parts(jsonb, uuid[]) is
+  'Records the outcomes of a call that failed in parts, for at most half a second.';
 revoke all on function
   messenger.settle_locked(jsonb, messenger.settled[]),
   messenger.outcome_of_error(text, text),
-  messenger.settle_in_parts(jsonb, uuid[], boolean)
+  messenger.settle_in_parts(jsonb, uuid[])
 from public, anon, authenticated;
 grant execute on function
   messenger.settle_locked(jsonb, messenger.settled[]),
   messenger.outcome_of_error(text, text),
-  messenger.settle_in_parts(jsonb, uuid[], boolean)
+  messenger.settle_in_parts(jsonb, uuid[])
 to service_role;

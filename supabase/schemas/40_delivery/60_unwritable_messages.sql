@@ -13,7 +13,7 @@ begin
 end $$;
 
 -- Deferred constraints of the project would fail at commit, too late to find the row, so they are checked now. A
--- session that has found none caches that for a second. A constraint that shares its name with one that is not
+-- session that has found none caches that until the second is over. A constraint that shares its name with one that is not
 -- deferrable is left out: it could not be deferred again.
 create or replace function messenger.check_deferred(at timestamptz)
 returns void
@@ -21,11 +21,10 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_now numeric := extract(epoch from at);
-  v_until numeric := nullif(current_setting('messenger.not_deferred_until', true), '')::numeric;
+  v_second text := date_part('epoch', at)::bigint;
   v_names text;
 begin
-  if v_now between v_until - 1 and v_until then
+  if current_setting('messenger.none_deferred_in', true) = v_second then
     return;
   end if;
   v_names := (
@@ -38,7 +37,7 @@ begin
         select from pg_catalog.pg_constraint x
         where x.connamespace = c.connamespace and x.conname = c.conname and not x.condeferrable));
   if v_names is null then
-    perform set_config('messenger.not_deferred_until', (v_now + 1)::text, false);
+    perform set_config('messenger.none_deferred_in', v_second, false);
   else
     execute format('set constraints %s immediate', v_names);
     execute format('set constraints %s deferred', v_names);

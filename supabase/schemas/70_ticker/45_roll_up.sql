@@ -48,6 +48,7 @@ begin
   if v_taken is not null then
     perform messenger.add_metrics(v_taken);
     perform messenger.add_metric_errors(v_taken);
+    perform messenger.count_deleted(v_taken);
   end if;
   return jsonb_build_object('rolled_up', coalesce(cardinality(v_taken), 0));
 end $$;
@@ -80,7 +81,20 @@ begin
   end if;
   perform messenger.add_metrics(v_taken);
   perform messenger.add_metric_errors(v_taken);
+  perform messenger.count_deleted(v_taken);
   return cardinality(v_taken);
+end $$;
+
+-- Messages deleted on completion: a row of its own in each settle would cost 15 us.
+create or replace function messenger.count_deleted(measurements messenger.measurements[])
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into messenger.pruned (transport_name, message_count, at)
+  select p.transport_name, sum(p.deleted_count), max(p.at) from unnest(measurements) p
+  where p.deleted_count > 0 group by p.transport_name;
 end $$;
 
 -- One roll-up runs at a time. Of a long table, the tail is read every second and the rest in turns, because a
@@ -158,6 +172,8 @@ comment on function messenger.roll_up_rows(text[]) is
   'Adds the measurements with these keys to the metrics. Returns {"rolled_up": number}.';
 comment on function messenger.roll_up_ranges(tid, tid, tid, tid, bigint[]) is
   'Adds the measurements of two ranges of blocks to the metrics, except those set aside. Returns their number.';
+comment on function messenger.count_deleted(messenger.measurements[]) is
+  'Adds the messages that were deleted on completion to messenger.pruned.';
 comment on function messenger.roll_up(timestamptz, timestamptz) is
   'Adds new measurements to the metrics; a measurement that cannot be counted is set '
   'aside. Returns the number of measurements.';
@@ -166,6 +182,7 @@ revoke all on function
   messenger.measurements_set_aside(),
   messenger.roll_up_rows(text[]),
   messenger.roll_up_ranges(tid, tid, tid, tid, bigint[]),
+  messenger.count_deleted(messenger.measurements[]),
   messenger.roll_up(timestamptz, timestamptz)
 from public, anon, authenticated, service_role;
 grant execute on function messenger.roll_up_range(), messenger.measurements_set_aside() to service_role;

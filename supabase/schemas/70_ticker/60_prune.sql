@@ -212,3 +212,4 @@ revoke all on function
   messenger.find_resolved_dead_letters(timestamptz, uuid, timestamptz, int),
   messenger.find_spent_keys(timestamptz, timestamptz, int)
 from public, anon, authenticated, service_role;
+grant execute on function messenger.delete_messages(uuid[], timestamptz) to service_role;

@@ -78,12 +78,15 @@ async function slowTypes(sql: ReturnType<typeof session>) {
       return type = any (types);
     end $$;
     do $$ begin
-      if to_regprocedure('slow.find_due(text,text,int,text[],timestamptz,boolean,boolean)') is null then
+      if to_regproc('slow.claim_messages') is null then
         execute replace(replace(pg_get_functiondef(p.oid), 'messenger.find_due(', 'slow.find_due('),
           'm.message_type = any (types)', 'slow.wait(types, m.message_type)')
         from pg_proc p where p.oid = 'messenger.find_due'::regproc;
-        execute replace(replace(pg_get_functiondef(p.oid),
-        'messenger.claim_messages(', 'slow.claim_messages('), 'messenger.find_due(', 'slow.find_due(')
+        execute replace(replace(pg_get_functiondef(p.oid), 'messenger.take_due(', 'slow.take_due('),
+          'm.message_type = any (types)', 'slow.wait(types, m.message_type)')
+        from pg_proc p where p.oid = 'messenger.take_due'::regproc;
+        execute replace(replace(replace(pg_get_functiondef(p.oid), 'messenger.claim_messages(', 'slow.claim_messages('),
+          'messenger.find_due(', 'slow.find_due('), 'messenger.take_due(', 'slow.take_due(')
         from pg_proc p where p.oid = 'messenger.claim_messages'::regproc;
       end if;
     end $$`);

@@ -199,6 +199,7 @@ test("retention 0 · a completed message is deleted, counted, and then unknown",
     (await sql`select transport_name from messenger_messages`).map(({ transport_name }) => transport_name),
     ["supabase"],
   );
+  await sql`select messenger.roll_up()`;
   const counted = await sql`select transport_name, sum(message_count) as sum from messenger.pruned group by 1`;
   assert.deepEqual(counted.map((row) => Object.values(row)), [["brief", "3"]]);
   const again = (await settle(sql, outcomes)).map(({ outcome }) => outcome);
