@@ -13,7 +13,10 @@ export interface UpgradeSource {
   from: Manifest;
   /** Objects whose names change. */
   renames: readonly Rename[];
-  /** The hand-written part: columns, constraints and data. */
+  /**
+   * The hand-written part: columns, constraints and data. A line `-- include <file>` stands for that file of the
+   * schemas, for a constraint that calls a function of this release.
+   */
   alterations: string;
 }
 
@@ -43,7 +46,7 @@ ${fill("quiesce.sql", { TABLES: tablesToLock(from).join(", ") })}
 ${renamed.statements.join("\n")}
 
 -- ---- alterations
-${alterations.trimEnd()}
+${withIncludes(alterations.trimEnd(), sources)}
 
 -- ---- Functions and types whose signature changes; they are created again below.
 ${before.join("\n")}
@@ -57,6 +60,14 @@ ${after.join("\n")}
 ${fill("reschedule.sql", {})}
 ${sessionResets}
 `;
+}
+
+function withIncludes(alterations: string, sources: Schema[]): string {
+  return alterations.replace(/^-- include (\S+)$/gm, (_, file: string) => {
+    const source = sources.find((schema) => schema.file === file);
+    if (!source) throw new Error(`the alterations include ${file}, which is not in supabase/schemas`);
+    return source.sql;
+  });
 }
 
 /** All tables, in the order in which most transactions use them: they wait for the first while they hold no other. */

@@ -135,6 +135,25 @@ test("restore · a whole dump differs only in rights, which health names and the
   await hasEverything(sql);
 });
 
+test("restore · a restored database rejects rows that break a rule, and a dump with such a row", async () => {
+  await fill(source().sql);
+  const script = await dump();
+  await restore(script);
+  const { sql } = target();
+  const count = async () => (await sql`select from messenger_messages`).length;
+  assert.equal(await count(), 2);
+  for (const columns of ["locked_by = 'ada'", "retry_count = 7", "processed_at = now()", "body = '[]'"]) {
+    const work = sql.unsafe(`update messenger_messages set ${columns} where status = 'pending'`);
+    await assert.rejects(work, { code: "23514", table_name: "messenger_messages" }, columns);
+  }
+  await reset(target());
+  const altered = script.replace(/^(\S+\tsupabase\tdefault\tGreeting\t.*)\tpending\t/m, "$1\tdone\t");
+  assert.notEqual(altered, script);
+  const { errors } = await run("psql", ["-X", "-q", target().databaseUrl()], altered);
+  assert.match(errors, /violates the rule "status"/);
+  assert.equal(await count(), 0, "one COPY loads all messages");
+});
+
 test("restore · one that replaces an installation with --clean is complete, too", async () => {
   await fill(source().sql);
   await install(target().sql);

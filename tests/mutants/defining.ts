@@ -2,12 +2,14 @@
 import { fn, type Mutant } from "./mutant.ts";
 
 const check_claim = fn("messenger.check_claim");
+const isValid = fn("messenger.is_valid_message");
 const settle = fn("messenger.settle_outcomes");
 const claims = ["supabase/delivery/claim.test.ts"];
 const limits = ["supabase/delivery/settle_limits.test.ts"];
 const registers = ["supabase/dispatch/register.test.ts"];
 const route = fn("messenger.route_messages");
 const routes = ["supabase/dispatch/routing.test.ts"];
+const rules = ["supabase/foundation/message_rules.test.ts"];
 const starts = ["supabase/ticker/start.test.ts"];
 
 export const DEFINING: readonly Mutant[] = [
@@ -132,5 +134,45 @@ export const DEFINING: readonly Mutant[] = [
     find: "when 'route' then perform messenger.route_due(at, 200, ends_at);",
     replace: "when 'route' then perform true;",
     noticedBy: routes,
+  },
+  {
+    name: "a pending message may have a lease",
+    breaks: "Only a processing message has a lease, whoever writes the row.",
+    statement: isValid,
+    find: "'processing' then 3 else 0 end",
+    replace: "'processing' then 3 end",
+    noticedBy: rules,
+  },
+  {
+    name: "a finished message may lack its time",
+    breaks: "processed_at is null exactly while a message is unfinished, whoever writes the row.",
+    statement: isValid,
+    find: "(processed_at is null)",
+    replace: "(status operator(pg_catalog.<>) 'done')",
+    noticedBy: rules,
+  },
+  {
+    name: "the counters of a message are not compared",
+    breaks: "A message has no more failed deliveries than claims, whoever writes the row.",
+    statement: isValid,
+    find: "or fence operator(pg_catalog.<) retry_count",
+    replace: "",
+    noticedBy: rules,
+  },
+  {
+    name: "a rule uses an operator of the caller",
+    breaks: "The rules of a message hold under any search_path of the writer.",
+    statement: isValid,
+    find: "priority operator(pg_catalog.<) 1",
+    replace: "priority < 1",
+    noticedBy: rules,
+  },
+  {
+    name: "the error of a rule prints the body",
+    breaks: "The error of a rule never contains the content of a body.",
+    statement: isValid,
+    find: "'body', pg_catalog.jsonb_typeof(body)))",
+    replace: "'body', body))",
+    noticedBy: rules,
   },
 ];

@@ -103,9 +103,9 @@ const drifts: { fault: string; kind: string; object: string; state: string }[] =
     state: "different",
   },
   {
-    fault: "alter table public.messenger_messages drop constraint messenger_messages_lease_check",
+    fault: "alter table public.messenger_messages drop constraint messenger_messages_check",
     kind: "constraint",
-    object: "public.messenger_messages.messenger_messages_lease_check",
+    object: "public.messenger_messages.messenger_messages_check",
     state: "missing",
   },
   {
