@@ -13,7 +13,21 @@ returns setof messenger.dispatched
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_stored messenger.dispatched[];
 begin
+  if num_nonnulls(queue, priority, available_at, delay, idempotency_key, idempotency_window, ordering_key, transport,
+      max_retries, expires_at) = 0
+    and coalesce(idempotency_mode, 'ignore') = 'ignore' and coalesce(headers, '{}') = '{}'
+    and coalesce(metadata, '{}') = '{}' and messenger.is_plain_payload(payload)
+  then
+    v_stored := messenger.store_plain(array[type], array[payload], null, messenger.caller_id());
+    if v_stored is not null then
+      return next v_stored[1];
+      return;
+    end if;
+  end if;
+
   return query
   select s.id, s.duplicate, s.status, s.transport, s.queue, s.available_at
   from messenger.store_messages((
@@ -34,9 +48,26 @@ returns table (
   ord int, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamptz,
   error_code text, error text
 )
-language sql
+language plpgsql
 set search_path = pg_catalog, pg_temp
-as $$ select * from messenger.store_messages(messages, coalesce(atomic, true), 'service', messenger.caller_id()) $$;
+as $$
+declare
+  v_stored messenger.dispatched[];
+begin
+  if jsonb_typeof(messages) = 'array' then
+    if jsonb_array_length(messages) between 1 and 1000 then
+      v_stored := messenger.store_plain_batch(messages, messenger.caller_id());
+    end if;
+  end if;
+  if v_stored is null then
+    return query
+    select * from messenger.store_messages(messages, coalesce(atomic, true), 'service', messenger.caller_id());
+    return;
+  end if;
+  return query
+  select s.ord::int, s.id, s.duplicate, s.status, s.transport, s.queue, s.available_at, null::text, null::text
+  from unnest(v_stored) with ordinality as s(id, duplicate, status, transport, queue, available_at, ord);
+end $$;
 
 comment on function public.messenger_dispatch(
   text, jsonb, text, int, timestamptz, interval, text, text, interval, text, text, int, timestamptz, jsonb, jsonb

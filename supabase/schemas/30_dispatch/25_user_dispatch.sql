@@ -91,15 +91,24 @@ begin
       perform messenger.raise_error('SM_FIELD_FORBIDDEN', 'headers.' || left(v_forbidden, 100));
     end if;
   end if;
-  select s.id, s.duplicate, s.status, s.transport, s.queue, s.available_at
-  into id, duplicate, status, transport, queue, available_at
-  from messenger.store_messages((
-    select jsonb_build_array(jsonb_object_agg(field, value) filter (where value is not null))
-    from (values
-      ('type', to_jsonb(type)), ('payload', payload), ('idempotency_key', to_jsonb(idempotency_key)),
-      ('delay', to_jsonb(delay)), ('headers', headers), ('metadata', metadata)
-    ) as given(field, value)
-  ), true, v_user::text, v_user, true) s;
+  if num_nonnulls(idempotency_key, delay) = 0 and coalesce(headers, '{}') = '{}' and coalesce(metadata, '{}') = '{}'
+    and messenger.is_plain_payload(payload)
+  then
+    select s.* into id, duplicate, status, transport, queue, available_at
+    from unnest(messenger.store_plain(
+      array[type], array[payload], jsonb_build_object('x-symphony-user', v_user), v_user)) s;
+  end if;
+  if id is null then
+    select s.id, s.duplicate, s.status, s.transport, s.queue, s.available_at
+    into id, duplicate, status, transport, queue, available_at
+    from messenger.store_messages((
+      select jsonb_build_array(jsonb_object_agg(field, value) filter (where value is not null))
+      from (values
+        ('type', to_jsonb(type)), ('payload', payload), ('idempotency_key', to_jsonb(idempotency_key)),
+        ('delay', to_jsonb(delay)), ('headers', headers), ('metadata', metadata)
+      ) as given(field, value)
+    ), true, v_user::text, v_user, true) s;
+  end if;
   -- After the dispatch, so that a duplicate gets its message and not the quota error, which undoes a new message.
   v_limit := coalesce((select s.max_unfinished_per_user from messenger.settings s), 1000);
   if not duplicate and v_limit < (
