@@ -5406,16 +5406,20 @@ begin
     returning m.id, m.message_type, m.queue_name, m.body, m.headers, m.metadata, m.priority, m.retry_count,
       m.max_retries, m.fence, m.lock_expires_at, m.created_at, m.available_at, m.ctid as tid
   )
-  select f.number,
-    clock_timestamp() - v_started > f.number * interval '2 microseconds'
-      + coalesce(nullif(current_setting('messenger.watermark_after', true), ''), '500 microseconds')::interval,
-    array(select t.tid from taken t order by t.priority desc, t.available_at, t.id),
+  select f.number, scan.is_slow,
+    case when scan.is_slow then array(select t.tid from taken t order by t.priority desc, t.available_at, t.id) end,
     array(
       select row(t.id, t.message_type, t.queue_name, t.body, t.headers, t.metadata, t.priority, t.retry_count,
         t.max_retries, t.fence, t.lock_expires_at, t.created_at, false)::messenger.claimed
       from taken t order by t.priority desc, t.available_at, t.id)
   into v_found, v_is_slow, v_ctids, claimed
-  from found f;
+  from found f
+  -- Before the update, which is not part of the scan.
+  cross join lateral (
+    select clock_timestamp() - v_started > f.number * interval '2 microseconds'
+      + coalesce(nullif(current_setting('messenger.watermark_after', true), ''), '500 microseconds')::interval
+      as is_slow
+  ) scan;
   is_plain := v_found = cardinality(claimed);
   if v_is_slow then
     if is_plain then
@@ -16827,7 +16831,7 @@ as $function$ select $manifest$[
 ["function","messenger.summarize(measurements messenger.measurements[])","returns SETOF messenger.metrics language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 572a31bff294742f2f3cd993f53dc051"],
 ["function","messenger.sync_handlers_job()","returns void language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 00fac71e8ff46a5757066827d2aeee9a"],
 ["function","messenger.take(ctids tid[], worker text, lease interval, at timestamp with time zone)","returns messenger.claimed[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source cdedc469bafc51e8d28066c02bdaa8e7"],
-["function","messenger.take_due(transport text, queue text, batch integer, types text[], worker text, lease interval, at timestamp with time zone, OUT claimed messenger.claimed[], OUT is_plain boolean)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c63fcc76cb63a2a10fa1d15035429de8"],
+["function","messenger.take_due(transport text, queue text, batch integer, types text[], worker text, lease interval, at timestamp with time zone, OUT claimed messenger.claimed[], OUT is_plain boolean)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 21421c80169bedfc3b48aa468ed286a1"],
 ["function","messenger.take_key(scope text, draft messenger.draft, new_id uuid, sender uuid, store boolean, at timestamp with time zone)","returns TABLE(taken boolean, is_stored boolean, passed_on uuid, message_id uuid, status text, transport text, queue text, available_at timestamp with time zone, error_code text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0bf4733c50e09389236ed0940e94b12a"],
 ["function","messenger.take_keys_back(dead_letters uuid[], at timestamp with time zone)","returns uuid[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 32c3dc11125705da83bda7f191b28b23"],
 ["function","messenger.take_singly(ctids tid[], worker text, lease interval, at timestamp with time zone)","returns messenger.claimed[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7eec3c17cfb7b89a614b973d55da8b82"],

@@ -73,16 +73,20 @@ begin
     returning m.id, m.message_type, m.queue_name, m.body, m.headers, m.metadata, m.priority, m.retry_count,
       m.max_retries, m.fence, m.lock_expires_at, m.created_at, m.available_at, m.ctid as tid
   )
-  select f.number,
-    clock_timestamp() - v_started > f.number * interval '2 microseconds'
-      + coalesce(nullif(current_setting('messenger.watermark_after', true), ''), '500 microseconds')::interval,
-    array(select t.tid from taken t order by t.priority desc, t.available_at, t.id),
+  select f.number, scan.is_slow,
+    case when scan.is_slow then array(select t.tid from taken t order by t.priority desc, t.available_at, t.id) end,
     array(
       select row(t.id, t.message_type, t.queue_name, t.body, t.headers, t.metadata, t.priority, t.retry_count,
         t.max_retries, t.fence, t.lock_expires_at, t.created_at, false)::messenger.claimed
       from taken t order by t.priority desc, t.available_at, t.id)
   into v_found, v_is_slow, v_ctids, claimed
-  from found f;
+  from found f
+  -- Before the update, which is not part of the scan.
+  cross join lateral (
+    select clock_timestamp() - v_started > f.number * interval '2 microseconds'
+      + coalesce(nullif(current_setting('messenger.watermark_after', true), ''), '500 microseconds')::interval
+      as is_slow
+  ) scan;
   is_plain := v_found = cardinality(claimed);
   if v_is_slow then
     if is_plain then
