@@ -63,7 +63,8 @@ begin
 end $$;
 
 -- Scans the primary key, which is ordered by time, up to the first id that is too new for any retention. A chunk ends
--- after batch finished messages or ten times as many visited ones: visiting a message costs a tenth of deleting it.
+-- after batch finished messages or five times as many visited ones: visiting costs 1 us, or 5 us if the message failed,
+-- and deleting 10 us.
 create or replace function messenger.find_finished_messages(
   after_id uuid, at timestamptz, batch int, out row_ids text[], out next_id uuid
 )
@@ -71,8 +72,6 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 set jit = off
 as $$
 declare
@@ -83,18 +82,21 @@ declare
   v_too_new uuid := messenger.first_id(at - v_shortest);
   v_last uuid := (
     select m.id from public.messenger_messages m where m.id > v_after and m.id < v_too_new
-    order by m.id offset 10 * batch - 1 limit 1);
+    order by m.id offset 5 * batch - 1 limit 1);
   v_ids uuid[] := array(
     select m.id
     from public.messenger_messages m
-    left join public.messenger_transports t on t.name = m.transport_name
+    left join (
+      select x.name, find_finished_messages.at - coalesce((x.config ->> 'retention')::interval, '7 days') as finished_by
+      from public.messenger_transports x
+    ) t on t.name = m.transport_name
     where m.id > v_after and m.id < v_too_new and m.id <= coalesce(v_last, v_too_new)
       -- Without this condition unfinished messages would be joined, too.
       and m.processed_at is not null
-      and m.processed_at < find_finished_messages.at - coalesce((t.config ->> 'retention')::interval, '7 days')
-      -- A failed message stays while its dead letter is open.
-      and not exists (select from public.messenger_failed_messages f where f.message_id = m.id
-        and f.resolved_at is null)
+      and m.processed_at < coalesce(t.finished_by, find_finished_messages.at - interval '7 days')
+      -- A failed message stays while its dead letter is open. Without "offset 0" the planner may read all dead letters.
+      and (m.status <> 'failed' or not exists (select from public.messenger_failed_messages f
+        where f.message_id = m.id and f.resolved_at is null offset 0))
     order by m.id
     limit batch
     -- Rows locked by a foreign key of the project or by a retry are left to the next scan.
@@ -216,7 +218,7 @@ comment on function messenger.prune(text, text, text, timestamptz, int, timestam
   'Deletes the rows that the finder selects from a table, in chunks of batch, until the end of the table or ends_at is '
   'reached. Does nothing if the last scan of the step left a pause that has not ended. Returns figures.';
 comment on function messenger.find_finished_messages(uuid, timestamptz, int) is
-  'Locks at most batch finished messages past their transport''s retention, among the next ten times as many rows by '
+  'Locks at most batch finished messages past their transport''s retention, among the next five times as many rows by '
   'id.';
 comment on function messenger.delete_messages(uuid[], timestamptz) is
   'Deletes messages with their attempts and adds them to messenger.pruned. Returns {"pruned": number}.';
