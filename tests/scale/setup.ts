@@ -1,6 +1,6 @@
 // The setup of a row: a project whose ticker does not run, its connections, the meter and the sizes.
 import postgres, { type Sql } from "postgres";
-import { type Project, startProject } from "../../supabase/local/project.ts";
+import type { Project } from "../../supabase/local/project.ts";
 import type { Peer } from "../bench/peers/peer.ts";
 import { openSymphony } from "../bench/peers/symphony.ts";
 import { createServerMeter, type ServerMeter } from "../bench/server_meter.ts";
@@ -25,30 +25,22 @@ export interface Row {
   measure(setup: ScaleSetup): Promise<Line[]>;
 }
 
-export interface Opened extends AsyncDisposable {
-  setup: ScaleSetup;
-}
+export type OpenedSetup = ScaleSetup & AsyncDisposable;
 
-export async function openSetup(directory: string, sizes: Sizes, report: (step: string) => void): Promise<Opened> {
-  await using opening = new AsyncDisposableStack();
-  const project = await startProject({
-    directory,
-    functions: false,
-    // A checkpoint or an automatic vacuum during a measurement would count against it; the rows vacuum themselves.
-    settings: { max_wal_size: "16GB", checkpoint_timeout: "1h", autovacuum: "off" },
-  });
-  opening.defer(() => project.stop());
+/** Opens the connections to a project; disposing closes them. */
+export async function openSetup(
+  project: Project,
+  sizes: Sizes,
+  report: (step: string) => void,
+): Promise<OpenedSetup> {
   const admin = postgres(project.databaseUrl("supabase_admin"), { max: 1, onnotice: () => {} });
-  opening.defer(() => admin.end({ timeout: 5 }));
   const service = openSession(project);
-  opening.defer(() => service.end({ timeout: 5 }));
   const bus = await openSymphony(project);
-  opening.defer(() => bus.close());
-  const open = opening.move();
   const meter = createServerMeter(admin, () => project.databasePid);
+  const close = () => Promise.all([admin.end({ timeout: 5 }), service.end({ timeout: 5 }), bus.close()]);
   return {
-    setup: { project, admin, service, bus, meter, sizes, report },
-    [Symbol.asyncDispose]: () => open.disposeAsync(),
+    ...{ project, admin, service, bus, meter, sizes, report },
+    [Symbol.asyncDispose]: async () => void await close(),
   };
 }
 
@@ -61,13 +53,15 @@ export function openSession(project: Project): Sql {
   });
 }
 
-/** Empties what rows store, so that each row finds the same database. */
+/** Removes what rows store and set, so that each finds the same database. */
 export async function clear({ admin, bus }: ScaleSetup): Promise<void> {
   await bus.empty();
   await admin`
     truncate messenger.queues, messenger.measurements, messenger.metrics, messenger.metric_errors,
-      messenger.scan_positions, messenger.idempotency_keys, messenger.wakeup_locks`;
+      messenger.scan_positions, messenger.idempotency_keys, messenger.wakeup_locks, messenger.rescue_cursors`;
   await admin`delete from messenger.message_types where type like 'Scale%'`;
+  await admin`update messenger_transports set config = '{}'`;
+  await admin`update messenger.settings set functions_url = null`;
   await vacuum(admin);
 }
 

@@ -2,7 +2,7 @@
 import { timed } from "../../bench/timed.ts";
 import { monitoringLine, prune, tickLine } from "../calls.ts";
 import { type Line, short } from "../line.ts";
-import { clear, type Row, type ScaleSetup, vacuum } from "../setup.ts";
+import { type Row, type ScaleSetup, vacuum } from "../setup.ts";
 import { store } from "../store.ts";
 
 const FILTERS = [
@@ -45,7 +45,6 @@ export const deadLettersRow: Row = {
       value: rows / ms * 1_000,
       note: `${rows} rows in ${PRUNING_TICKS} ticks.`,
     }, stay);
-    await clear(setup);
     return lines;
   },
 };

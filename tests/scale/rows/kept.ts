@@ -26,7 +26,6 @@ export const keptRow: Row = {
   async measure(setup) {
     const { admin, sizes: { kept } } = setup;
     const costs = { few: newCosts(), many: newCosts() };
-    await clear(setup);
     await storeKept(setup, kept.few);
     await measureCosts(setup, costs.few, kept.few);
     await clear(setup);
@@ -38,7 +37,6 @@ export const keptRow: Row = {
 
     await admin`update messenger_transports set config = '{"retention": "1 day"}'`;
     const { rows, ms } = await prune(admin, "prune_messages", "messenger_messages", PRUNING_TICKS);
-    await admin`update messenger_transports set config = '{}'`;
     const note = `${rows} rows in ${PRUNING_TICKS} ticks.`;
     lines.push(
       { label: `messages pruned of ${beside}`, unit: "per second", value: rows / ms * 1_000, note },
@@ -49,7 +47,6 @@ export const keptRow: Row = {
     await clear(setup);
     await storeKept(setup, kept.few);
     await measureCosts(setup, costs.few, kept.few);
-    await clear(setup);
     return [...costLines(costs, kept.few, kept.many), ...lines];
   },
 };

@@ -2,7 +2,7 @@
 import { timed } from "../../bench/timed.ts";
 import { asJson, medianMs, monitoringLine, tickLine } from "../calls.ts";
 import type { Line } from "../line.ts";
-import { clear, type Row, type ScaleSetup, vacuum } from "../setup.ts";
+import { type Row, type ScaleSetup, vacuum } from "../setup.ts";
 
 const MINUTES = { hour: 60, day: 1_440, week: 10_080, month: 43_200, year: 525_600 };
 const NEW = 1_000; // dispatches that the measured roll-up adds
@@ -38,7 +38,6 @@ export const metricsRow: Row = {
       await monitoringLine(setup, beside),
       { label: `size of ${beside}`, unit: "MB", value: Number(bytes) / 1e6, note: `${rows} rows, with their indexes.` },
     );
-    await clear(setup);
     return lines;
   },
 };

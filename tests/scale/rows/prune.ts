@@ -23,7 +23,6 @@ export const pruneRow: Row = {
       },
       await tickLine(setup, beside),
     ];
-    await clear(setup);
     return lines;
   },
 };
@@ -49,7 +48,7 @@ async function pruneBeside(setup: ScaleSetup, unfinished: number): Promise<Prune
   await vacuum(admin);
   const total: Pruned = { rows: 0, ms: 0 };
   while (total.rows < finished) {
-    const { rows, ms } = await prune(admin, "prune_messages", "messenger_messages", 1);
+    const { rows, ms } = await prune(admin, "prune_messages", "messenger_messages", 10);
     total.rows += rows;
     total.ms += ms;
   }

@@ -2,7 +2,7 @@
 import { asJson, claim, firstCallMs, medianMs, monitoringLine, tickLine } from "../calls.ts";
 import { timed } from "../../bench/timed.ts";
 import type { Line } from "../line.ts";
-import { clear, type Row, type ScaleSetup, vacuum } from "../setup.ts";
+import { type Row, type ScaleSetup, vacuum } from "../setup.ts";
 
 const PER_CALL = 1_000; // elements that one call of messenger_register takes
 const PER_DISPATCH = 20; // dispatches per sample
@@ -21,7 +21,6 @@ export const typesRow: Row = {
       note: `With ${few} types: ${fewFigures[index].value.toPrecision(3)} ms.`,
     }));
     lines.push(await tickLine(setup, beside), await monitoringLine(setup, beside));
-    await clear(setup);
     return lines;
   },
 };
