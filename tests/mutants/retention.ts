@@ -152,6 +152,22 @@ export const KEEPING: Mutant[] = [
     noticedBy: prunes,
   },
   {
+    name: "every tick reads all metrics",
+    breaks: "Bounded work: the metrics of 20 types over a year cost 50 ms of every tick.",
+    statement: fn("messenger.prune_metrics"),
+    find: "set enable_seqscan = off\nset enable_bitmapscan = off\nset enable_hashjoin = off",
+    replace: "set enable_nestloop = off",
+    noticedBy: ["supabase/ticker/growth.test.ts"],
+  },
+  {
+    name: "every tick reads all types",
+    breaks: "Bounded work: 10,000 types cost 2 ms of every tick and of dispatches that wake a worker.",
+    statement: fn("messenger.sql_handlers"),
+    find: "where k.sql_handler is not null",
+    replace: "where coalesce(k.sql_handler, '') <> ''",
+    noticedBy: ["supabase/ticker/growth.test.ts"],
+  },
+  {
     name: "dead letters are deleted thirty days after their failure",
     breaks: "P11: the thirty days count from the resolution.",
     statement: fn("messenger.find_resolved_dead_letters"),
