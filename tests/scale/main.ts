@@ -14,7 +14,7 @@ const USAGE = `npm run scale -- [--quick] [--only <row>]... [--write]
   --quick  a smoke run of every row in under a minute; its figures mean nothing
   --only   rows: ${NAMES.join(", ")}
   --write  writes docs/scale.json, which docs/performance.md includes (not with --quick or --only)
-The long run needs 20 GB of disk.`;
+The long run takes about 20 minutes and needs 25 GB of disk.`;
 
 const root = new URL("../../", import.meta.url).pathname;
 const directory = `${root}.symphony/scale`;
