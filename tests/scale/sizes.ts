@@ -17,7 +17,7 @@ export const FULL: Sizes = {
   queues: { count: 5_000, futureEach: 20, due: 100 },
   types: { few: 10, many: 10_000 },
   deadLetters: { stored: 1_000_000, requeued: 1_000, resolved: 100_000 },
-  kept: { few: 10_000, many: 10_000_000, handled: 30_000, rounds: 3 },
+  kept: { few: 10_000, many: 10_000_000, handled: 30_000, rounds: 5 },
   metrics: { days: 365, types: 20 },
   prune: { finished: 100_000, unfinished: 1_000_000 },
 };
