@@ -104,4 +104,12 @@ export const WATCHING: Mutant[] = [
     replace: "order by",
     noticedBy: workers,
   },
+  {
+    name: "the list of many queues counts blocked messages as delayed",
+    breaks: "Each queue has the same figures, however many there are.",
+    statement: fn("messenger.figures_by_queue"),
+    find: "count(*) filter (where m.available_at = 'infinity') as blocked",
+    replace: "count(*) filter (where false) as blocked",
+    noticedBy: ["supabase/monitoring/list_queues.test.ts"],
+  },
 ];

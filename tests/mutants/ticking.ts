@@ -125,8 +125,8 @@ export const TICKING: Mutant[] = [
     name: "pruning waits for locked rows",
     breaks: "A message that a foreign key has locked is skipped.",
     statement: fn("messenger.find_finished_messages"),
-    find: "for update skip locked",
-    replace: "for update",
+    find: "for update of m skip locked",
+    replace: "for update of m",
     noticedBy: aside,
   },
   {

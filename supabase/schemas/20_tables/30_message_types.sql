@@ -31,6 +31,11 @@ create table if not exists messenger.message_types (
   constraint message_types_aliases_check check (array_to_string(aliases, ' ') !~ '(^| )symphony\.')
 );
 
+-- Dispatches that wake a worker, and ticks, look for types with an SQL handler. Without the index they read all types:
+-- 2 ms for 10,000.
+create index if not exists message_types_sql_handler_idx on messenger.message_types (type)
+where sql_handler is not null;
+
 comment on table messenger.message_types is
   'Message types as registered by messenger_register. For a type without a row the defaults of these columns apply.';
 comment on column messenger.message_types.type is

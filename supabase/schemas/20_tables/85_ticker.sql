@@ -68,6 +68,7 @@ create table if not exists messenger.scan_positions (
   step text not null,
   at timestamptz,
   id uuid,
+  resume_at timestamptz,
   constraint scan_positions_pkey primary key (step)
 );
 comment on table messenger.scan_positions is
@@ -77,31 +78,36 @@ comment on column messenger.scan_positions.at is
   'Time of the last row visited, if the scan is ordered by time; null otherwise.';
 comment on column messenger.scan_positions.id is
   'Id of the last row visited, if the scan is ordered by id, or by time and id; null otherwise.';
+comment on column messenger.scan_positions.resume_at is
+  'When the next scan may begin after this one has reached the end; null: at once.';
 
 -- Another tick may hold the row in a transaction that stays open. Then the position is kept, and the same rows are
 -- scanned again.
-create or replace function messenger.move_scan(step text, at timestamptz, id uuid)
+create or replace function messenger.move_scan(step text, at timestamptz, id uuid, resume_at timestamptz)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_variable
 begin
-  if num_nonnulls(at, id) = 0 then
+  if num_nonnulls(at, id, resume_at) = 0 then
     delete from messenger.scan_positions p
     where p.step in (
       select x.step from messenger.scan_positions x where x.step = move_scan.step for update skip locked);
   elsif exists (select from messenger.scan_positions p where p.step = move_scan.step) then
-    update messenger.scan_positions p set at = move_scan.at, id = move_scan.id
+    update messenger.scan_positions p
+    set at = move_scan.at, id = move_scan.id, resume_at = move_scan.resume_at
     where p.step in (
       select x.step from messenger.scan_positions x where x.step = move_scan.step for update skip locked);
   else
-    insert into messenger.scan_positions values (step, at, id) on conflict on constraint scan_positions_pkey do nothing;
+    insert into messenger.scan_positions values (step, at, id, resume_at)
+    on conflict on constraint scan_positions_pkey do nothing;
   end if;
 end $$;
 
-comment on function messenger.move_scan(text, timestamptz, uuid) is
-  'Stores where the scan of this step stopped; nulls: the scan has reached the end, and the next begins at the start.';
+comment on function messenger.move_scan(text, timestamptz, uuid, timestamptz) is
+  'Stores where the scan of this step stopped; nulls: the scan has reached the end, and the next begins at the start, '
+  'from resume_at on.';
 
 alter table messenger.ticks enable row level security;
 alter table messenger.step_errors enable row level security;
@@ -122,4 +128,5 @@ revoke all on
   messenger.scan_positions
 from public, anon, authenticated, service_role;
 grant select on messenger.ticks, messenger.step_errors, messenger.set_aside to service_role;
-revoke all on function messenger.move_scan(text, timestamptz, uuid) from public, anon, authenticated, service_role;
+revoke all on function messenger.move_scan(text, timestamptz, uuid, timestamptz)
+from public, anon, authenticated, service_role;

@@ -42,7 +42,7 @@ begin
       case when v_atomic and d.error_code is not null then
         messenger.reject_message(d.error_code, d.ord, v_single, quote_ident(d.unknown_field))
       end as rejected,
-      case when not exists (select from messenger.message_types k where k.type = d.message_type) then
+      case when (select k.type from messenger.message_types k where k.type = d.message_type) is null then
         messenger.open_fields(v_messages -> d.ord - 1)
       end as unrouted,
       case when d.idempotency_key is not null then d end as keyed_draft
@@ -143,7 +143,8 @@ end $$;
 
 -- All other dispatches: no ordering key, and a mode that changes no stored message. A statement of its own: with the
 -- numbering of ordering keys in it each dispatch would cost 54 us more, of 230. For the same reason the two statements
--- repeat the column list of the insert; keyed_draft costs nothing where there is no key.
+-- repeat the column list of the insert; keyed_draft costs nothing where there is no key. The type is looked up by a
+-- scalar subquery: for "not exists" the planner would read all types, 3 ms of ten thousand.
 create or replace function messenger.store_messages(
   messages jsonb, atomic boolean, scope text, sender uuid, single boolean default false
 )
@@ -200,7 +201,7 @@ begin
       case when v_atomic and d.error_code is not null then
         messenger.reject_message(d.error_code, d.ord, v_single, quote_ident(d.unknown_field))
       end as rejected,
-      case when not exists (select from messenger.message_types k where k.type = d.message_type) then
+      case when (select k.type from messenger.message_types k where k.type = d.message_type) is null then
         messenger.open_fields(v_messages -> d.ord - 1)
       end as unrouted,
       case when d.idempotency_key is not null then d end as keyed_draft

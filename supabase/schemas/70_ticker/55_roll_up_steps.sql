@@ -107,11 +107,17 @@ begin
   end loop;
 end $$;
 
--- Hours are kept until their day is rolled up, even if the ticker has fallen behind.
+-- Hours are kept until their day is rolled up, even if the ticker has fallen behind. Without the planner settings every
+-- tick reads all metrics: 50 ms for those of 20 types over a year.
 create or replace function messenger.prune_metrics(at timestamptz, chunk int)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
 as $$
 declare
   v_minutes_until timestamptz := at - interval '2 days';

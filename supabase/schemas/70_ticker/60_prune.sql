@@ -1,8 +1,10 @@
 -- Prunes in chunks within the time of the step: finished messages past their retention, resolved dead letters, expired
 -- idempotency keys, old occurrences, and schedules that have run once.
 
--- Continues from the position where the last scan stopped. The position moves
--- past a chunk only once it was written as a whole.
+-- Continues from the position where the last scan stopped. The position moves past a chunk only once it was written as
+-- a whole. Rows that must stay (unfinished messages, open dead letters) are visited by every scan, so each chunk of
+-- them delays the next scan by a second, a hundred times what visiting it costs. Without the pause a million delayed
+-- messages that are older than the retention cost 150 ms of every tick.
 create or replace function messenger.prune(
   step text, object text, finder text, at timestamptz, batch int, ends_at timestamptz
 )
@@ -11,12 +13,19 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_longest_pause constant interval := '1 hour';
   v_figures jsonb;
   v_start messenger.scan_positions := (select p from messenger.scan_positions p where p.step = prune.step);
   v_after messenger.scan_positions := v_start;
   v_next messenger.scan_positions;
   v_row_ids text[];
 begin
+  -- A longer pause was stored before the database clock was set back.
+  if num_nonnulls(v_start.at, v_start.id) = 0 and v_start.resume_at > at
+    and v_start.resume_at <= at + v_longest_pause then
+    return null;
+  end if;
+  v_after.resume_at := coalesce(case when num_nonnulls(v_start.at, v_start.id) > 0 then v_start.resume_at end, at);
   loop
     case finder
       when 'find_finished_messages' then
@@ -40,50 +49,61 @@ begin
         messenger.write_each(step, object, messenger.without_set_aside(step, object, v_row_ids, at), at, ends_at));
     end if;
     exit when clock_timestamp() > ends_at;
-    v_after := v_next;
+    v_after.at := v_next.at;
+    v_after.id := v_next.id;
     exit when num_nonnulls(v_after.at, v_after.id) = 0;
+    v_after.resume_at := least(at + v_longest_pause,
+      v_after.resume_at + greatest(0, 1 - cardinality(v_row_ids)::double precision / batch) * interval '1 second');
   end loop;
-  if (v_after.at, v_after.id) is distinct from (v_start.at, v_start.id) then
-    perform messenger.move_scan(step, v_after.at, v_after.id);
+  if (v_after.at, v_after.id) is distinct from (v_start.at, v_start.id) or v_after.resume_at > at then
+    perform messenger.move_scan(
+      step, v_after.at, v_after.id, case when v_after.resume_at > at then v_after.resume_at end);
   end if;
   return v_figures;
 end $$;
 
--- Scans the primary key, which is ordered by time, up to the first row that is too new for any retention.
+-- Scans the primary key, which is ordered by time, up to the first id that is too new for any retention. A chunk ends
+-- after batch finished messages or five times as many visited ones: visiting costs 1 us, or 5 us if the message failed,
+-- and deleting 10 us.
 create or replace function messenger.find_finished_messages(
   after_id uuid, at timestamptz, batch int, out row_ids text[], out next_id uuid
 )
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
 as $$
 declare
   v_after uuid := coalesce(after_id, '00000000-0000-0000-0000-000000000000');
-  v_shortest interval := (select min(coalesce((t.config ->> 'retention')::interval, '7 days'))
-    from public.messenger_transports t);
-  v_chunk record;
-begin
-  with chunk as materialized (
-    select m.id, m.created_at,
-      m.processed_at < find_finished_messages.at - coalesce((t.config ->> 'retention')::interval, '7 days')
-      -- A failed message stays while its dead letter is open.
-      and not exists (select from public.messenger_failed_messages f where f.message_id = m.id
-        and f.resolved_at is null) as is_done
-    from (select * from public.messenger_messages x where x.id > v_after order by x.id limit batch) m
-    left join public.messenger_transports t on t.name = m.transport_name
-  ),
-  -- Rows locked by a foreign key of the project or by a retry are left to the next scan.
-  held as (
-    select m.id from public.messenger_messages m
-    where m.id = any (array(select c.id from chunk c where c.is_done)) and m.processed_at is not null
+  -- Messages of a missing transport have the default.
+  v_shortest interval := least('7 days', (select min((t.config ->> 'retention')::interval)
+    from public.messenger_transports t));
+  v_too_new uuid := messenger.first_id(at - v_shortest);
+  v_last uuid := (
+    select m.id from public.messenger_messages m where m.id > v_after and m.id < v_too_new
+    order by m.id offset 5 * batch - 1 limit 1);
+  v_ids uuid[] := array(
+    select m.id
+    from public.messenger_messages m
+    left join (
+      select x.name, find_finished_messages.at - coalesce((x.config ->> 'retention')::interval, '7 days') as finished_by
+      from public.messenger_transports x
+    ) t on t.name = m.transport_name
+    where m.id > v_after and m.id < v_too_new and m.id <= coalesce(v_last, v_too_new)
+      -- Without this condition unfinished messages would be joined, too.
+      and m.processed_at is not null
+      and m.processed_at < coalesce(t.finished_by, find_finished_messages.at - interval '7 days')
+      -- A failed message stays while its dead letter is open. Without "offset 0" the planner may read all dead letters.
+      and (m.status <> 'failed' or not exists (select from public.messenger_failed_messages f
+        where f.message_id = m.id and f.resolved_at is null offset 0))
     order by m.id
-    for update skip locked
-  )
-  select count(*) as seen, (select c.id from chunk c order by c.id desc limit 1) as id, max(c.created_at) as created_at,
-    array(select h.id from held h) as ids
-  into v_chunk
-  from chunk c;
-  row_ids := messenger.row_ids(v_chunk.ids);
-  next_id := case when v_chunk.seen = batch and v_chunk.created_at <= at - v_shortest then v_chunk.id end;
+    limit batch
+    -- Rows locked by a foreign key of the project or by a retry are left to the next scan.
+    for update of m skip locked);
+begin
+  row_ids := messenger.row_ids(v_ids);
+  next_id := case when cardinality(v_ids) = batch then v_ids[batch] else v_last end;
 end $$;
 
 create or replace function messenger.delete_messages(ids uuid[], at timestamptz)
@@ -195,10 +215,11 @@ begin
 end $$;
 
 comment on function messenger.prune(text, text, text, timestamptz, int, timestamptz) is
-  'Deletes the rows that the finder selects from a table, in chunks of batch, until the end of the '
-  'table or ends_at is reached. Returns figures.';
+  'Deletes the rows that the finder selects from a table, in chunks of batch, until the end of the table or ends_at is '
+  'reached. Does nothing if the last scan of the step left a pause that has not ended. Returns figures.';
 comment on function messenger.find_finished_messages(uuid, timestamptz, int) is
-  'Locks finished messages past their transport''s retention among the next batch of rows by id.';
+  'Locks at most batch finished messages past their transport''s retention, among the next five times as many rows by '
+  'id.';
 comment on function messenger.delete_messages(uuid[], timestamptz) is
   'Deletes messages with their attempts and adds them to messenger.pruned. Returns {"pruned": number}.';
 comment on function messenger.find_resolved_dead_letters(timestamptz, uuid, timestamptz, int) is

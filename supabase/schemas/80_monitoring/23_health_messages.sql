@@ -81,8 +81,9 @@ as $$
       -- Without any active worker, types that code has registered are the concern of the check workers.
       and (exists (select from messenger.workers w where w.polled_at > health_no_handler.at - interval '1 minute'
         and w.polled_at <= health_no_handler.at and w.worker !~ '^sql-[0-9]+$')
-        or not exists (select from messenger.message_types k where k.sql_handler is null
-          and d.message_type = any (k.type || k.aliases)))
+        or d.message_type not in (
+          select alias.type from messenger.message_types k cross join lateral unnest(k.type || k.aliases) as alias(type)
+          where k.sql_handler is null and alias.type is not null))
   ) lost
 $$;
 

@@ -59,10 +59,13 @@ as $$
     'look for the rejected definition in the worker''s log; a worker registers its types when it starts',
     jsonb_build_object('types', count(*))
   from (
-    select distinct t.type
+    select t.type
     from messenger.workers w cross join lateral unnest(w.types) as t(type)
     where w.polled_at > health_registration.at - interval '1 minute' and w.polled_at <= health_registration.at
-      and not exists (select from messenger.message_types k where t.type = any (k.type || k.aliases))
+    except
+    select k.type from messenger.message_types k
+    except
+    select a.type from messenger.message_types k cross join lateral unnest(k.aliases) as a(type)
   ) u
 $$;
 

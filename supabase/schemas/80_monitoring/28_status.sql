@@ -19,7 +19,6 @@ declare
   v_completed record;
   v_failed record;
   v_estimated boolean;
-  v_pairs int;
 begin
   select count(*), count(*) filter (where x.status = 'processing') into v_depth, v_processing
   from (select m.status from public.messenger_messages m where m.processed_at is null limit 10001) x;
@@ -28,9 +27,8 @@ begin
     v_depth := greatest(
       v_depth, messenger.estimate_rows('select from public.messenger_messages m where m.processed_at is null'));
     -- A processing message was claimed from the front of its queue and stays there in the index.
-    v_pairs := (select count(*) from messenger.active_queues(null, null, true));
     select count(*) filter (where head.status = 'processing') into v_processing
-    from messenger.active_queues(null, null, true) q
+    from (select d.*, count(*) over () as pairs from messenger.all_due_queues(v_now) d) q
     cross join generate_series(1, 10) as level(priority)
     cross join lateral (
       select m.status from public.messenger_messages m
@@ -38,7 +36,7 @@ begin
         and m.processed_at is null
         and m.available_at <= v_now
       order by m.available_at, m.id
-      limit greatest(10, 1000 / greatest(v_pairs, 1))
+      limit greatest(10, 1000 / q.pairs)
     ) head;
   end if;
   select * into v_completed

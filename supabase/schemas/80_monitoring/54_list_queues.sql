@@ -1,12 +1,27 @@
 -- Lists queues with the numbers of their messages, and workers with the queues they poll.
 
+-- As messenger.due_queues, which finds the queues with due messages among thousands in 30 ms, but always all of them: a
+-- session that also ticks continues its own scan.
+create or replace function messenger.all_due_queues(
+  at timestamptz, only_transport text default null, only_queues text[] default null
+)
+returns table (transport_name text, queue_name text)
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+  select q.transport_name, q.queue_name
+  from public.messenger_transports t
+  cross join lateral messenger.due_queues(at, t.name, only_queues, halted => true, max_queues => 1000000) q
+  where only_transport is null or t.name = only_transport
+$$;
+
 -- A processing message stays at the front of its queue in the index, so only the
 -- first entries of each queue and priority are read.
 create or replace function messenger.running_messages(
   depth int, only_transport text default null, only_queues text[] default null
 )
 returns table (transport_name text, queue_name text, locked_by text)
-language sql stable
+language sql
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -14,7 +29,7 @@ set enable_sort = off
 set jit = off
 as $$
   select q.transport_name, q.queue_name, head.locked_by
-  from messenger.active_queues(only_transport, only_queues, true) q
+  from messenger.all_due_queues(messenger.now(), only_transport, only_queues) q
   cross join generate_series(1, 10) as level(priority)
   cross join lateral (
     select m.locked_by from public.messenger_messages m
@@ -85,6 +100,68 @@ begin
     'blocked', v_blocked, 'processing', v_seen.processing, 'oldest_due_at', v_oldest, 'estimated', v_seen.n > 10000);
 end $$;
 
+create or replace function messenger.has_many_queues()
+returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set jit = off
+as $$
+  with recursive pair as (
+    (select m.transport_name, m.queue_name from public.messenger_messages m where m.processed_at is null
+     order by m.transport_name desc, m.queue_name desc limit 1)
+    union all
+    select n.transport_name, n.queue_name
+    from pair p
+    cross join lateral (
+      select m.transport_name, m.queue_name from public.messenger_messages m
+      where m.processed_at is null and (m.transport_name, m.queue_name) < (p.transport_name, p.queue_name)
+      order by m.transport_name desc, m.queue_name desc limit 1
+    ) n
+  )
+  select count(*) > 64 from (select from pair limit 65) p
+$$;
+
+-- With many queues one scan of the unfinished messages is faster than a call per queue: 0.1 s against 1 s for 100,000
+-- messages in 5,000 queues.
+create or replace function messenger.figures_by_queue(at timestamptz)
+returns table (transport_name text, queue_name text, figures jsonb)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set max_parallel_workers_per_gather = 0
+set jit = off
+as $$
+#variable_conflict use_column
+begin
+  if messenger.has_many_queues()
+    and messenger.estimate_rows('select from public.messenger_messages m where m.processed_at is null') < 1000000 then
+    return query
+    select q.transport_name, q.queue_name, jsonb_build_object('pending', q.n - q.processing, 'due', q.due,
+      'delayed', q.n - q.processing - q.due - q.blocked, 'blocked', q.blocked, 'processing', q.processing,
+      'oldest_due_at', q.oldest_due_at, 'estimated', false)
+    from (
+      select m.transport_name, m.queue_name, count(*) as n,
+        count(*) filter (where m.status = 'processing') as processing,
+        count(*) filter (where m.available_at = 'infinity') as blocked,
+        count(*) filter (where m.status = 'pending' and m.available_at <= figures_by_queue.at) as due,
+        min(m.available_at) filter (where m.status = 'pending' and m.available_at <= figures_by_queue.at)
+          as oldest_due_at
+      from public.messenger_messages m
+      where m.processed_at is null
+      group by m.transport_name, m.queue_name
+    ) q
+    join public.messenger_transports t on t.name = q.transport_name and t.type in ('supabase', 'sync');
+  else
+    return query
+    select a.transport_name, a.queue_name, messenger.queue_figures_of(a.transport_name, a.queue_name)
+    from messenger.active_queues(null, null, true) a;
+  end if;
+end $$;
+
 -- The planner overestimates the cost of functions and would compile the plan with JIT, for half a second.
 create or replace function public.messenger_list_queues()
 returns jsonb
@@ -92,27 +169,40 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
+declare
+  v_now timestamptz := messenger.now();
 begin
   -- First, because a replica cannot even plan a query of an unlogged table.
   perform messenger.require_primary();
   return (
+    with queue as materialized (
+      select coalesce(f.transport_name, p.transport_name) as transport_name,
+        coalesce(f.queue_name, p.queue_name) as queue_name, p.queue_name as recorded_name, p.paused_at,
+        coalesce(f.figures, messenger.queue_figures_of(p.transport_name, p.queue_name)) as figures
+      from messenger.figures_by_queue(v_now) f
+      full join messenger.queues p on p.transport_name = f.transport_name and p.queue_name = f.queue_name
+      where f.queue_name is not null or p.paused_at is not null
+    ),
+    -- The queues of a transport that were never paused have one moment in common.
+    run as materialized (
+      select d.*, messenger.runs_since(d.transport_name, d.recorded_name, v_now) as runs_since
+      from (select distinct q.transport_name, q.recorded_name from queue q) d
+    ),
+    worker as materialized (
+      select w.transport_name, w.queues from messenger.workers w left join messenger.settings s on true
+      where w.polled_at > v_now - greatest(2 * s.poll_interval, '1 second') and w.polled_at <= v_now
+    )
     select jsonb_build_object('queues', coalesce(jsonb_agg(
-      jsonb_build_object('transport_name', q.transport_name, 'queue_name', q.queue_name, 'paused_at', p.paused_at,
+      jsonb_build_object('transport_name', q.transport_name, 'queue_name', q.queue_name, 'paused_at', q.paused_at,
         'transport_enabled', t.enabled,
-        'runs_since', messenger.runs_since(q.transport_name, q.queue_name, messenger.now()),
+        'runs_since', r.runs_since,
         'awake_workers', (
-          select count(*) from messenger.workers w left join messenger.settings s on true
-          where w.polled_at > messenger.now() - greatest(2 * s.poll_interval, '1 second')
-            and w.polled_at <= messenger.now()
-            and (w.transport_name is null or w.transport_name = q.transport_name)
+          select count(*) from worker w
+          where (w.transport_name is null or w.transport_name = q.transport_name)
             and (w.queues is null or q.queue_name = any (w.queues))))
-      || messenger.queue_figures_of(q.transport_name, q.queue_name) order by q.transport_name, q.queue_name), '[]'))
-    from (
-      select a.transport_name, a.queue_name from messenger.active_queues(null, null, true) a
-      union
-      select p.transport_name, p.queue_name from messenger.queues p where p.paused_at is not null
-    ) q
-    left join messenger.queues p on p.transport_name = q.transport_name and p.queue_name = q.queue_name
+      || q.figures order by q.transport_name, q.queue_name), '[]'))
+    from queue q
+    join run r on r.transport_name = q.transport_name and r.recorded_name is not distinct from q.recorded_name
     left join public.messenger_transports t on t.name = q.transport_name
   );
 end $$;
@@ -138,6 +228,11 @@ begin
   );
 end $$;
 
+comment on function messenger.all_due_queues(timestamptz, text, text[]) is
+  'Queues that hold a due message, paused ones and those of disabled transports included.';
+comment on function messenger.has_many_queues() is 'Whether more than 64 queues hold unfinished messages.';
+comment on function messenger.figures_by_queue(timestamptz) is
+  'The queues with unfinished messages, each with figures as of messenger.queue_figures_of.';
 comment on function messenger.running_messages(int, text, text[]) is
   'Messages that are being processed, among the first depth entries of each queue and priority.';
 comment on function messenger.queue_figures_of(text, text) is
@@ -153,12 +248,18 @@ comment on function public.messenger_list_workers() is
   '(null: all), started_at, polled_at, awake (true: active), processing}]}. Raises SM_UNAVAILABLE on a read replica. '
   'Example: select messenger_list_workers() -> ''workers'';';
 revoke all on function
+  messenger.all_due_queues(timestamptz, text, text[]),
+  messenger.has_many_queues(),
+  messenger.figures_by_queue(timestamptz),
   messenger.running_messages(int, text, text[]),
   messenger.queue_figures_of(text, text),
   public.messenger_list_queues(),
   public.messenger_list_workers()
 from public, anon, authenticated;
 grant execute on function
+  messenger.all_due_queues(timestamptz, text, text[]),
+  messenger.has_many_queues(),
+  messenger.figures_by_queue(timestamptz),
   messenger.running_messages(int, text, text[]),
   messenger.queue_figures_of(text, text),
   public.messenger_list_queues(),

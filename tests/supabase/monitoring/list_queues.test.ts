@@ -97,6 +97,27 @@ test("list_queues · at 10,000 figures are still exact", async () => {
   assert.deepEqual([pending, estimated], [10_000, false]);
 });
 
+test("list_queues · with hundreds of queues each has the same figures as alone", async () => {
+  const { sql } = project();
+  await call(sql, "messenger_dispatch_batch", {
+    messages: Array.from({ length: 200 }, (_, n) => ({ type: "Greeting", queue: `other-${n}`, delay: "1 hour" })),
+  });
+  await dispatchMany(sql, 3, { queue: "busy" });
+  await dispatchMany(sql, 2, { queue: "busy", delay: "1 hour" });
+  await dispatchMany(sql, 2, { queue: "busy", ordering_key: "ada" });
+  await claim(sql, { queues: ["busy"], batch: 2 });
+  const [{ at }] = await sql`
+    select to_jsonb(min(available_at)) #>> '{}' as at from messenger_messages
+    where queue_name = 'busy' and status = 'pending' and available_at <= messenger.now()`;
+  const all = await queues();
+  assert.equal(all.length, 201);
+  const [busy, other] = all;
+  assert.deepEqual([busy.queue_name, busy.oldest_due_at, busy.estimated], ["busy", at, false]);
+  assert.deepEqual([figures(busy), figures(other)], [[5, 2, 2, 1, 2], [1, 0, 1, 0, 0]]);
+  await call(sql, "messenger_pause", { transport: "supabase", queue: "idle" });
+  assert.deepEqual(figures((await queues()).find(({ queue_name }) => queue_name === "idle")!), [0, 0, 0, 0, 0]);
+});
+
 test("list_queues · a worker counts for the queues it polls, as long as it polls", async () => {
   const { sql } = project();
   await dispatchMany(sql, 1, { queue: "a", delay: "1 hour" });

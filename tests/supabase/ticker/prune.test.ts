@@ -157,8 +157,34 @@ test("messages · more than a chunk that must stay do not hide one to delete", a
   await done();
   await setClock(sql, "8 days");
   let pruned = 0;
-  for (let n = 0; n < 3; n++) pruned += (await tick()).pruned;
+  for (let n = 0; n < 3; n++) pruned += (await tick({ batch: 10 })).pruned;
   assert.deepEqual([pruned, await stored()], [1, 2000]);
+});
+
+/** Ends a scan that has visited 2,000 delayed messages and could not delete a locked one; its pause lasts 20 s. */
+async function pauseScans() {
+  const { sql } = project();
+  for (let n = 0; n < 2; n++) await dispatchMany(sql, 1000, { delay: "5 years" });
+  const id = await done();
+  await setClock(sql, "8 days");
+  await using other = session(project());
+  await other`begin`;
+  await other`select from messenger_messages where id = ${id} for update`;
+  await tick({ batch: 1 });
+  await other`rollback`;
+}
+
+test("messages · that must stay are not visited by every tick: after many of them the next scan waits", async () => {
+  await pauseScans();
+  assert.equal((await tick({ batch: 1 })).pruned, 0);
+  await setClock(project().sql, "8 days 1 minute");
+  assert.equal((await tick({ batch: 1 })).pruned, 1);
+});
+
+test("messages · after the clock was set back the next scan does not wait for the former time", async () => {
+  await pauseScans();
+  await setClock(project().sql, "7 days 12 hours");
+  assert.equal((await tick({ batch: 1 })).pruned, 1);
 });
 
 test("messages · a scan of thousands ends with none left, all of them counted", async () => {
