@@ -133,7 +133,7 @@ begin
     perform messenger.check_deferred(at);
   end if;
   if cardinality(v_done) = cardinality(ids) then
-    return array(select row(v.id, 'completed', null)::messenger.settled from unnest(ids) v(id));
+    return null;
   end if;
 
   return array(
@@ -214,6 +214,9 @@ begin
 
   begin
     v_settled := messenger.settle_arrays(v_ids, v_fences, v_kinds, v_durations, v_results, v_rest, v_now, is_part);
+    if v_settled is null then
+      return array(select row(v.id, 'completed', null)::messenger.settled from unnest(v_ids) v(id));
+    end if;
   exception when others then
     if sqlstate = '25006' then
       perform messenger.require_writable();
@@ -250,7 +253,8 @@ comment on function messenger.settle_arrays(
   uuid[], bigint[], text[], double precision[], jsonb[], messenger.outcome[], timestamptz, boolean
 ) is
   'Records outcomes given as arrays. kinds may be null: all are completed; rest has the other outcomes. is_part: '
-  'deletes no message and skips locked rows. Returns one row per outcome in the same order.';
+  'deletes no message and skips locked rows. Returns one row per outcome in the same order; null if all are '
+  'completed.';
 comment on function messenger.settle_outcomes(jsonb, boolean) is
   'Implements messenger_settle. is_part: deletes no message, skips locked rows, and returns null if it fails with more '
   'than one outcome.';

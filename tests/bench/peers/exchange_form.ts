@@ -30,8 +30,23 @@ export const json: ExchangeForm = {
   },
 };
 
+/** messenger.exchange_rows: arrays in and rows out, for workers with a database connection. */
+export const rows: ExchangeForm = {
+  bus: `${OURS}, direct connection (rows)`,
+  async exchange(sql, completed, { worker, batch, type }) {
+    const ids = completed.map(({ id }) => id);
+    const fences = completed.map(({ fence }) => fence);
+    const durations = completed.map(() => 0);
+    const claimed = await sql<Lease[]>`
+      select * from messenger.exchange_rows(
+        ${ids}::uuid[], ${fences}::bigint[], ${durations}::double precision[], null, null, ${worker}, ${batch}, '60 s',
+        null, null, ${[type]})`;
+    return claimed.filter(({ id }) => id !== null);
+  },
+};
+
 /** Every form is measured in the claim rows, in its own column. */
-export const FORMS: readonly ExchangeForm[] = [json];
+export const FORMS: readonly ExchangeForm[] = [json, rows];
 
 export function outcomesOf(sql: Sql, completed: readonly Lease[]): postgres.Parameter {
   return sql.json(
