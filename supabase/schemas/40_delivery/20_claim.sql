@@ -21,13 +21,18 @@ end $$;
 -- A worker is active while it polls. A session stores its poll at most every 20 ms, and a session skips the row that it
 -- has just written. Two sessions may use one name: a row that the other has locked is skipped, and the first poll of a
 -- name gives up after 10 ms if another session is inserting the same name.
-create or replace function messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamptz)
+-- A worker that stops during an announced wait counts as active until the end of it and 250 ms more.
+-- wait is last, with a default: a claim of 0.1.0 that waits while the upgrade commits calls the function without it.
+create or replace function messenger.note_poll(
+  worker text, transport text, queues text[], types text[], at timestamptz, wait interval default '0'
+)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_poll text := concat_ws('|', worker, transport, queues::text, types::text);
+  v_poll text := concat_ws('|', worker, transport, queues::text, types::text, nullif(wait, '0'));
+  v_active_until timestamptz := case when wait > '0' then at + wait + interval '250 milliseconds' end;
   v_now numeric := extract(epoch from at);
   v_noted text := current_setting('messenger.poll_noted', true);
 begin
@@ -36,19 +41,20 @@ begin
     return;
   end if;
   update messenger.workers w
-  set polled_at = note_poll.at, transport_name = note_poll.transport, queues = note_poll.queues, types = note_poll.types
+  set polled_at = note_poll.at, active_until = v_active_until, transport_name = note_poll.transport,
+      queues = note_poll.queues, types = note_poll.types
   where w.ctid = any (array(
     select x.ctid from messenger.workers x where x.worker = note_poll.worker for no key update skip locked));
   if not found then
     if not exists (select from messenger.workers w where w.worker = note_poll.worker) then
-      perform messenger.add_worker(worker, transport, queues, types, at);
+      perform messenger.add_worker(worker, transport, queues, types, at, v_active_until);
     end if;
   end if;
   perform set_config('messenger.poll_noted', v_now || '|' || md5(v_poll), false);
 end $$;
 
 create or replace function messenger.add_worker(
-  worker text, transport text, queues text[], types text[], at timestamptz
+  worker text, transport text, queues text[], types text[], at timestamptz, active_until timestamptz
 )
 returns void
 language plpgsql
@@ -56,8 +62,9 @@ set search_path = pg_catalog, pg_temp
 set lock_timeout = '10ms'
 as $$
 begin
-  insert into messenger.workers
-  values (add_worker.worker, add_worker.transport, add_worker.queues, add_worker.types, add_worker.at, add_worker.at)
+  insert into messenger.workers (worker, transport_name, queues, types, started_at, polled_at, active_until)
+  values (add_worker.worker, add_worker.transport, add_worker.queues, add_worker.types, add_worker.at, add_worker.at,
+    add_worker.active_until)
   on conflict on constraint workers_pkey do nothing;
 exception when lock_not_available then
   null;
@@ -69,7 +76,7 @@ end $$;
 -- writes each in a subtransaction of its own. A row that cannot be written is set aside, and the others are handed out.
 -- The block costs 3 us.
 create or replace function messenger.claim_messages(
-  worker text, batch int, lease interval, transport text, queues text[], types text[]
+  worker text, batch int, lease interval, transport text, queues text[], types text[], notes_poll boolean
 )
 returns messenger.claimed[]
 language plpgsql
@@ -99,7 +106,9 @@ begin
       perform messenger.raise_error('SM_TRANSPORT', quote_ident(left(transport, 100)));
     end if;
   end if;
-  perform messenger.note_poll(worker, transport, queues, types, v_now);
+  if notes_poll then
+    perform messenger.note_poll(worker, transport, queues, types, v_now);
+  end if;
 
   begin
     <<attempts>>
@@ -184,7 +193,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return query select * from unnest(messenger.claim_messages(worker, batch, lease, transport, queues, types));
+  return query select * from unnest(messenger.claim_messages(worker, batch, lease, transport, queues, types, true));
 end $$;
 
 -- For the sync transport, which handles a message where it is dispatched: takes this message, due or not, if no worker
@@ -232,12 +241,12 @@ as $$ select * from messenger.claim_one(id, worker, lease) $$;
 comment on function messenger.check_claim(text, interval, text[]) is
   'Raises SM_WORKER, SM_QUEUE or SM_LEASE for a worker name or queue name that is malformed, and for a lease that is '
   'out of range.';
-comment on function messenger.note_poll(text, text, text[], text[], timestamptz) is
-  'Records the poll of a worker, which makes it active.';
-comment on function messenger.add_worker(text, text, text[], text[], timestamptz) is
+comment on function messenger.note_poll(text, text, text[], text[], timestamptz, interval) is
+  'Records the poll of a worker, which makes it active, and the wait that it announces.';
+comment on function messenger.add_worker(text, text, text[], text[], timestamptz, timestamptz) is
   'Inserts the row of a worker at its first poll, unless another session is inserting it.';
-comment on function messenger.claim_messages(text, int, interval, text, text[], text[]) is
-  'Implements messenger_claim and returns its rows as an array.';
+comment on function messenger.claim_messages(text, int, interval, text, text[], text[], boolean) is
+  'Implements messenger_claim and returns its rows as an array. notes_poll: records the poll of the worker.';
 comment on function messenger.claim_carefully(text, int, interval, text, text[], text[], timestamptz) is
   'A claim that skips any number of messages it cannot take, and rows that cannot be written.';
 comment on function public.messenger_claim(text, int, interval, text, text[], text[]) is
@@ -254,9 +263,9 @@ comment on function public.messenger_claim_one(uuid, text, interval) is
   'worker has it, its row is locked or it has finished. Errors: SM_WORKER, SM_LEASE.';
 revoke all on function
   messenger.check_claim(text, interval, text[]),
-  messenger.note_poll(text, text, text[], text[], timestamptz),
-  messenger.add_worker(text, text, text[], text[], timestamptz),
-  messenger.claim_messages(text, int, interval, text, text[], text[]),
+  messenger.note_poll(text, text, text[], text[], timestamptz, interval),
+  messenger.add_worker(text, text, text[], text[], timestamptz, timestamptz),
+  messenger.claim_messages(text, int, interval, text, text[], text[], boolean),
   messenger.claim_carefully(text, int, interval, text, text[], text[], timestamptz),
   messenger.claim_one(uuid, text, interval),
   public.messenger_claim(text, int, interval, text, text[], text[]),
@@ -264,9 +273,9 @@ revoke all on function
 from public, anon, authenticated;
 grant execute on function
   messenger.check_claim(text, interval, text[]),
-  messenger.note_poll(text, text, text[], text[], timestamptz),
-  messenger.add_worker(text, text, text[], text[], timestamptz),
-  messenger.claim_messages(text, int, interval, text, text[], text[]),
+  messenger.note_poll(text, text, text[], text[], timestamptz, interval),
+  messenger.add_worker(text, text, text[], text[], timestamptz, timestamptz),
+  messenger.claim_messages(text, int, interval, text, text[], text[], boolean),
   messenger.claim_carefully(text, int, interval, text, text[], text[], timestamptz),
   messenger.claim_one(uuid, text, interval),
   public.messenger_claim(text, int, interval, text, text[], text[]),
