@@ -25,11 +25,11 @@ end $$;
 
 comment on function public.messenger_exchange(jsonb, text, int, interval, text, text[], text[], interval) is
   'messenger_settle and messenger_claim in one transaction: {"settled": [...], "claimed": [...]}, with the rows of '
-  'those functions. wait (default: 0, at most 1 second): with no outcomes to settle and no message to claim, the call '
-  'looks for messages every 5 ms and returns as soon as it has claimed one, or when the wait has ended. Two calls can '
-  'wait at a time, and a call waits only if an earlier one of its worker with the same wait, which committed less than '
-  '250 ms ago, has returned without waiting; all others return at once. A longer wait is rejected, because a waiting '
-  'call holds a snapshot and a connection. Errors: those of the two functions, SM_SETTING for wait. '
+  'those functions. wait (default: 0, at most 1 second; a longer one is rejected, because a waiting call holds a '
+  'snapshot and a connection): a call with no outcomes that finds no message looks for new messages every 5 ms and for '
+  'delayed ones every 50 ms. It returns as soon as it has claimed one, or when the wait has ended. At most two calls '
+  'wait at the same time, and a call waits only within 250 ms after one of its worker that requested the same wait and '
+  'returned at once, as all other calls do. Errors: those of the two functions, and SM_SETTING for wait. '
   'Example: select messenger_exchange(''[]'', ''worker-1'', batch => 10, wait => ''1 second'').';
 revoke all on function
   public.messenger_exchange(jsonb, text, int, interval, text, text[], text[], interval)
