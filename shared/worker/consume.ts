@@ -211,7 +211,8 @@ class Loop {
     const ready = claimed.map((delivery) => this.#accept(delivery)).filter((task) => task !== undefined);
     for (const tasks of groupForHandlers(ready, this.#options)) this.#launch(tasks);
     const now = this.#clock.now();
-    this.#pace.polled(claimed.length, wakes, this.#selections.length, wait > 0 && now - begin >= wait / 2, now);
+    const selections = this.#selections.length;
+    this.#pace.polled({ claimed: claimed.length, batch, wakes, selections, wait, ms: now - begin }, now);
   }
 
   /**

@@ -17,10 +17,28 @@ export interface IdleBudget {
   pollsLeft: number;
 }
 
+/** A poll that has ended. */
+export interface Poll {
+  /** The number of messages it claimed. */
+  claimed: number;
+  /** The number it could have claimed; after fewer ones no more are due, and a pause follows. */
+  batch: number;
+  /** The wake-ups before the poll: an empty reply to a poll that began before a wake-up does not count. */
+  wakes: number;
+  /** The number of selections that are polled in turn. */
+  selections: number;
+  /** Milliseconds that it could have waited in the database; no pause follows if it has. */
+  wait: number;
+  /** Milliseconds that it took. */
+  ms: number;
+}
+
 export class PollPace {
   #emptyPolls = 0;
-  /** Empty polls since the last message or wait. */
+  /** Polls since the last wait or full batch: the next one pauses longer. */
   #pauses = 0;
+  /** Whether the last poll requested a wait and claimed nothing. */
+  #hasRequestedWait = false;
   #wakes = 0;
   #lastWork: number;
   #nextPoll: number;
@@ -35,7 +53,7 @@ export class PollPace {
     return this.#nextPoll;
   }
 
-  /** Wake-ups so far, to be passed to `polled`. */
+  /** Wake-ups so far, for `Poll.wakes`. */
   get wakes(): number {
     return this.#wakes;
   }
@@ -70,24 +88,23 @@ export class PollPace {
     this.#lastWork = now;
   }
 
-  /**
-   * A poll has ended.
-   * @param claimed the number of messages it claimed
-   * @param wakes the wake-ups before the poll: an empty reply to a poll that began before a wake-up does not count
-   * @param selections the number of selections that are polled in turn
-   * @param waited whether it waited in the database: no pause follows
-   */
-  polled(claimed: number, wakes: number, selections: number, waited: boolean, now: number): void {
+  /** A poll has ended. */
+  polled({ claimed, batch, wakes, selections, wait, ms }: Poll, now: number): void {
+    const hasWaited = wait > 0 && ms >= wait / 2;
     if (claimed > 0) {
-      this.#emptyPolls = this.#pauses = 0;
+      this.#emptyPolls = 0;
+      this.#pauses = claimed < batch ? 1 : 0;
       this.#lastWork = now;
     } else {
       this.budget.pollsLeft--;
       if (wakes === this.#wakes) {
         this.#emptyPolls++;
-        this.#pauses = waited ? 0 : this.#pauses + 1;
+        // The first poll that requests a wait cannot wait; the next one can if it comes soon.
+        const isFirst = wait > 0 && !this.#hasRequestedWait;
+        this.#pauses = hasWaited ? 0 : isFirst ? 1 : this.#pauses + 1;
       }
     }
+    this.#hasRequestedWait = wait > 0 && claimed === 0;
     this.#nextPoll = now + this.#pauseAfter(this.#pauses - selections);
   }
 
