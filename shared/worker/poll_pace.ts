@@ -65,8 +65,8 @@ export class PollPace {
   }
 
   /**
-   * Milliseconds that a poll may wait in the database; 0 if it must return at once. The last polls of a run do not wait:
-   * they withdraw the announcement of a wait, so that a dispatch after them wakes a worker.
+   * Milliseconds that a poll may wait in the database; 0 if it must return at once. The last polls of a run do not
+   * wait: they withdraw the announcement of a wait, so that a dispatch after them wakes a worker.
    * @param until when the run claims no more
    */
   wait(until: number, now: number): number {

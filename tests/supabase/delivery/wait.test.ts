@@ -87,10 +87,11 @@ test("wait · ends after its interval with nothing, and writes no row", async ()
 
 test("wait · a worker whose row does not cover the wait returns at once, and its next call waits", async () => {
   const { sql } = project();
-  const rowOf = async () =>
-    (await sql`select *, active_until - polled_at = '1250 ms' as announced from messenger.workers where worker = 'ada'`)[
-      0
-    ];
+  const rowOf = async () => {
+    const [row] = await sql`
+      select *, active_until - polled_at = '1250 ms' as announced from messenger.workers where worker = 'ada'`;
+    return row;
+  };
   await sql`update messenger.workers set active_until = null`;
   await exchange(sql, { wait: "1 second" });
   const first = await rowOf();
@@ -248,6 +249,17 @@ test("wait · messages of a paused queue or a disabled transport are not handed 
     await sql`insert into messenger_messages (transport_name, message_type) values ('sync', 'Greeting')`;
   });
   assert.deepEqual(claimed, []);
+});
+
+test("wait · a message that becomes due during it is handed out, although nothing is committed then", async () => {
+  const { sql } = project();
+  for (let attempt = 1; attempt <= 10; attempt++) {
+    let sent: Row;
+    const { claimed } = await duringWait(async () => sent = await dispatch(sql, { delay: "20 ms" }));
+    if (claimed.length > 0) return assert.deepEqual(claimed.map(({ id }: Row) => id), [sent!.id]);
+    await sql`truncate messenger_messages`;
+  }
+  assert.fail("No wait handed out the message.");
 });
 
 test("wait · slots that a crash has removed are inserted by the next poll", async () => {
