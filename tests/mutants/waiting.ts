@@ -104,6 +104,14 @@ export const WAITING: Mutant[] = [
     noticedBy: waits,
   },
   {
+    name: "a wait runs into the statement timeout",
+    breaks: "A short statement_timeout of the project does not make the polls of idle workers fail.",
+    statement: claim_or_wait,
+    find: "not between '1 ms' and v_wait + '1 second'",
+    replace: "is not null",
+    noticedBy: waits,
+  },
+  {
     name: "a wait has no limit",
     breaks: "No call holds a snapshot for longer than a second.",
     statement: claim_or_wait,

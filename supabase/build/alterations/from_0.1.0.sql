@@ -58,4 +58,3 @@ alter table public.messenger_transports add constraint messenger_transports_conf
 );
 
 alter table public.messenger_messages add column if not exists unrouted text[];
-alter table messenger.workers add column if not exists active_until timestamptz;

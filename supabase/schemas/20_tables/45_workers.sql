@@ -11,7 +11,7 @@ create unlogged table if not exists messenger.workers (
   active_until timestamptz,
   constraint workers_pkey primary key (worker)
 ) with (fillfactor = 50);
--- For a table that an earlier state of this release has created.
+-- For a table of 0.1.0, or one that an earlier state of this release has created.
 alter table messenger.workers add column if not exists active_until timestamptz;
 
 comment on table messenger.workers is 'Workers by name with their last poll.';

@@ -4,7 +4,8 @@
 -- the worker's row and returns, and the next call waits; by then the row is committed. A waiting call writes no row
 -- until it has claimed something.
 -- A transaction that has written must not wait: its locks, outcomes and finished messages would wait with it. With a
--- snapshot of the whole transaction it would see no new message.
+-- snapshot of the whole transaction it would see no new message. A statement_timeout must not end the wait: the worker
+-- would take that for an unavailable database.
 -- A claim that fills its batch announces nothing: its worker may have no room for more, and a dispatch must then wake
 -- another one.
 create or replace function messenger.claim_or_wait(
@@ -28,6 +29,7 @@ begin
   v_claimed := messenger.claim_messages(worker, batch, lease, transport, queues, types, false);
   if may_wait and v_claimed = '{}' and pg_current_xact_id_if_assigned() is null
     and current_setting('transaction_isolation') in ('read committed', 'read uncommitted')
+    and current_setting('statement_timeout')::interval not between '1 ms' and v_wait + '1 second'
     and messenger.has_announced(worker, transport, queues, types, messenger.now() + v_wait) then
     if messenger.take_poll_slot() then
       v_claimed := messenger.wait_for_messages(worker, batch, lease, transport, queues, types, v_wait);

@@ -235,9 +235,18 @@ test("wait · a cancelled one frees its slot and leaves the message", async () =
   await untilPolling(sql, pid);
   await sql`select pg_cancel_backend(${pid})`;
   assert.deepEqual([await reply, await freeSlots()], ["57014", 2]);
-  await own`set statement_timeout = '20 ms'`;
-  assert.equal(await exchange(own, { wait: "1 second" }).then(() => null, (error) => error.code), "57014");
-  assert.deepEqual([await hasWaited(), await freeSlots()], [true, 2]);
+});
+
+test("wait · a statement_timeout that could end it prevents it", async () => {
+  await using own = session(project());
+  for (
+    const [timeout, waits] of [["200 ms", false], ["1 s", false], ["2 s", true], ["1 min", true], ["0", true]] as const
+  ) {
+    await own.unsafe(`set statement_timeout = '${timeout}'`);
+    await announce("ada");
+    await exchange(own, { wait: "10 ms" });
+    assert.equal(await hasWaited(), waits, timeout);
+  }
 });
 
 test("wait · messages of a paused queue or a disabled transport are not handed out", async () => {
