@@ -1,5 +1,11 @@
 -- Claiming: a worker takes due messages under a lease with a fencing token.
 
+-- A function with other parameters is another one.
+drop function if exists
+  messenger.note_poll(text, text, text[], text[], timestamptz),
+  messenger.add_worker(text, text, text[], text[], timestamptz),
+  messenger.claim_messages(text, int, interval, text, text[], text[]);
+
 -- An array of valid queue names prints without quotes, except for the name null.
 create or replace function messenger.check_claim(worker text, lease interval, queues text[] default null)
 returns void
