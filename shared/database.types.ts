@@ -452,6 +452,7 @@ export type Database = {
           "queues"?: (string)[];
           "transport"?: string;
           "types"?: (string)[];
+          "wait"?: string;
           "worker": string;
         };
         Returns: Json;

@@ -60,6 +60,11 @@ export interface ClaimRequest extends Selection {
   /** Length of the lease in milliseconds. */
   lease: number;
   types: readonly string[];
+  /**
+   * Milliseconds, at most 1,000, that an exchange without outcomes may wait for a message; default: 0. An exchange that
+   * cannot wait returns at once, and the next one with the same wait may.
+   */
+  wait?: number;
 }
 
 export interface Receiver {

@@ -16,7 +16,8 @@ async function rowOf(id: string) {
 async function untilIdle(): Promise<void> {
   await eventually("the worker is idle and no message is unfinished", async () => {
     const [{ busy }] = await project().sql`
-      select exists (select from messenger.workers where polled_at > messenger.now() - interval '1 second')
+      select exists (select from messenger.workers
+          where greatest(polled_at + interval '1 second', active_until) > messenger.now())
         or exists (select from messenger_messages where processed_at is null) as busy`;
     return !busy;
   });

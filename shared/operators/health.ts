@@ -75,7 +75,8 @@ const worker = z.object({
   types: z.array(z.string()).nullable().describe("null for all message types"),
   started_at: time,
   polled_at: time.describe("when it last requested messages"),
-  awake: z.boolean().describe("it requested messages within two poll intervals"),
+  active_until: time.nullable().describe("the end of the wait for messages that it has announced"),
+  awake: z.boolean().describe("it requested messages within two poll intervals, or waits for them"),
   processing: count,
 }).openapi("Worker");
 export type Worker = z.output<typeof worker>;

@@ -61,7 +61,7 @@ export function renderPrometheus(all: Counters, now: number): string {
       all.queues.map((queue): Sample => [queueLabels(queue), age(queue.oldest_due_at, now)]),
     ),
     family("dead_letters", "gauge", "Open dead letters; above 10,000 estimated.", [[{}, all.dead_letters]]),
-    family("workers_awake", "gauge", "Workers that requested messages within two poll intervals.", [[
+    family("workers_awake", "gauge", "Workers that requested messages within two poll intervals, or wait for them.", [[
       {},
       all.workers_awake,
     ]]),

@@ -22,7 +22,9 @@ const queue = z.object({
   transport_enabled: z.boolean().nullable().describe("null if the transport does not exist"),
   runs_since: time.nullable()
     .describe("when the queue was last resumed or its transport last changed: no message was overdue before"),
-  awake_workers: count.describe("workers that requested messages of this queue within two poll intervals"),
+  awake_workers: count.describe(
+    "workers that requested messages of this queue within two poll intervals, or wait for them",
+  ),
   ...queueFigures,
 }).openapi("Queue");
 export type Queue = z.output<typeof queue>;

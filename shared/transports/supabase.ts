@@ -15,7 +15,7 @@ export function supabaseSender(db: Database): Sender {
 
 export function supabaseReceiver(db: Pick<Database, "call">): Receiver {
   return {
-    async exchange(outcomes, { worker, batch, lease, transport, queues, types }) {
+    async exchange(outcomes, { worker, batch, lease, transport, queues, types, wait = 0 }) {
       const reply = await db.call("messenger_exchange", {
         outcomes,
         worker,
@@ -24,8 +24,9 @@ export function supabaseReceiver(db: Pick<Database, "call">): Receiver {
         transport,
         queues,
         types: [...types],
+        ...(wait > 0 && { wait: interval(wait) }),
       });
-      return reply as { settled: Settled[]; claimed: Delivery[] }; // jsonb by signature, this shape by contract
+      return reply as { settled: Settled[]; claimed: Delivery[] }; // json by signature, this shape by contract
     },
     settle: (outcomes) => db.call("messenger_settle", { outcomes }),
     heartbeat: (leases, lease) => db.call("messenger_heartbeat", { leases, lease: interval(lease) }),

@@ -198,9 +198,11 @@ class Loop {
     const { receiver, worker, registry, lease = LEASE } = this.#options;
     const selection = this.#selections[this.#turn++ % this.#selections.length];
     const { wakes } = this.#pace;
+    const begin = this.#clock.now();
+    const wait = this.#mayWait() ? this.#pace.wait(this.#claimUntil, begin) : 0;
     let claimed: Delivery[] = [];
     await this.#flush(async (outcomes) => {
-      const request = { worker, batch, lease, types: registry.types, ...selection };
+      const request = { worker, batch, lease, types: registry.types, wait, ...selection };
       const [reply] = await Promise.all([receiver.exchange(outcomes, request), this.#ready]);
       this.#stats.polls++;
       claimed = reply.claimed;
@@ -208,7 +210,17 @@ class Loop {
     });
     const ready = claimed.map((delivery) => this.#accept(delivery)).filter((task) => task !== undefined);
     for (const tasks of groupForHandlers(ready, this.#options)) this.#launch(tasks);
-    this.#pace.polled(claimed.length, wakes, this.#selections.length, this.#clock.now());
+    const now = this.#clock.now();
+    const selections = this.#selections.length;
+    this.#pace.polled({ claimed: claimed.length, batch, wakes, selections, wait, ms: now - begin }, now);
+  }
+
+  /**
+   * Whether nothing needs this loop before a wait in the database ends. An exchange with outcomes does not wait, but
+   * announces that the next one will.
+   */
+  #mayWait(): boolean {
+    return this.#tasks.size === 0 && this.#selections.length === 1 && this.#outbox.nextDue === Infinity;
   }
 
   async #flush(send: (outcomes: Outcome[]) => Promise<Settled[]>): Promise<void> {

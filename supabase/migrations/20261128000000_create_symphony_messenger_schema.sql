@@ -22,6 +22,7 @@ declare
     'messenger.attempts',
     'messenger.idempotency_keys',
     'messenger.workers',
+    'messenger.poll_slots',
     'messenger.settings',
     'messenger.clock',
     'messenger.rescue_cursors',
@@ -168,15 +169,19 @@ declare
     'messenger.sql_types',
     'messenger.sql_queues',
     'messenger.run_sql_handlers',
-    'messenger.check_claim',
-    'messenger.note_poll',
-    'messenger.add_worker',
-    'messenger.begin_poll',
+    'messenger.claim_or_wait',
+    'messenger.has_announced',
+    'messenger.take_poll_slot',
+    'messenger.wait_for_messages',
     'messenger.claim_messages',
     'messenger.claim_carefully',
     'public.messenger_claim',
     'messenger.claim_one',
     'public.messenger_claim_one',
+    'messenger.check_claim',
+    'messenger.note_poll',
+    'messenger.add_worker',
+    'messenger.begin_poll',
     'messenger.active_queues',
     'messenger.scan_due_queues',
     'messenger.due_queues',
@@ -2057,7 +2062,7 @@ revoke all on messenger.idempotency_keys from public, anon, authenticated, servi
 grant select, insert, update, delete on messenger.idempotency_keys to service_role;
 
 -- ---- 20_tables/45_workers.sql
--- Workers and their last poll: a worker is active if it polled within two poll intervals.
+-- Workers and their last poll: a worker is active if it polled within two poll intervals, or waits for messages.
 -- Unlogged: a poll that claims nothing commits without waiting for the disk, and after a crash no worker is active
 -- anyway.
 create unlogged table if not exists messenger.workers (
@@ -2067,8 +2072,11 @@ create unlogged table if not exists messenger.workers (
   types text[],
   started_at timestamptz not null,
   polled_at timestamptz not null,
+  active_until timestamptz,
   constraint workers_pkey primary key (worker)
 ) with (fillfactor = 50);
+-- For a table of 0.1.0, or one that an earlier state of this release has created.
+alter table messenger.workers add column if not exists active_until timestamptz;
 
 comment on table messenger.workers is 'Workers by name with their last poll.';
 comment on column messenger.workers.worker is 'Name of the worker.';
@@ -2077,12 +2085,33 @@ comment on column messenger.workers.queues is 'Queues that the worker polls; nul
 comment on column messenger.workers.types is 'Message types that the worker polls; null: all.';
 comment on column messenger.workers.started_at is 'When the worker polled first.';
 comment on column messenger.workers.polled_at is 'When the worker polled last, up to 20 ms late.';
+comment on column messenger.workers.active_until is
+  'End of the wait that the last poll announced, plus 250 ms for the calls before and after it; null: none.';
 
 alter table messenger.workers enable row level security;
 drop policy if exists service_only on messenger.workers;
 create policy service_only on messenger.workers for all to anon, authenticated using (false) with check (false);
 revoke all on messenger.workers from public, anon, authenticated, service_role;
 grant select, insert, update, delete on messenger.workers to service_role;
+
+-- ---- 20_tables/46_poll_slots.sql
+-- Slots of waiting polls: a waiting poll holds a connection and a snapshot, so at most two wait at a time.
+-- Unlogged, so that locking a row writes no log.
+create unlogged table if not exists messenger.poll_slots (
+  slot int not null,
+  constraint poll_slots_pkey primary key (slot),
+  constraint poll_slots_slot_check check (slot in (1, 2))
+);
+
+comment on table messenger.poll_slots is
+  'Two rows, inserted by the first poll that would wait. A poll that waits inside the database locks one of them.';
+comment on column messenger.poll_slots.slot is 'Number of the slot.';
+
+alter table messenger.poll_slots enable row level security;
+drop policy if exists service_only on messenger.poll_slots;
+create policy service_only on messenger.poll_slots for all to anon, authenticated using (false) with check (false);
+revoke all on messenger.poll_slots from public, anon, authenticated, service_role;
+grant select, insert, update on messenger.poll_slots to service_role;
 
 -- ---- 20_tables/50_settings.sql
 -- Settings of the installation, the ticker's heartbeat, and the number of pruned messages.
@@ -2537,8 +2566,8 @@ create table if not exists messenger.delivery_settings (
 );
 
 comment on table messenger.delivery_settings is
-  'Derived from messenger_transports, messenger.queues and messenger.subscriptions by triggers. Without a row, the next '
-  'claim or settle derives it.';
+  'Derived from messenger_transports, messenger.queues and messenger.subscriptions by triggers. Without a row, the '
+  'next claim or settle derives it.';
 comment on column messenger.delivery_settings.singleton is 'Always true: the table has at most one row.';
 comment on column messenger.delivery_settings.deleting is
   'Names of the transports that delete messages on completion (retention 0).';
@@ -3182,12 +3211,12 @@ comment on function messenger.is_plain_payload(jsonb) is
   'Whether the payload is an object of at most 6000 bytes that passes all checks of a dispatch; false or null for '
   'payloads that messenger.store_messages must check.';
 comment on function messenger.store_plain(text[], jsonb[], jsonb, uuid) is
-  'Stores messages of registered types with checked payloads, due now, for a sender, and wakes workers for them. stamp: '
-  'headers that the bus adds. Returns one row per element in order, with nulls for an element that was not stored '
+  'Stores messages of registered types with checked payloads, due now, for a sender, and wakes workers for them. '
+  'stamp: headers that the bus adds. Returns one row per element in order, with nulls for an element that was not stored '
   'because its type is not registered, its transport is disabled or a trigger suppressed it; null if none was.';
 comment on function messenger.store_plain_batch(jsonb, uuid) is
-  'messenger.store_plain for the elements of messenger_dispatch_batch. Null, with nothing stored, if one of them is not '
-  'plain.';
+  'messenger.store_plain for the elements of messenger_dispatch_batch. Null, with nothing stored, if one of them is '
+  'not plain.';
 revoke all on function
   messenger.is_plain_payload(jsonb),
   messenger.store_plain(text[], jsonb[], jsonb, uuid),
@@ -4472,7 +4501,7 @@ begin
   end if;
   return query
   select null::uuid, null::text, null::timestamptz, c.*
-  from unnest(messenger.claim_messages(worker, batch, lease, transport, queues, types)) c;
+  from unnest(messenger.claim_messages(worker, batch, lease, transport, queues, types, true)) c;
 end $$;
 
 comment on function messenger.settle_completed(uuid[], bigint[], double precision[], jsonb[], timestamptz) is
@@ -4503,10 +4532,14 @@ to service_role;
 -- ---- 40_delivery/12_exchange.sql
 -- Exchange: settle and claim in one round trip and one commit, as workers call it.
 
--- Returns JSON: a composite type of schema messenger would be unknown to the API's generated types.
+-- A function with other parameters is another one: beside this one, calls without wait would be ambiguous.
+drop function if exists public.messenger_exchange(jsonb, text, int, interval, text, text[], text[]);
+
+-- Returns json: a composite type of schema messenger would be unknown to the API's generated types, and jsonb costs 7.5
+-- us per row against 3.1.
 create or replace function public.messenger_exchange(
   outcomes jsonb, worker text, batch int default 10, lease interval default '60 s', transport text default null,
-  queues text[] default null, types text[] default null
+  queues text[] default null, types text[] default null, wait interval default '0'
 )
 returns json
 language plpgsql
@@ -4515,18 +4548,27 @@ as $$
 declare
   v_settled messenger.settled[] := messenger.settle_outcomes(outcomes);
 begin
-  -- json, which is built as text, costs 3.1 us per row; jsonb, which is built as a tree and printed, 7.5.
   return row_to_json(row(
-    v_settled, messenger.claim_messages(worker, batch, lease, transport, queues, types))::messenger.exchanged);
+    v_settled,
+    case when wait <> '0'
+      then messenger.claim_or_wait(worker, batch, lease, transport, queues, types, wait, outcomes = '[]')
+      else messenger.claim_messages(worker, batch, lease, transport, queues, types, true) end)::messenger.exchanged);
 end $$;
 
-comment on function public.messenger_exchange(jsonb, text, int, interval, text, text[], text[]) is
+comment on function public.messenger_exchange(jsonb, text, int, interval, text, text[], text[], interval) is
   'messenger_settle and messenger_claim in one transaction: {"settled": [...], "claimed": [...]}, with the rows of '
-  'those functions. Example: select messenger_exchange(''[]'', ''worker-1'', batch => 10).';
+  'those functions. wait (default: 0, at most 1 second; a longer one is rejected, because a waiting call holds a '
+  'snapshot and a connection): a call with no outcomes that finds no message looks for new messages every 5 ms and for '
+  'delayed ones every 50 ms. It returns as soon as it has claimed one, or when the wait has ended. At most two calls '
+  'wait at the same time, and a call waits only within 250 ms after one of its worker that requested the same wait and '
+  'returned at once, as all other calls do. Errors: those of the two functions, and SM_SETTING for wait. '
+  'Example: select messenger_exchange(''[]'', ''worker-1'', batch => 10, wait => ''1 second'').';
 revoke all on function
-  public.messenger_exchange(jsonb, text, int, interval, text, text[], text[])
+  public.messenger_exchange(jsonb, text, int, interval, text, text[], text[], interval)
 from public, anon, authenticated;
-grant execute on function public.messenger_exchange(jsonb, text, int, interval, text, text[], text[]) to service_role;
+grant execute on function
+  public.messenger_exchange(jsonb, text, int, interval, text, text[], text[], interval)
+to service_role;
 
 -- ---- 40_delivery/13_sql_runners.sql
 -- Runners of SQL handlers: the backends of the pg_cron job symphony-handlers, their claims and their timeouts.
@@ -4873,98 +4915,147 @@ revoke all on function
   messenger.run_sql_handlers(int)
 from public, anon, authenticated, service_role;
 
--- ---- 40_delivery/20_claim.sql
--- Claiming: a worker takes due messages under a lease with a fencing token.
+-- ---- 40_delivery/15_wait.sql
+-- Waiting: a claim that finds nothing waits for messages inside the database.
 
--- An array of valid queue names prints without quotes, except for the name null.
-create or replace function messenger.check_claim(worker text, lease interval, queues text[] default null)
-returns void
-language plpgsql immutable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  if worker is null or length(worker) not between 1 and 200 or worker ~ '[\x01-\x1f\x7f]' then
-    perform messenger.raise_error('SM_WORKER');
-  elsif queues::text !~ '^\{(([a-z0-9][a-z0-9_-]{0,62}|"null")(,([a-z0-9][a-z0-9_-]{0,62}|"null"))*)?\}$' then
-    perform messenger.raise_error('SM_QUEUE', (
-      select format('queues: "%s"', left(q.name, 100)) from unnest(queues) q(name)
-      where q.name !~ '^[a-z0-9][a-z0-9_-]{0,62}$' or q.name is null limit 1));
-  elsif lease <= '0' or lease > '12 hours' then
-    perform messenger.raise_error('SM_LEASE');
-  end if;
-end $$;
-
--- A worker is active while it polls. A session stores its poll at most every 20 ms, and a session skips the row that it
--- has just written. Two sessions may use one name: a row that the other has locked is skipped, and the first poll of a
--- name gives up after 10 ms if another session is inserting the same name.
-create or replace function messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamptz)
-returns void
+-- Dispatches must see a waiting worker as active, or each would send a wake-up. Therefore a call announces the wait in
+-- the worker's row and returns, and the next call waits; by then the row is committed. A waiting call writes no row
+-- until it has claimed something.
+-- A transaction that has written must not wait: its locks, outcomes and finished messages would wait with it. With a
+-- snapshot of the whole transaction it would see no new message. A statement_timeout must not end the wait: the worker
+-- would take that for an unavailable database.
+-- A claim that fills its batch announces nothing: its worker may have no room for more, and a dispatch must then wake
+-- another one.
+create or replace function messenger.claim_or_wait(
+  worker text, batch int, lease interval, transport text, queues text[], types text[], wait interval, may_wait boolean
+)
+returns messenger.claimed[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_poll text := concat_ws('|', worker, transport, queues::text, types::text);
-  v_now numeric := extract(epoch from at);
-  v_noted text := current_setting('messenger.poll_noted', true);
+  -- In seconds: 1 month -30 days is one day or two, depending on the date.
+  v_wait interval := make_interval(secs => extract(epoch from wait));
+  v_has_waited boolean := false;
+  v_claimed messenger.claimed[];
 begin
-  if split_part(v_noted, '|', 2) = md5(v_poll)
-    and v_now between split_part(v_noted, '|', 1)::numeric and split_part(v_noted, '|', 1)::numeric + 0.02 then
-    return;
+  if v_wait not between '0' and '1 second' then
+    perform messenger.raise_error('SM_SETTING', format('wait: "%s"', wait),
+      'the largest value allowed is ''1 second'': to wait longer, repeat the call',
+      'the wait must be an interval from zero to 1 second');
   end if;
-  update messenger.workers w
-  set polled_at = note_poll.at, transport_name = note_poll.transport, queues = note_poll.queues, types = note_poll.types
-  where w.ctid = any (array(
-    select x.ctid from messenger.workers x where x.worker = note_poll.worker for no key update skip locked));
-  if not found then
-    if not exists (select from messenger.workers w where w.worker = note_poll.worker) then
-      perform messenger.add_worker(worker, transport, queues, types, at);
+  v_claimed := messenger.claim_messages(worker, batch, lease, transport, queues, types, false);
+  if may_wait and v_claimed = '{}' and pg_current_xact_id_if_assigned() is null
+    and current_setting('transaction_isolation') in ('read committed', 'read uncommitted')
+    and current_setting('statement_timeout')::interval not between '1 ms' and v_wait + '1 second'
+    and messenger.has_announced(worker, transport, queues, types, messenger.now() + v_wait) then
+    if messenger.take_poll_slot() then
+      v_claimed := messenger.wait_for_messages(worker, batch, lease, transport, queues, types, v_wait);
+      v_has_waited := true;
     end if;
   end if;
-  perform set_config('messenger.poll_noted', v_now || '|' || md5(v_poll), false);
+  if not v_has_waited or v_claimed <> '{}' then
+    perform messenger.note_poll(worker, transport, queues, types, messenger.now(),
+      case when cardinality(v_claimed) < coalesce(batch, 10) then v_wait else '0' end);
+  end if;
+  return v_claimed;
 end $$;
 
-create or replace function messenger.add_worker(
-  worker text, transport text, queues text[], types text[], at timestamptz
+create or replace function messenger.has_announced(
+  worker text, transport text, queues text[], types text[], until timestamptz
 )
-returns void
+returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return exists (
+    select from messenger.workers w
+    where w.worker = has_announced.worker and w.active_until >= has_announced.until
+      and (w.transport_name, w.queues, w.types)
+        is not distinct from (has_announced.transport, has_announced.queues, has_announced.types));
+end $$;
+
+-- The table is empty after the installation and after a crash. The poll that finds it empty inserts the rows and does
+-- not wait.
+create or replace function messenger.take_poll_slot()
+returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '10ms'
 as $$
 begin
-  insert into messenger.workers
-  values (add_worker.worker, add_worker.transport, add_worker.queues, add_worker.types, add_worker.at, add_worker.at)
-  on conflict on constraint workers_pkey do nothing;
+  perform from messenger.poll_slots s limit 1 for update skip locked;
+  if found then
+    return true;
+  elsif not exists (select from messenger.poll_slots) then
+    insert into messenger.poll_slots (slot) values (1), (2) on conflict on constraint poll_slots_pkey do nothing;
+  end if;
+  return false;
 exception when lock_not_available then
-  null;
+  return false;
 end $$;
 
--- What a session does once in 20 ms for one worker and selection: it checks the arguments, records the poll and looks
--- for due queues, which it caches in messenger.due_queues.
-create or replace function messenger.begin_poll(
-  worker text, transport text, queues text[], types text[], at timestamptz, poll text
+-- A claim takes 0.2 to 0.9 ms. While the snapshot stays the same, no transaction that writes has ended, and only time
+-- can have made a message due: then every tenth look claims. Per second of an idle wait that is 40 ms of CPU, of which
+-- the sleeps take 22; with a claim at every look it would be 100.
+-- The number of looks bounds the wait too, because the clock may be set back meanwhile.
+create or replace function messenger.wait_for_messages(
+  worker text, batch int, lease interval, transport text, queues text[], types text[], wait interval
 )
-returns void
+returns messenger.claimed[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_end timestamptz := clock_timestamp() + wait;
+  v_looks int := ceil(extract(epoch from wait) / 0.005);
+  v_is_last boolean;
+  v_seen text := '';
+  v_snapshot text;
+  v_claimed messenger.claimed[];
 begin
-  if current_setting('transaction_read_only') = 'on' then
-    perform messenger.require_writable();
-  end if;
-  perform messenger.check_claim(worker, null, queues);
-  if transport is not null then
-    if not exists (select from public.messenger_transports t where t.name = begin_poll.transport) then
-      perform messenger.raise_error('SM_TRANSPORT', quote_ident(left(transport, 100)));
+  for v_look in 1..v_looks loop
+    perform pg_sleep(0.005);
+    v_is_last := v_look = v_looks or clock_timestamp() >= v_end;
+    v_snapshot := pg_current_snapshot();
+    if v_snapshot <> v_seen or v_look % 10 = 0 or v_is_last then
+      v_seen := v_snapshot;
+      v_claimed := messenger.claim_messages(worker, batch, lease, transport, queues, types, false);
+      exit when v_claimed <> '{}' or v_is_last;
     end if;
-  end if;
-  perform messenger.note_poll(worker, transport, queues, types, at);
-  if not exists (select from messenger.delivery_settings) then
-    perform messenger.derive_delivery_settings();
-  end if;
-  perform set_config('messenger.due_queues', messenger.known_queues(transport, queues, false, at, types)::text, false),
-    set_config('messenger.poll', poll, false);
+  end loop;
+  return v_claimed;
 end $$;
+
+comment on function messenger.claim_or_wait(text, int, interval, text, text[], text[], interval, boolean) is
+  'messenger.claim_messages, which waits if it finds nothing, may_wait is true, the worker has announced it and one of '
+  'two slots is free; otherwise it announces the wait for the next call. Raises SM_SETTING for a wait above 1 s.';
+comment on function messenger.has_announced(text, text, text[], text[], timestamptz) is
+  'True if the worker counts as active for these queues and types until this time.';
+comment on function messenger.take_poll_slot() is
+  'Locks a row of messenger.poll_slots until the end of the transaction; false if none is free.';
+comment on function messenger.wait_for_messages(text, int, interval, text, text[], text[], interval) is
+  'Claims until it gets messages or the wait has ended: every 5 ms if another transaction has ended, else every 50 '
+  'ms.';
+revoke all on function
+  messenger.claim_or_wait(text, int, interval, text, text[], text[], interval, boolean),
+  messenger.has_announced(text, text, text[], text[], timestamptz),
+  messenger.take_poll_slot(),
+  messenger.wait_for_messages(text, int, interval, text, text[], text[], interval)
+from public, anon, authenticated;
+grant execute on function
+  messenger.claim_or_wait(text, int, interval, text, text[], text[], interval, boolean),
+  messenger.has_announced(text, text, text[], text[], timestamptz),
+  messenger.take_poll_slot(),
+  messenger.wait_for_messages(text, int, interval, text, text[], text[], interval)
+to service_role;
+
+-- ---- 40_delivery/20_claim.sql
+-- Claiming: a worker takes due messages under a lease with a fencing token.
+
+-- A function with other parameters is another one.
+drop function if exists messenger.claim_messages(text, int, interval, text, text[], text[]);
 
 -- The messages are collected before the block ends: rows that were returned one by one could not be taken back if a
 -- trigger fails at the end of the statement.
@@ -4972,7 +5063,7 @@ end $$;
 -- writes each in a subtransaction of its own. A row that cannot be written is set aside, and the others are handed out.
 -- The block costs 3 us. An expression costs 1 us, because plpgsql prepares it again in every transaction.
 create or replace function messenger.claim_messages(
-  worker text, batch int, lease interval, transport text, queues text[], types text[]
+  worker text, batch int, lease interval, transport text, queues text[], types text[], notes_poll boolean
 )
 returns messenger.claimed[]
 language plpgsql
@@ -4990,7 +5081,7 @@ declare
   v_now timestamptz := messenger.now();
   v_room int := coalesce(batch, 10);
   v_lease interval := coalesce(lease, '60 s');
-  v_poll text := row((date_part('epoch', v_now) * 50)::bigint, worker, transport, queues, types)::text;
+  v_poll text := row((date_part('epoch', v_now) * 50)::bigint, worker, transport, queues, types, notes_poll)::text;
   v_queue text;
   v_visited text[] := '{}'::text[];
   v_taken record;
@@ -5003,7 +5094,7 @@ begin
     perform messenger.raise_error('SM_BATCH');
   end if;
   if current_setting('messenger.poll', true) is distinct from v_poll then
-    perform messenger.begin_poll(worker, transport, queues, types, v_now, v_poll);
+    perform messenger.begin_poll(worker, transport, queues, types, v_now, v_poll, notes_poll);
   end if;
 
   begin
@@ -5106,7 +5197,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return query select * from unnest(messenger.claim_messages(worker, batch, lease, transport, queues, types));
+  return query select * from unnest(messenger.claim_messages(worker, batch, lease, transport, queues, types, true));
 end $$;
 
 -- For the sync transport, which handles a message where it is dispatched: takes this message, due or not, if no worker
@@ -5151,18 +5242,8 @@ language sql
 set search_path = pg_catalog, pg_temp
 as $$ select * from messenger.claim_one(id, worker, lease) $$;
 
-comment on function messenger.check_claim(text, interval, text[]) is
-  'Raises SM_WORKER, SM_QUEUE or SM_LEASE for a worker name or queue name that is malformed, and for a lease that is '
-  'out of range.';
-comment on function messenger.note_poll(text, text, text[], text[], timestamptz) is
-  'Records the poll of a worker, which makes it active.';
-comment on function messenger.add_worker(text, text, text[], text[], timestamptz) is
-  'Inserts the row of a worker at its first poll, unless another session is inserting it.';
-comment on function messenger.begin_poll(text, text, text[], text[], timestamptz, text) is
-  'Checks the arguments of a claim, records the poll of its worker and caches its due queues in the session. poll is '
-  'the key of the cache. Errors: SM_WORKER, SM_QUEUE, SM_TRANSPORT.';
-comment on function messenger.claim_messages(text, int, interval, text, text[], text[]) is
-  'Implements messenger_claim and returns its rows as an array.';
+comment on function messenger.claim_messages(text, int, interval, text, text[], text[], boolean) is
+  'Implements messenger_claim and returns its rows as an array. notes_poll: records the poll of the worker.';
 comment on function messenger.claim_carefully(text, int, interval, text, text[], text[], timestamptz) is
   'A claim that skips any number of messages it cannot take, and rows that cannot be written.';
 comment on function public.messenger_claim(text, int, interval, text, text[], text[]) is
@@ -5178,26 +5259,148 @@ comment on function public.messenger_claim_one(uuid, text, interval) is
   'Takes one pending message by id, due or not, for the caller that has just dispatched it. Returns no row if another '
   'worker has it, its row is locked or it has finished. Errors: SM_WORKER, SM_LEASE.';
 revoke all on function
-  messenger.check_claim(text, interval, text[]),
-  messenger.note_poll(text, text, text[], text[], timestamptz),
-  messenger.add_worker(text, text, text[], text[], timestamptz),
-  messenger.begin_poll(text, text, text[], text[], timestamptz, text),
-  messenger.claim_messages(text, int, interval, text, text[], text[]),
+  messenger.claim_messages(text, int, interval, text, text[], text[], boolean),
   messenger.claim_carefully(text, int, interval, text, text[], text[], timestamptz),
   messenger.claim_one(uuid, text, interval),
   public.messenger_claim(text, int, interval, text, text[], text[]),
   public.messenger_claim_one(uuid, text, interval)
 from public, anon, authenticated;
 grant execute on function
-  messenger.check_claim(text, interval, text[]),
-  messenger.note_poll(text, text, text[], text[], timestamptz),
-  messenger.add_worker(text, text, text[], text[], timestamptz),
-  messenger.begin_poll(text, text, text[], text[], timestamptz, text),
-  messenger.claim_messages(text, int, interval, text, text[], text[]),
+  messenger.claim_messages(text, int, interval, text, text[], text[], boolean),
   messenger.claim_carefully(text, int, interval, text, text[], text[], timestamptz),
   messenger.claim_one(uuid, text, interval),
   public.messenger_claim(text, int, interval, text, text[], text[]),
   public.messenger_claim_one(uuid, text, interval)
+to service_role;
+
+-- ---- 40_delivery/21_polls.sql
+-- Polls: the arguments of a claim, the row by which a worker counts as active, and what a session caches of both.
+
+-- A function with other parameters is another one.
+drop function if exists
+  messenger.note_poll(text, text, text[], text[], timestamptz),
+  messenger.add_worker(text, text, text[], text[], timestamptz);
+
+-- An array of valid queue names prints without quotes, except for the name null.
+create or replace function messenger.check_claim(worker text, lease interval, queues text[] default null)
+returns void
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if worker is null or length(worker) not between 1 and 200 or worker ~ '[\x01-\x1f\x7f]' then
+    perform messenger.raise_error('SM_WORKER');
+  elsif queues::text !~ '^\{(([a-z0-9][a-z0-9_-]{0,62}|"null")(,([a-z0-9][a-z0-9_-]{0,62}|"null"))*)?\}$' then
+    perform messenger.raise_error('SM_QUEUE', (
+      select format('queues: "%s"', left(q.name, 100)) from unnest(queues) q(name)
+      where q.name !~ '^[a-z0-9][a-z0-9_-]{0,62}$' or q.name is null limit 1));
+  elsif lease <= '0' or lease > '12 hours' then
+    perform messenger.raise_error('SM_LEASE');
+  end if;
+end $$;
+
+-- A worker is active while it polls. A session stores its poll at most every 20 ms, and a session skips the row that it
+-- has just written. Two sessions may use one name: a row that the other has locked is skipped, and the first poll of a
+-- name gives up after 10 ms if another session is inserting the same name.
+-- A worker that stops during an announced wait counts as active until the end of it and 250 ms more.
+-- wait is last, with a default: a claim of 0.1.0 that waits while the upgrade commits calls the function without it.
+create or replace function messenger.note_poll(
+  worker text, transport text, queues text[], types text[], at timestamptz, wait interval default '0'
+)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_poll text := concat_ws('|', worker, transport, queues::text, types::text, nullif(wait, '0'));
+  v_active_until timestamptz := case when wait > '0' then at + wait + interval '250 milliseconds' end;
+  v_now numeric := extract(epoch from at);
+  v_noted text := current_setting('messenger.poll_noted', true);
+begin
+  if split_part(v_noted, '|', 2) = md5(v_poll)
+    and v_now between split_part(v_noted, '|', 1)::numeric and split_part(v_noted, '|', 1)::numeric + 0.02 then
+    return;
+  end if;
+  update messenger.workers w
+  set polled_at = note_poll.at, active_until = v_active_until, transport_name = note_poll.transport,
+      queues = note_poll.queues, types = note_poll.types
+  where w.ctid = any (array(
+    select x.ctid from messenger.workers x where x.worker = note_poll.worker for no key update skip locked));
+  if not found then
+    if not exists (select from messenger.workers w where w.worker = note_poll.worker) then
+      perform messenger.add_worker(worker, transport, queues, types, at, v_active_until);
+    end if;
+  end if;
+  perform set_config('messenger.poll_noted', v_now || '|' || md5(v_poll), false);
+end $$;
+
+create or replace function messenger.add_worker(
+  worker text, transport text, queues text[], types text[], at timestamptz, active_until timestamptz
+)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '10ms'
+as $$
+begin
+  insert into messenger.workers (worker, transport_name, queues, types, started_at, polled_at, active_until)
+  values (add_worker.worker, add_worker.transport, add_worker.queues, add_worker.types, add_worker.at, add_worker.at,
+    add_worker.active_until)
+  on conflict on constraint workers_pkey do nothing;
+exception when lock_not_available then
+  null;
+end $$;
+
+-- What a session does once in 20 ms for one worker and selection: it checks the arguments, records the poll and looks
+-- for due queues, which it caches in messenger.due_queues.
+create or replace function messenger.begin_poll(
+  worker text, transport text, queues text[], types text[], at timestamptz, poll text, notes_poll boolean
+)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if current_setting('transaction_read_only') = 'on' then
+    perform messenger.require_writable();
+  end if;
+  perform messenger.check_claim(worker, null, queues);
+  if transport is not null then
+    if not exists (select from public.messenger_transports t where t.name = begin_poll.transport) then
+      perform messenger.raise_error('SM_TRANSPORT', quote_ident(left(transport, 100)));
+    end if;
+  end if;
+  if notes_poll then
+    perform messenger.note_poll(worker, transport, queues, types, at);
+  end if;
+  if not exists (select from messenger.delivery_settings) then
+    perform messenger.derive_delivery_settings();
+  end if;
+  perform set_config('messenger.due_queues', messenger.known_queues(transport, queues, false, at, types)::text, false),
+    set_config('messenger.poll', poll, false);
+end $$;
+
+comment on function messenger.check_claim(text, interval, text[]) is
+  'Raises SM_WORKER, SM_QUEUE or SM_LEASE for a worker name or queue name that is malformed, and for a lease that is '
+  'out of range.';
+comment on function messenger.note_poll(text, text, text[], text[], timestamptz, interval) is
+  'Records the poll of a worker, which makes it active, and the wait that it announces.';
+comment on function messenger.add_worker(text, text, text[], text[], timestamptz, timestamptz) is
+  'Inserts the row of a worker at its first poll, unless another session is inserting it.';
+comment on function messenger.begin_poll(text, text, text[], text[], timestamptz, text, boolean) is
+  'Checks the arguments of a claim, records the poll of its worker if notes_poll is true, and caches its due queues in '
+  'the session. poll is the key of the cache. Errors: SM_WORKER, SM_QUEUE, SM_TRANSPORT.';
+revoke all on function
+  messenger.check_claim(text, interval, text[]),
+  messenger.note_poll(text, text, text[], text[], timestamptz, interval),
+  messenger.add_worker(text, text, text[], text[], timestamptz, timestamptz),
+  messenger.begin_poll(text, text, text[], text[], timestamptz, text, boolean)
+from public, anon, authenticated;
+grant execute on function
+  messenger.check_claim(text, interval, text[]),
+  messenger.note_poll(text, text, text[], text[], timestamptz, interval),
+  messenger.add_worker(text, text, text[], text[], timestamptz, timestamptz),
+  messenger.begin_poll(text, text, text[], text[], timestamptz, text, boolean)
 to service_role;
 
 -- ---- 40_delivery/22_due_queues.sql
@@ -5461,8 +5664,8 @@ to service_role;
 -- ---- 40_delivery/23_take_due.sql
 -- The usual claim of one queue: its due messages are found, locked and taken by one statement.
 
--- is_plain is false if messenger.find_due must continue: nothing is taken if the session leaves messages out or the scan
--- meets a message that is expired or cancelled or was lost by a worker; a message that was changed between the snapshot
+-- is_plain is false if messenger.find_due must continue: nothing is taken if the session leaves messages out or the
+-- scan meets a message that is expired or cancelled or was lost by a worker; a message that was changed between the snapshot
 -- of the statement and its lock is left, because the update does not see its new version.
 -- One index range per priority, so messages that are not yet due are never visited. The time is part of one expression
 -- with the cheap tests, because the planner would put them first: a scan may skip any number of messages of other types
@@ -6312,8 +6515,8 @@ begin
   return (
     -- Rows are locked in the order of their ids, not of the outcomes, so that two settles cannot deadlock.
     with held as materialized (
-      select m.id, m.fence, m.retry_count >= m.max_retries as is_last, m.cancel_requested_at is not null as is_cancelled,
-        m.created_by is not null as has_sender
+      select m.id, m.fence, m.retry_count >= m.max_retries as is_last,
+        m.cancel_requested_at is not null as is_cancelled, m.created_by is not null as has_sender
       from public.messenger_messages m
       where m.id = any (ids) and m.status = 'processing'
       order by m.id
@@ -6719,8 +6922,9 @@ begin
 end $$;
 
 -- Begins with the whole call, whose locked rows are now skipped. A part that fails is halved until the faulty row is
--- alone: ten failures for a thousand rows. In random order and for 400 ms (setting messenger.settle_budget), so that rows that wait for locks do not delay the others for long; the
--- outcomes left after that are reported as locked. Two outcomes of one message keep their order.
+-- alone: ten failures for a thousand rows. In random order and for 400 ms (setting messenger.settle_budget), so that
+-- rows that wait for locks do not delay the others for long; the outcomes left after that are reported as locked. Two
+-- outcomes of one message keep their order.
 create or replace function messenger.settle_in_parts(outcomes jsonb, ids uuid[])
 returns messenger.settled[]
 language plpgsql
@@ -6884,8 +7088,8 @@ begin
 end $$;
 
 -- Deferred constraints of the project would fail at commit, too late to find the row, so they are checked now. A
--- session that has found none caches that until the second is over. A constraint that shares its name with one that is not
--- deferrable is left out: it could not be deferred again.
+-- session that has found none caches that until the second is over. A constraint that shares its name with one that is
+-- not deferrable is left out: it could not be deferred again.
 create or replace function messenger.check_deferred(at timestamptz)
 returns void
 language plpgsql
@@ -12587,7 +12791,8 @@ begin
     select count(*)::int
     from messenger.workers w left join messenger.settings s on true
     -- A poll in the future was recorded before the database clock was set back; the worker may no longer exist.
-    where w.polled_at > messenger.now() - greatest(2 * coalesce(s.poll_interval, '50 ms'), grace)
+    where (w.polled_at > messenger.now() - greatest(2 * coalesce(s.poll_interval, '50 ms'), grace)
+        or w.active_until > messenger.now())
       and w.polled_at <= messenger.now()
       and (w.transport_name is null or w.transport_name = transport)
       and (w.queues is null or queue = any (w.queues))
@@ -12642,7 +12847,7 @@ comment on function messenger.wake_worker(text, text, text) is
   'active. Returns whether a wake-up was sent.';
 comment on function messenger.active_workers(text, text, text, interval) is
   'The number of workers that polled this queue for this type within two poll intervals, or '
-  'within the grace period if that is longer.';
+  'within the grace period if that is longer, or that wait for its messages.';
 revoke all on function
   messenger.send_wakeup(),
   messenger.wakeup_fault(),
@@ -14901,7 +15106,8 @@ begin
     (select c.n
       from messenger.count_rows('select from public.messenger_failed_messages f where f.resolved_at is null') c),
     'workers_awake', (select count(*) from messenger.workers w left join messenger.settings s on true
-      where w.polled_at > messenger.now() - greatest(2 * s.poll_interval, '1 second')
+      where (w.polled_at > messenger.now() - greatest(2 * s.poll_interval, '1 second')
+          or w.active_until > messenger.now())
         and w.polled_at <= messenger.now()),
     'clock_lag_seconds', (select extract(epoch from messenger.now() - c.last_tick_at) from messenger.clock c));
 end $$;
@@ -15756,7 +15962,8 @@ begin
     ),
     worker as materialized (
       select w.transport_name, w.queues from messenger.workers w left join messenger.settings s on true
-      where w.polled_at > v_now - greatest(2 * s.poll_interval, '1 second') and w.polled_at <= v_now
+      where (w.polled_at > v_now - greatest(2 * s.poll_interval, '1 second') or w.active_until > v_now)
+        and w.polled_at <= v_now
     )
     select jsonb_build_object('queues', coalesce(jsonb_agg(
       jsonb_build_object('transport_name', q.transport_name, 'queue_name', q.queue_name, 'paused_at', q.paused_at,
@@ -15784,8 +15991,9 @@ begin
   perform messenger.require_primary();
   return (
     select jsonb_build_object('workers', coalesce(jsonb_agg(
-      to_jsonb(w) || jsonb_build_object('awake', w.polled_at > messenger.now()
-        - greatest(2 * s.poll_interval, '1 second'), 'processing', coalesce(r.n, 0))
+      to_jsonb(w) || jsonb_build_object(
+        'awake', greatest(w.polled_at + greatest(2 * s.poll_interval, '1 second'), w.active_until) > messenger.now(),
+        'processing', coalesce(r.n, 0))
       order by w.polled_at desc, w.worker), '[]'))
     from messenger.workers w left join messenger.settings s on true
     left join (select m.locked_by, count(*) as n from messenger.running_messages(1000) m group by m.locked_by) r
@@ -15811,7 +16019,8 @@ comment on function public.messenger_list_queues() is
   'a read replica. Example: select messenger_list_queues() -> ''queues'';';
 comment on function public.messenger_list_workers() is
   'Workers that polled within the last hour, the latest first: {"workers": [{worker, transport_name, queues, types '
-  '(null: all), started_at, polled_at, awake (true: active), processing}]}. Raises SM_UNAVAILABLE on a read replica. '
+  '(null: all), started_at, polled_at, active_until (null: waits for no message), awake (true: active), '
+  'processing}]}. Raises SM_UNAVAILABLE on a read replica. '
   'Example: select messenger_list_workers() -> ''workers'';';
 revoke all on function
   messenger.all_due_queues(timestamptz, text, text[]),
@@ -16520,6 +16729,7 @@ as $function$ select $manifest$[
 ["column","messenger.ordering_keys.ordering_key","text not null"],
 ["column","messenger.ordering_keys.queue_name","text not null"],
 ["column","messenger.ordering_keys.transport_name","text not null"],
+["column","messenger.poll_slots.slot","integer not null"],
 ["column","messenger.pruned.at","timestamp with time zone not null default messenger.now()"],
 ["column","messenger.pruned.id","bigint not null"],
 ["column","messenger.pruned.message_count","bigint not null"],
@@ -16606,6 +16816,7 @@ as $function$ select $manifest$[
 ["column","messenger.wakeup_locks.transport_name","text not null"],
 ["column","messenger.wakeups.at","timestamp with time zone not null default now()"],
 ["column","messenger.wakeups.request_id","bigint not null"],
+["column","messenger.workers.active_until","timestamp with time zone"],
 ["column","messenger.workers.polled_at","timestamp with time zone not null"],
 ["column","messenger.workers.queues","text[]"],
 ["column","messenger.workers.started_at","timestamp with time zone not null"],
@@ -16724,6 +16935,8 @@ as $function$ select $manifest$[
 ["constraint","messenger.metrics.metrics_step_check","CHECK (step_seconds = ANY (ARRAY[0, 60, 300, 3600, 86400]))"],
 ["constraint","messenger.occurrences.occurrences_pkey","PRIMARY KEY (schedule_id, due_at)"],
 ["constraint","messenger.ordering_keys.ordering_keys_pkey","PRIMARY KEY (transport_name, queue_name, ordering_key)"],
+["constraint","messenger.poll_slots.poll_slots_pkey","PRIMARY KEY (slot)"],
+["constraint","messenger.poll_slots.poll_slots_slot_check","CHECK (slot = ANY (ARRAY[1, 2]))"],
 ["constraint","messenger.pruned.pruned_pkey","PRIMARY KEY (id)"],
 ["constraint","messenger.queues.queues_pkey","PRIMARY KEY (transport_name, queue_name)"],
 ["constraint","messenger.replayed.replayed_outcome_check","CHECK (outcome = ANY (ARRAY['completed'::text, 'dead'::text, 'lapsed'::text, 'returned'::text]))"],
@@ -16770,15 +16983,15 @@ as $function$ select $manifest$[
 ["constraint","public.messenger_transports.messenger_transports_pkey","PRIMARY KEY (id)"],
 ["constraint","public.messenger_transports.messenger_transports_type_check","CHECK (type = ANY (ARRAY['sync'::text, 'supabase'::text, 'redis'::text, 'rabbitmq'::text, 'sqs'::text]))"],
 ["function","messenger.active_queues(only_transport text, only_queues text[], halted boolean)","returns TABLE(transport_name text, queue_name text) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 8b41993e380c5d3a866d86711c9fc6ea"],
-["function","messenger.active_workers(transport text, queue text, type text, grace interval)","returns integer language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 83f0a9638927595feda8095bd700610c"],
+["function","messenger.active_workers(transport text, queue text, type text, grace interval)","returns integer language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 1cd921f90d601c7fcb5ac4b5d8bd43a6"],
 ["function","messenger.add_counts(a bigint[], b bigint[])","returns bigint[] language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 4a4161543f348ac1a5cd57ef67e603d0"],
 ["function","messenger.add_figures(a jsonb, b jsonb)","returns jsonb language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 1e856efa2dec1398e1d8098749cd064c"],
 ["function","messenger.add_metric_errors(measurements messenger.measurements[])","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 84328137f2beac3cf9c5a0926cecf897"],
 ["function","messenger.add_metrics(measurements messenger.measurements[])","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 620c81d2673ae1c32ced6ad4a89b37b1"],
-["function","messenger.add_worker(worker text, transport text, queues text[], types text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",lock_timeout=10ms} source 7ceb566dd2025c00835add2727a89f45"],
+["function","messenger.add_worker(worker text, transport text, queues text[], types text[], at timestamp with time zone, active_until timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",lock_timeout=10ms} source 39f14932eb4b20a4db625fd19eceee79"],
 ["function","messenger.all_due_queues(at timestamp with time zone, only_transport text, only_queues text[])","returns TABLE(transport_name text, queue_name text) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 46ed84a6bf29c9cfe8ca7f5ed53e42d4"],
 ["function","messenger.announce(ids uuid[], events text[])","returns void language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\",lock_timeout=100ms} source e655f535f7bbc9955aaecf44aa3a962a"],
-["function","messenger.begin_poll(worker text, transport text, queues text[], types text[], at timestamp with time zone, poll text)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c8ff582514eab4230545096b5c77bac5"],
+["function","messenger.begin_poll(worker text, transport text, queues text[], types text[], at timestamp with time zone, poll text, notes_poll boolean)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source fe07dc5e3633b3fa461f89fe608aae77"],
 ["function","messenger.bound_waits()","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0ef5374c499d186830425c52c6435af6"],
 ["function","messenger.bucket_limit(bucket integer)","returns double precision language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source c6a96a481296c4887c9347ccd7840a69"],
 ["function","messenger.business_function(function_name text)","returns regprocedure language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 7cb872873229014a15aea0c1032a97fe"],
@@ -16800,8 +17013,9 @@ as $function$ select $manifest$[
 ["function","messenger.check_types(types jsonb)","returns void language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source c735f6a94ec88d7cc5b42b67c53a6fa7"],
 ["function","messenger.claim_carefully(worker text, batch integer, lease interval, transport text, queues text[], types text[], at timestamp with time zone)","returns messenger.claimed[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off,plan_cache_mode=force_generic_plan} source ef948099bba46d367570582662c88c67"],
 ["function","messenger.claim_for_runner()","returns messenger.claimed language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 751dba4f464d47381e4d097fcfc5520e"],
-["function","messenger.claim_messages(worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns messenger.claimed[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_hashjoin=off,enable_mergejoin=off,enable_sort=off,jit=off,max_parallel_workers_per_gather=0,plan_cache_mode=force_generic_plan} source 7084e4ba4d47e450e436a08cceb992d3"],
+["function","messenger.claim_messages(worker text, batch integer, lease interval, transport text, queues text[], types text[], notes_poll boolean)","returns messenger.claimed[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_hashjoin=off,enable_mergejoin=off,enable_sort=off,jit=off,max_parallel_workers_per_gather=0,plan_cache_mode=force_generic_plan} source 24e05edde7c80e808788ad7f836025ed"],
 ["function","messenger.claim_one(message_id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f9a83ddbdb247ddbdaedf8d1bbafd131"],
+["function","messenger.claim_or_wait(worker text, batch integer, lease interval, transport text, queues text[], types text[], wait interval, may_wait boolean)","returns messenger.claimed[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c1325272e9a810364e2de2173516bf5c"],
 ["function","messenger.clip(value text, bytes integer)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source e05ff2230f3b946bd7ef4a6b52c97de8"],
 ["function","messenger.complete(ids uuid[], fences bigint[], durations double precision[], results jsonb[], dispositions text[], may_delete boolean, at timestamp with time zone)","returns bigint[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 297f490cb3a541176ad41f33f1ffba72"],
 ["function","messenger.count_deleted(measurements messenger.measurements[])","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source bd7d5e2474266efaf78b4731563a15b6"],
@@ -16835,7 +17049,7 @@ as $function$ select $manifest$[
 ["function","messenger.error_rate(at timestamp with time zone)","returns TABLE(ended bigint, failed bigint) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 322e5fbaf5eb3fc135d48f9097cb6c04"],
 ["function","messenger.estimate_rows(query text, args jsonb)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 9c8cbf90cfbfcbc341d00ed776eab362"],
 ["function","messenger.exceeds(value jsonb, bytes integer)","returns boolean language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 0a497b2eff89af5771f7a721ce1811ec"],
-["function","messenger.exchange_rows(ids uuid[], fences bigint[], durations double precision[], results jsonb[], others jsonb, worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns TABLE(settled_id uuid, outcome text, available_at timestamp with time zone, id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_hashjoin=off,enable_mergejoin=off,enable_sort=off,jit=off,max_parallel_workers_per_gather=0,plan_cache_mode=force_generic_plan} source c274b3527eb31299bf01a15cf76620b1"],
+["function","messenger.exchange_rows(ids uuid[], fences bigint[], durations double precision[], results jsonb[], others jsonb, worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns TABLE(settled_id uuid, outcome text, available_at timestamp with time zone, id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_hashjoin=off,enable_mergejoin=off,enable_sort=off,jit=off,max_parallel_workers_per_gather=0,plan_cache_mode=force_generic_plan} source c720612a2efe36b5e532ef2ad70266ae"],
 ["function","messenger.expand_locked_schedules(ids uuid[], at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a1de27e30a8bd74c4bf421d0853e35f2"],
 ["function","messenger.expand_schedules(at timestamp with time zone, batch integer, ends_at timestamp with time zone)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source cd5f17825e5e4a90d5320708eae301ec"],
 ["function","messenger.expected_manifest()","returns jsonb language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source generated"],
@@ -16864,6 +17078,7 @@ as $function$ select $manifest$[
 ["function","messenger.handle_message(message messenger.claimed, cut_at timestamp with time zone)","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",lock_timeout=2s} source b0d4e1c9681a70cd11c0035a31edcb1b"],
 ["function","messenger.handler_timeout(type text)","returns interval language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 1ff9659946ab5af424bd7eb4ef73a083"],
 ["function","messenger.handlers_command()","returns text language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 10839cadaa1fcd41251da26577ddf21f"],
+["function","messenger.has_announced(worker text, transport text, queues text[], types text[], until timestamp with time zone)","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 794c293ddc24bf95b8ba0032b1d5fc55"],
 ["function","messenger.has_many_queues()","returns boolean language sql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source a34af22f153ebcab66973971ba5be1f6"],
 ["function","messenger.has_out_of_range_number(value jsonb)","returns boolean language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 4f1f7f6bf03450a211495125c7c0e790"],
 ["function","messenger.has_worker_secret()","returns boolean language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source aec70ad27a977408c5874e975dd45c65"],
@@ -16889,7 +17104,7 @@ as $function$ select $manifest$[
 ["function","messenger.health_worker_secret(at timestamp with time zone)","returns SETOF messenger.check_result language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 8f49f83aceb644c72883fbdf578218a9"],
 ["function","messenger.health_workers(at timestamp with time zone)","returns SETOF messenger.check_result language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c71723bdf9ca841c0247ecf2cdfc26b0"],
 ["function","messenger.hmac_sha256(data bytea, key bytea)","returns bytea language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 3fb0cafcbe26a68035c38c750d1c2b15"],
-["function","messenger.hold_outcomes(ids uuid[], fences bigint[], kinds text[], rest messenger.outcome[])","returns text[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c098854112952946070ed56f1ab617c2"],
+["function","messenger.hold_outcomes(ids uuid[], fences bigint[], kinds text[], rest messenger.outcome[])","returns text[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f4cad7f4a9416172c63e79c3665a741c"],
 ["function","messenger.id_prefix(at timestamp with time zone)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 65dbab6e73ef14e98187a08ea441052a"],
 ["function","messenger.id_random()","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 48dbad83b171bbdc3315fe55bf2ba09a"],
 ["function","messenger.import_cron(jobid bigint)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source afd186b18fc3fbe24a14bf8594ca1ffd"],
@@ -16948,7 +17163,7 @@ as $function$ select $manifest$[
 ["function","messenger.not_rolled_up(from_time timestamp with time zone, to_time timestamp with time zone)","returns SETOF messenger.metrics language sql stable invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 049a3cbb3c75b5f4030abe552aad0f43"],
 ["function","messenger.not_rolled_up_rows()","returns SETOF messenger.measurements language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off} source 1a61c287fe31ea0a8035f90b25db6041"],
 ["function","messenger.note_lost_leases(ids uuid[], kind text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source bfaca24d011ee0bd2bc1d476be6c100d"],
-["function","messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2e690196b554883f481d8a76a6d1433b"],
+["function","messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamp with time zone, wait interval)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e3209ab1e606d5e7d0e4260da7c3705c"],
 ["function","messenger.note_run(message messenger.claimed, timeout interval)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 11d42e122014072cc030cd6496b09377"],
 ["function","messenger.note_runner()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 599cc5eda33205fabdfd316932fdc2ea"],
 ["function","messenger.note_step_error(step text, error text, sqlstate text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 9335dbcba2c4c04c766bb4d681d6e395"],
@@ -17102,6 +17317,7 @@ as $function$ select $manifest$[
 ["function","messenger.take_due(transport text, queue text, batch integer, types text[], worker text, lease interval, at timestamp with time zone, OUT claimed messenger.claimed[], OUT is_plain boolean)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 21421c80169bedfc3b48aa468ed286a1"],
 ["function","messenger.take_key(scope text, draft messenger.draft, new_id uuid, sender uuid, store boolean, at timestamp with time zone)","returns TABLE(taken boolean, is_stored boolean, passed_on uuid, message_id uuid, status text, transport text, queue text, available_at timestamp with time zone, error_code text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0bf4733c50e09389236ed0940e94b12a"],
 ["function","messenger.take_keys_back(dead_letters uuid[], at timestamp with time zone)","returns uuid[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 32c3dc11125705da83bda7f191b28b23"],
+["function","messenger.take_poll_slot()","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",lock_timeout=10ms} source d1498683ebb85e3fe1093859b3727393"],
 ["function","messenger.take_singly(ctids tid[], worker text, lease interval, at timestamp with time zone)","returns messenger.claimed[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7eec3c17cfb7b89a614b973d55da8b82"],
 ["function","messenger.take_turns(ords integer[], ids uuid[], transports text[], queues text[], keys text[], moments timestamp with time zone[], are_stored boolean[])","returns TABLE(ord integer, seq bigint, available_at timestamp with time zone) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off,plan_cache_mode=force_generic_plan} source b7cb40574c881fc190c5f2aacee44209"],
 ["function","messenger.tick(batch integer)","returns jsonb language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 449d42d70d6b60da93e3f31378919f0f"],
@@ -17122,6 +17338,7 @@ as $function$ select $manifest$[
 ["function","messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb)","returns TABLE(id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone) language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 2975e17cc260b9f2c4e8be3529fcd63b"],
 ["function","messenger.uuids_of(row_ids text[])","returns uuid[] language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 2acdda31e6e5b0818d8e223bf1838881"],
 ["function","messenger.verify()","returns TABLE(kind text, object text, state text, detail text) language sql stable definer {\"search_path=pg_catalog, pg_temp\"} source 19cd1dcbc62e83e8b40d319ea2ed39a9"],
+["function","messenger.wait_for_messages(worker text, batch integer, lease interval, transport text, queues text[], types text[], wait interval)","returns messenger.claimed[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source acd6c9570ef76a60687087277a09c472"],
 ["function","messenger.wake(at timestamp with time zone)","returns integer language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_sort=off,jit=off} source 70b312e11ccc33c71049164e3b17e5ea"],
 ["function","messenger.wake_worker(transport text, queue text, type text)","returns boolean language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 8fed3f24680b1106b6e6ebf3c15b3087"],
 ["function","messenger.wakeup_fault()","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",lock_timeout=100ms} source b51524d1f10c90629f8840f5df227282"],
@@ -17141,16 +17358,16 @@ as $function$ select $manifest$[
 ["function","public.messenger_audit()","returns TABLE(invariant text, violations bigint) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 873619ad1d62f85bd7e92215e1bfe16f"],
 ["function","public.messenger_cancel(id uuid)","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 500fc87a4786f61e3b0c04b6ec7edc80"],
 ["function","public.messenger_check_worker_secret(secret text)","returns boolean language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source f030b1f3e2f35bd31a6090bff0913473"],
-["function","public.messenger_claim(worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 63ab462bbcb08390d5a2177426ba9843"],
+["function","public.messenger_claim(worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3700541c19322bf72b4bdc8c74878c27"],
 ["function","public.messenger_claim_one(id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c38a451ac46c95792ca70988e732fb49"],
 ["function","public.messenger_complete(id uuid, fence bigint, result jsonb, strict boolean)","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d4c8baa9544863297e041b0774a80581"],
 ["function","public.messenger_complete_with(id uuid, fence bigint, function_name text, args jsonb)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 18f7e9af624085bebc282d3b25a5eaa9"],
-["function","public.messenger_counters()","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source c7eee58abfb8fab5eb1c2104573b9cb9"],
+["function","public.messenger_counters()","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 4451bc9ac0f661da966a5f85903b0190"],
 ["function","public.messenger_disable_webhook(subscription uuid, reason text)","returns boolean language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source de799c93fc703dc7ceaee7b22d570ad6"],
 ["function","public.messenger_discard_failed(ids uuid[], filter jsonb, max integer)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a6a5c1442f33d9377e868fcb9d4f1ae1"],
 ["function","public.messenger_dispatch(type text, payload jsonb, queue text, priority integer, available_at timestamp with time zone, delay interval, idempotency_key text, idempotency_mode text, idempotency_window interval, ordering_key text, transport text, max_retries integer, expires_at timestamp with time zone, headers jsonb, metadata jsonb)","returns SETOF messenger.dispatched language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 1c393d38dbc9b2e2e182c83db22217da"],
 ["function","public.messenger_dispatch_batch(messages jsonb, atomic boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 64d23a8397989702fe91b325884d9a42"],
-["function","public.messenger_exchange(outcomes jsonb, worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns json language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0fe22a2be2db38c541cae7332cb23524"],
+["function","public.messenger_exchange(outcomes jsonb, worker text, batch integer, lease interval, transport text, queues text[], types text[], wait interval)","returns json language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 912e3441d6bd745d1d02f6b687e6764f"],
 ["function","public.messenger_explain(id uuid)","returns TABLE(reason text, detail text, remedy text) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 428189d3ea4cd0ec2f46ce9d80942593"],
 ["function","public.messenger_fail(id uuid, fence bigint, error text, error_class text, error_trace text, retryable boolean, retry_after interval)","returns TABLE(outcome text, available_at timestamp with time zone) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5e0b04ee31ee4e8789a7e3ccd3355cb5"],
 ["function","public.messenger_get_failed(id uuid)","returns jsonb language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a65c7ccbf77bbb8bba0c2d53bbeaedc0"],
@@ -17160,10 +17377,10 @@ as $function$ select $manifest$[
 ["function","public.messenger_import_cron(jobid bigint)","returns jsonb language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4b46768c7cec1f52fa54aa6f5a76852f"],
 ["function","public.messenger_list_failed(filter jsonb, cursor text, skip integer, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_sort=off,jit=off} source 9d7dc08f2a34246da5df17b1bc8740f2"],
 ["function","public.messenger_list_messages(filter jsonb, cursor text, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2205f84e7850f49d3ec8bfd69a0d5e2e"],
-["function","public.messenger_list_queues()","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source c28aaca5e0fc0cca710bdce2640893d4"],
+["function","public.messenger_list_queues()","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 01c6dc631513c1294d89325ffc2cf978"],
 ["function","public.messenger_list_schedules(filter jsonb, cursor text, max integer)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 549e12700fe06ad72fb0f3061f014639"],
 ["function","public.messenger_list_transports()","returns jsonb language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source cbed9192d521e46c8912567110e4b6bf"],
-["function","public.messenger_list_workers()","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 6b8bdbec6736fbeefa7bd2a8446c1f1c"],
+["function","public.messenger_list_workers()","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source d3f6427e5469e5ee9454481731651b26"],
 ["function","public.messenger_metrics(minutes integer, from_time timestamp with time zone, to_time timestamp with time zone)","returns jsonb language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",TimeZone=UTC,enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,work_mem=64MB,jit=off} source bbf0020b9ed6990fda109cb1685fd305"],
 ["function","public.messenger_pause(transport text, queue text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 65a7ee146e96d3e99b8ecc36e38409b6"],
 ["function","public.messenger_pause_schedule(name text)","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e62d0ca1bd820ddf9304c292922a2b5e"],
@@ -17217,10 +17434,10 @@ as $function$ select $manifest$[
 ["grant","column public.messenger_messages.result to authenticated","select"],
 ["grant","column public.messenger_messages.status to authenticated","select"],
 ["grant","function messenger.active_queues(only_transport text, only_queues text[], halted boolean) to service_role","execute"],
-["grant","function messenger.add_worker(worker text, transport text, queues text[], types text[], at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.add_worker(worker text, transport text, queues text[], types text[], at timestamp with time zone, active_until timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.all_due_queues(at timestamp with time zone, only_transport text, only_queues text[]) to service_role","execute"],
 ["grant","function messenger.announce(ids uuid[], events text[]) to service_role","execute"],
-["grant","function messenger.begin_poll(worker text, transport text, queues text[], types text[], at timestamp with time zone, poll text) to service_role","execute"],
+["grant","function messenger.begin_poll(worker text, transport text, queues text[], types text[], at timestamp with time zone, poll text, notes_poll boolean) to service_role","execute"],
 ["grant","function messenger.bound_waits() to service_role","execute"],
 ["grant","function messenger.bucket_limit(bucket integer) to service_role","execute"],
 ["grant","function messenger.business_function(function_name text) to service_role","execute"],
@@ -17236,8 +17453,9 @@ as $function$ select $manifest$[
 ["grant","function messenger.check_timezone(timezone text) to service_role","execute"],
 ["grant","function messenger.check_types(types jsonb) to service_role","execute"],
 ["grant","function messenger.claim_carefully(worker text, batch integer, lease interval, transport text, queues text[], types text[], at timestamp with time zone) to service_role","execute"],
-["grant","function messenger.claim_messages(worker text, batch integer, lease interval, transport text, queues text[], types text[]) to service_role","execute"],
+["grant","function messenger.claim_messages(worker text, batch integer, lease interval, transport text, queues text[], types text[], notes_poll boolean) to service_role","execute"],
 ["grant","function messenger.claim_one(message_id uuid, worker text, lease interval) to service_role","execute"],
+["grant","function messenger.claim_or_wait(worker text, batch integer, lease interval, transport text, queues text[], types text[], wait interval, may_wait boolean) to service_role","execute"],
 ["grant","function messenger.clip(value text, bytes integer) to service_role","execute"],
 ["grant","function messenger.complete(ids uuid[], fences bigint[], durations double precision[], results jsonb[], dispositions text[], may_delete boolean, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.count_rows(query text, args jsonb, bound integer) to service_role","execute"],
@@ -17269,6 +17487,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.finish_undeliverable_singly(ids uuid[], dispositions text[], at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.first_id(at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.first_run(schedule public.messenger_schedules, at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.has_announced(worker text, transport text, queues text[], types text[], until timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.has_many_queues() to service_role","execute"],
 ["grant","function messenger.has_out_of_range_number(value jsonb) to service_role","execute"],
 ["grant","function messenger.health() to service_role","execute"],
@@ -17303,7 +17522,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.not_rolled_up(from_time timestamp with time zone, to_time timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.not_rolled_up_rows() to service_role","execute"],
 ["grant","function messenger.note_lost_leases(ids uuid[], kind text, at timestamp with time zone) to service_role","execute"],
-["grant","function messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamp with time zone, wait interval) to service_role","execute"],
 ["grant","function messenger.now() to service_role","execute"],
 ["grant","function messenger.open_fields(element jsonb) to service_role","execute"],
 ["grant","function messenger.order_keys(ids uuid[]) to service_role","execute"],
@@ -17372,6 +17591,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.take_due(transport text, queue text, batch integer, types text[], worker text, lease interval, at timestamp with time zone, OUT claimed messenger.claimed[], OUT is_plain boolean) to service_role","execute"],
 ["grant","function messenger.take_key(scope text, draft messenger.draft, new_id uuid, sender uuid, store boolean, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.take_keys_back(dead_letters uuid[], at timestamp with time zone) to service_role","execute"],
+["grant","function messenger.take_poll_slot() to service_role","execute"],
 ["grant","function messenger.take_singly(ctids tid[], worker text, lease interval, at timestamp with time zone) to service_role","execute"],
 ["grant","function messenger.take_turns(ords integer[], ids uuid[], transports text[], queues text[], keys text[], moments timestamp with time zone[], are_stored boolean[]) to service_role","execute"],
 ["grant","function messenger.tick(batch integer) to service_role","execute"],
@@ -17381,6 +17601,7 @@ as $function$ select $manifest$[
 ["grant","function messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb) to authenticated","execute"],
 ["grant","function messenger.user_dispatch(type text, payload jsonb, idempotency_key text, delay interval, headers jsonb, metadata jsonb) to service_role","execute"],
 ["grant","function messenger.verify() to service_role","execute"],
+["grant","function messenger.wait_for_messages(worker text, batch integer, lease interval, transport text, queues text[], types text[], wait interval) to service_role","execute"],
 ["grant","function messenger.wake_worker(transport text, queue text, type text) to service_role","execute"],
 ["grant","function messenger.wall_time_in_gap(moment timestamp with time zone, timezone text) to service_role","execute"],
 ["grant","function messenger.watermark_setting(transport text, queue text, types text[]) to service_role","execute"],
@@ -17398,7 +17619,7 @@ as $function$ select $manifest$[
 ["grant","function public.messenger_discard_failed(ids uuid[], filter jsonb, max integer) to service_role","execute"],
 ["grant","function public.messenger_dispatch(type text, payload jsonb, queue text, priority integer, available_at timestamp with time zone, delay interval, idempotency_key text, idempotency_mode text, idempotency_window interval, ordering_key text, transport text, max_retries integer, expires_at timestamp with time zone, headers jsonb, metadata jsonb) to service_role","execute"],
 ["grant","function public.messenger_dispatch_batch(messages jsonb, atomic boolean) to service_role","execute"],
-["grant","function public.messenger_exchange(outcomes jsonb, worker text, batch integer, lease interval, transport text, queues text[], types text[]) to service_role","execute"],
+["grant","function public.messenger_exchange(outcomes jsonb, worker text, batch integer, lease interval, transport text, queues text[], types text[], wait interval) to service_role","execute"],
 ["grant","function public.messenger_explain(id uuid) to service_role","execute"],
 ["grant","function public.messenger_fail(id uuid, fence bigint, error text, error_class text, error_trace text, retryable boolean, retry_after interval) to service_role","execute"],
 ["grant","function public.messenger_get_failed(id uuid) to service_role","execute"],
@@ -17448,6 +17669,7 @@ as $function$ select $manifest$[
 ["grant","relation messenger.occurrences to service_role","select"],
 ["grant","relation messenger.ordering_keys to service_role","insert,select,update"],
 ["grant","relation messenger.ordering_seq to service_role","usage"],
+["grant","relation messenger.poll_slots to service_role","insert,select,update"],
 ["grant","relation messenger.pruned to service_role","insert,select"],
 ["grant","relation messenger.queues to service_role","delete,insert,select,update"],
 ["grant","relation messenger.replayed to service_role","insert,select"],
@@ -17485,6 +17707,7 @@ as $function$ select $manifest$[
 ["index","messenger.occurrences_pkey","CREATE UNIQUE INDEX occurrences_pkey ON messenger.occurrences USING btree (schedule_id, due_at)"],
 ["index","messenger.ordering_keys_check_at_idx","CREATE INDEX ordering_keys_check_at_idx ON messenger.ordering_keys USING btree (check_at)"],
 ["index","messenger.ordering_keys_pkey","CREATE UNIQUE INDEX ordering_keys_pkey ON messenger.ordering_keys USING btree (transport_name, queue_name, ordering_key)"],
+["index","messenger.poll_slots_pkey","CREATE UNIQUE INDEX poll_slots_pkey ON messenger.poll_slots USING btree (slot)"],
 ["index","messenger.pruned_pkey","CREATE UNIQUE INDEX pruned_pkey ON messenger.pruned USING btree (id)"],
 ["index","messenger.queues_pkey","CREATE UNIQUE INDEX queues_pkey ON messenger.queues USING btree (transport_name, queue_name)"],
 ["index","messenger.replayed_pkey","CREATE UNIQUE INDEX replayed_pkey ON messenger.replayed USING btree (replay_id, message_id)"],
@@ -17538,6 +17761,7 @@ as $function$ select $manifest$[
 ["policy","messenger.metrics.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.occurrences.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.ordering_keys.service_only","* anon,authenticated using false check false"],
+["policy","messenger.poll_slots.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.pruned.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.queues.service_only","* anon,authenticated using false check false"],
 ["policy","messenger.replayed.service_only","* anon,authenticated using false check false"],
@@ -17573,6 +17797,7 @@ as $function$ select $manifest$[
 ["table","messenger.metrics","rls {fillfactor=70,autovacuum_vacuum_scale_factor=0.05,autovacuum_vacuum_cost_delay=1}"],
 ["table","messenger.occurrences","rls"],
 ["table","messenger.ordering_keys","rls"],
+["table","messenger.poll_slots","unlogged rls"],
 ["table","messenger.pruned","rls"],
 ["table","messenger.queues","rls"],
 ["table","messenger.replayed","rls"],
@@ -17802,6 +18027,7 @@ declare
     'messenger.attempts',
     'messenger.idempotency_keys',
     'messenger.workers',
+    'messenger.poll_slots',
     'messenger.settings',
     'messenger.clock',
     'messenger.rescue_cursors',
@@ -17912,15 +18138,19 @@ declare
     'messenger.sql_types',
     'messenger.sql_queues',
     'messenger.run_sql_handlers',
-    'messenger.check_claim',
-    'messenger.note_poll',
-    'messenger.add_worker',
-    'messenger.begin_poll',
+    'messenger.claim_or_wait',
+    'messenger.has_announced',
+    'messenger.take_poll_slot',
+    'messenger.wait_for_messages',
     'messenger.claim_messages',
     'messenger.claim_carefully',
     'public.messenger_claim',
     'messenger.claim_one',
     'public.messenger_claim_one',
+    'messenger.check_claim',
+    'messenger.note_poll',
+    'messenger.add_worker',
+    'messenger.begin_poll',
     'messenger.active_queues',
     'messenger.scan_due_queues',
     'messenger.due_queues',

@@ -60,8 +60,8 @@ async function dispatchToStart(app: App): Promise<number> {
 async function untilIdle({ sql }: App): Promise<void> {
   await eventually("the worker is idle", async () => {
     const [{ active }] = await sql<{ active: boolean }[]>`
-      select exists (select from messenger.workers where polled_at > messenger.now() - interval '200 milliseconds') as
-        active`;
+      select exists (select from messenger.workers
+        where greatest(polled_at + interval '200 milliseconds', active_until) > messenger.now()) as active`;
     return !active;
   }, 20_000);
 }

@@ -14,6 +14,7 @@ import { SETTLING } from "./settling.ts";
 import { TELLING } from "./events.ts";
 import { TICKER_SETTINGS } from "./ticker_settings.ts";
 import { TICKING } from "./ticking.ts";
+import { WAITING } from "./waiting.ts";
 import { WATCHING } from "./health.ts";
 
 export const MUTANTS: readonly Mutant[] = [
@@ -21,6 +22,7 @@ export const MUTANTS: readonly Mutant[] = [
   ...DEFINING,
   ...DISPATCHING,
   ...CLAIMING,
+  ...WAITING,
   ...SETTLING,
   ...KEEPING,
   ...LIVING,

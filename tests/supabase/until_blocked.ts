@@ -17,14 +17,14 @@ export async function untilBlocked(watcher: Sql, pid: number): Promise<void> {
   throw new Error(`Process ${pid} did not wait for a lock.`);
 }
 
-/** Waits until the server process repeatedly requests the row of a message (messenger.lock_message). */
+/** Waits until the server process sleeps between two looks: for the row of a message, or for messages. */
 export async function untilPolling(watcher: Sql, pid: number): Promise<void> {
   const deadline = performance.now() + 10_000;
   while (performance.now() < deadline) {
     const [{ polls }] = await watcher`select wait_event = 'PgSleep' as polls from pg_stat_activity where pid = ${pid}`;
     if (polls) return;
   }
-  throw new Error(`Process ${pid} did not wait for the row of a message.`);
+  throw new Error(`Process ${pid} did not sleep between two looks.`);
 }
 
 /** Lets this session wait for a locked message for a minute instead of 250 ms. Returns its server process. */

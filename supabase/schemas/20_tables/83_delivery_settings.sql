@@ -11,8 +11,8 @@ create table if not exists messenger.delivery_settings (
 );
 
 comment on table messenger.delivery_settings is
-  'Derived from messenger_transports, messenger.queues and messenger.subscriptions by triggers. Without a row, the next '
-  'claim or settle derives it.';
+  'Derived from messenger_transports, messenger.queues and messenger.subscriptions by triggers. Without a row, the '
+  'next claim or settle derives it.';
 comment on column messenger.delivery_settings.singleton is 'Always true: the table has at most one row.';
 comment on column messenger.delivery_settings.deleting is
   'Names of the transports that delete messages on completion (retention 0).';

@@ -78,7 +78,7 @@ begin
   end if;
   return query
   select null::uuid, null::text, null::timestamptz, c.*
-  from unnest(messenger.claim_messages(worker, batch, lease, transport, queues, types)) c;
+  from unnest(messenger.claim_messages(worker, batch, lease, transport, queues, types, true)) c;
 end $$;
 
 comment on function messenger.settle_completed(uuid[], bigint[], double precision[], jsonb[], timestamptz) is

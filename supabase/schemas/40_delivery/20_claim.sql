@@ -1,94 +1,7 @@
 -- Claiming: a worker takes due messages under a lease with a fencing token.
 
--- An array of valid queue names prints without quotes, except for the name null.
-create or replace function messenger.check_claim(worker text, lease interval, queues text[] default null)
-returns void
-language plpgsql immutable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  if worker is null or length(worker) not between 1 and 200 or worker ~ '[\x01-\x1f\x7f]' then
-    perform messenger.raise_error('SM_WORKER');
-  elsif queues::text !~ '^\{(([a-z0-9][a-z0-9_-]{0,62}|"null")(,([a-z0-9][a-z0-9_-]{0,62}|"null"))*)?\}$' then
-    perform messenger.raise_error('SM_QUEUE', (
-      select format('queues: "%s"', left(q.name, 100)) from unnest(queues) q(name)
-      where q.name !~ '^[a-z0-9][a-z0-9_-]{0,62}$' or q.name is null limit 1));
-  elsif lease <= '0' or lease > '12 hours' then
-    perform messenger.raise_error('SM_LEASE');
-  end if;
-end $$;
-
--- A worker is active while it polls. A session stores its poll at most every 20 ms, and a session skips the row that it
--- has just written. Two sessions may use one name: a row that the other has locked is skipped, and the first poll of a
--- name gives up after 10 ms if another session is inserting the same name.
-create or replace function messenger.note_poll(worker text, transport text, queues text[], types text[], at timestamptz)
-returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_poll text := concat_ws('|', worker, transport, queues::text, types::text);
-  v_now numeric := extract(epoch from at);
-  v_noted text := current_setting('messenger.poll_noted', true);
-begin
-  if split_part(v_noted, '|', 2) = md5(v_poll)
-    and v_now between split_part(v_noted, '|', 1)::numeric and split_part(v_noted, '|', 1)::numeric + 0.02 then
-    return;
-  end if;
-  update messenger.workers w
-  set polled_at = note_poll.at, transport_name = note_poll.transport, queues = note_poll.queues, types = note_poll.types
-  where w.ctid = any (array(
-    select x.ctid from messenger.workers x where x.worker = note_poll.worker for no key update skip locked));
-  if not found then
-    if not exists (select from messenger.workers w where w.worker = note_poll.worker) then
-      perform messenger.add_worker(worker, transport, queues, types, at);
-    end if;
-  end if;
-  perform set_config('messenger.poll_noted', v_now || '|' || md5(v_poll), false);
-end $$;
-
-create or replace function messenger.add_worker(
-  worker text, transport text, queues text[], types text[], at timestamptz
-)
-returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-set lock_timeout = '10ms'
-as $$
-begin
-  insert into messenger.workers
-  values (add_worker.worker, add_worker.transport, add_worker.queues, add_worker.types, add_worker.at, add_worker.at)
-  on conflict on constraint workers_pkey do nothing;
-exception when lock_not_available then
-  null;
-end $$;
-
--- What a session does once in 20 ms for one worker and selection: it checks the arguments, records the poll and looks
--- for due queues, which it caches in messenger.due_queues.
-create or replace function messenger.begin_poll(
-  worker text, transport text, queues text[], types text[], at timestamptz, poll text
-)
-returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  if current_setting('transaction_read_only') = 'on' then
-    perform messenger.require_writable();
-  end if;
-  perform messenger.check_claim(worker, null, queues);
-  if transport is not null then
-    if not exists (select from public.messenger_transports t where t.name = begin_poll.transport) then
-      perform messenger.raise_error('SM_TRANSPORT', quote_ident(left(transport, 100)));
-    end if;
-  end if;
-  perform messenger.note_poll(worker, transport, queues, types, at);
-  if not exists (select from messenger.delivery_settings) then
-    perform messenger.derive_delivery_settings();
-  end if;
-  perform set_config('messenger.due_queues', messenger.known_queues(transport, queues, false, at, types)::text, false),
-    set_config('messenger.poll', poll, false);
-end $$;
+-- A function with other parameters is another one.
+drop function if exists messenger.claim_messages(text, int, interval, text, text[], text[]);
 
 -- The messages are collected before the block ends: rows that were returned one by one could not be taken back if a
 -- trigger fails at the end of the statement.
@@ -96,7 +9,7 @@ end $$;
 -- writes each in a subtransaction of its own. A row that cannot be written is set aside, and the others are handed out.
 -- The block costs 3 us. An expression costs 1 us, because plpgsql prepares it again in every transaction.
 create or replace function messenger.claim_messages(
-  worker text, batch int, lease interval, transport text, queues text[], types text[]
+  worker text, batch int, lease interval, transport text, queues text[], types text[], notes_poll boolean
 )
 returns messenger.claimed[]
 language plpgsql
@@ -114,7 +27,7 @@ declare
   v_now timestamptz := messenger.now();
   v_room int := coalesce(batch, 10);
   v_lease interval := coalesce(lease, '60 s');
-  v_poll text := row((date_part('epoch', v_now) * 50)::bigint, worker, transport, queues, types)::text;
+  v_poll text := row((date_part('epoch', v_now) * 50)::bigint, worker, transport, queues, types, notes_poll)::text;
   v_queue text;
   v_visited text[] := '{}'::text[];
   v_taken record;
@@ -127,7 +40,7 @@ begin
     perform messenger.raise_error('SM_BATCH');
   end if;
   if current_setting('messenger.poll', true) is distinct from v_poll then
-    perform messenger.begin_poll(worker, transport, queues, types, v_now, v_poll);
+    perform messenger.begin_poll(worker, transport, queues, types, v_now, v_poll, notes_poll);
   end if;
 
   begin
@@ -230,7 +143,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return query select * from unnest(messenger.claim_messages(worker, batch, lease, transport, queues, types));
+  return query select * from unnest(messenger.claim_messages(worker, batch, lease, transport, queues, types, true));
 end $$;
 
 -- For the sync transport, which handles a message where it is dispatched: takes this message, due or not, if no worker
@@ -275,18 +188,8 @@ language sql
 set search_path = pg_catalog, pg_temp
 as $$ select * from messenger.claim_one(id, worker, lease) $$;
 
-comment on function messenger.check_claim(text, interval, text[]) is
-  'Raises SM_WORKER, SM_QUEUE or SM_LEASE for a worker name or queue name that is malformed, and for a lease that is '
-  'out of range.';
-comment on function messenger.note_poll(text, text, text[], text[], timestamptz) is
-  'Records the poll of a worker, which makes it active.';
-comment on function messenger.add_worker(text, text, text[], text[], timestamptz) is
-  'Inserts the row of a worker at its first poll, unless another session is inserting it.';
-comment on function messenger.begin_poll(text, text, text[], text[], timestamptz, text) is
-  'Checks the arguments of a claim, records the poll of its worker and caches its due queues in the session. poll is '
-  'the key of the cache. Errors: SM_WORKER, SM_QUEUE, SM_TRANSPORT.';
-comment on function messenger.claim_messages(text, int, interval, text, text[], text[]) is
-  'Implements messenger_claim and returns its rows as an array.';
+comment on function messenger.claim_messages(text, int, interval, text, text[], text[], boolean) is
+  'Implements messenger_claim and returns its rows as an array. notes_poll: records the poll of the worker.';
 comment on function messenger.claim_carefully(text, int, interval, text, text[], text[], timestamptz) is
   'A claim that skips any number of messages it cannot take, and rows that cannot be written.';
 comment on function public.messenger_claim(text, int, interval, text, text[], text[]) is
@@ -302,22 +205,14 @@ comment on function public.messenger_claim_one(uuid, text, interval) is
   'Takes one pending message by id, due or not, for the caller that has just dispatched it. Returns no row if another '
   'worker has it, its row is locked or it has finished. Errors: SM_WORKER, SM_LEASE.';
 revoke all on function
-  messenger.check_claim(text, interval, text[]),
-  messenger.note_poll(text, text, text[], text[], timestamptz),
-  messenger.add_worker(text, text, text[], text[], timestamptz),
-  messenger.begin_poll(text, text, text[], text[], timestamptz, text),
-  messenger.claim_messages(text, int, interval, text, text[], text[]),
+  messenger.claim_messages(text, int, interval, text, text[], text[], boolean),
   messenger.claim_carefully(text, int, interval, text, text[], text[], timestamptz),
   messenger.claim_one(uuid, text, interval),
   public.messenger_claim(text, int, interval, text, text[], text[]),
   public.messenger_claim_one(uuid, text, interval)
 from public, anon, authenticated;
 grant execute on function
-  messenger.check_claim(text, interval, text[]),
-  messenger.note_poll(text, text, text[], text[], timestamptz),
-  messenger.add_worker(text, text, text[], text[], timestamptz),
-  messenger.begin_poll(text, text, text[], text[], timestamptz, text),
-  messenger.claim_messages(text, int, interval, text, text[], text[]),
+  messenger.claim_messages(text, int, interval, text, text[], text[], boolean),
   messenger.claim_carefully(text, int, interval, text, text[], text[], timestamptz),
   messenger.claim_one(uuid, text, interval),
   public.messenger_claim(text, int, interval, text, text[], text[]),

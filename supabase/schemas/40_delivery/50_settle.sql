@@ -61,8 +61,8 @@ begin
   return (
     -- Rows are locked in the order of their ids, not of the outcomes, so that two settles cannot deadlock.
     with held as materialized (
-      select m.id, m.fence, m.retry_count >= m.max_retries as is_last, m.cancel_requested_at is not null as is_cancelled,
-        m.created_by is not null as has_sender
+      select m.id, m.fence, m.retry_count >= m.max_retries as is_last,
+        m.cancel_requested_at is not null as is_cancelled, m.created_by is not null as has_sender
       from public.messenger_messages m
       where m.id = any (ids) and m.status = 'processing'
       order by m.id

@@ -42,8 +42,9 @@ begin
 end $$;
 
 -- Begins with the whole call, whose locked rows are now skipped. A part that fails is halved until the faulty row is
--- alone: ten failures for a thousand rows. In random order and for 400 ms (setting messenger.settle_budget), so that rows that wait for locks do not delay the others for long; the
--- outcomes left after that are reported as locked. Two outcomes of one message keep their order.
+-- alone: ten failures for a thousand rows. In random order and for 400 ms (setting messenger.settle_budget), so that
+-- rows that wait for locks do not delay the others for long; the outcomes left after that are reported as locked. Two
+-- outcomes of one message keep their order.
 create or replace function messenger.settle_in_parts(outcomes jsonb, ids uuid[])
 returns messenger.settled[]
 language plpgsql

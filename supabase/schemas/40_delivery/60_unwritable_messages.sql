@@ -13,8 +13,8 @@ begin
 end $$;
 
 -- Deferred constraints of the project would fail at commit, too late to find the row, so they are checked now. A
--- session that has found none caches that until the second is over. A constraint that shares its name with one that is not
--- deferrable is left out: it could not be deferred again.
+-- session that has found none caches that until the second is over. A constraint that shares its name with one that is
+-- not deferrable is left out: it could not be deferred again.
 create or replace function messenger.check_deferred(at timestamptz)
 returns void
 language plpgsql

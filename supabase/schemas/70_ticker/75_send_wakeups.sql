@@ -113,7 +113,8 @@ begin
     select count(*)::int
     from messenger.workers w left join messenger.settings s on true
     -- A poll in the future was recorded before the database clock was set back; the worker may no longer exist.
-    where w.polled_at > messenger.now() - greatest(2 * coalesce(s.poll_interval, '50 ms'), grace)
+    where (w.polled_at > messenger.now() - greatest(2 * coalesce(s.poll_interval, '50 ms'), grace)
+        or w.active_until > messenger.now())
       and w.polled_at <= messenger.now()
       and (w.transport_name is null or w.transport_name = transport)
       and (w.queues is null or queue = any (w.queues))
@@ -168,7 +169,7 @@ comment on function messenger.wake_worker(text, text, text) is
   'active. Returns whether a wake-up was sent.';
 comment on function messenger.active_workers(text, text, text, interval) is
   'The number of workers that polled this queue for this type within two poll intervals, or '
-  'within the grace period if that is longer.';
+  'within the grace period if that is longer, or that wait for its messages.';
 revoke all on function
   messenger.send_wakeup(),
   messenger.wakeup_fault(),

@@ -29,7 +29,8 @@ begin
     (select c.n
       from messenger.count_rows('select from public.messenger_failed_messages f where f.resolved_at is null') c),
     'workers_awake', (select count(*) from messenger.workers w left join messenger.settings s on true
-      where w.polled_at > messenger.now() - greatest(2 * s.poll_interval, '1 second')
+      where (w.polled_at > messenger.now() - greatest(2 * s.poll_interval, '1 second')
+          or w.active_until > messenger.now())
         and w.polled_at <= messenger.now()),
     'clock_lag_seconds', (select extract(epoch from messenger.now() - c.last_tick_at) from messenger.clock c));
 end $$;

@@ -190,7 +190,8 @@ begin
     ),
     worker as materialized (
       select w.transport_name, w.queues from messenger.workers w left join messenger.settings s on true
-      where w.polled_at > v_now - greatest(2 * s.poll_interval, '1 second') and w.polled_at <= v_now
+      where (w.polled_at > v_now - greatest(2 * s.poll_interval, '1 second') or w.active_until > v_now)
+        and w.polled_at <= v_now
     )
     select jsonb_build_object('queues', coalesce(jsonb_agg(
       jsonb_build_object('transport_name', q.transport_name, 'queue_name', q.queue_name, 'paused_at', q.paused_at,
@@ -218,8 +219,9 @@ begin
   perform messenger.require_primary();
   return (
     select jsonb_build_object('workers', coalesce(jsonb_agg(
-      to_jsonb(w) || jsonb_build_object('awake', w.polled_at > messenger.now()
-        - greatest(2 * s.poll_interval, '1 second'), 'processing', coalesce(r.n, 0))
+      to_jsonb(w) || jsonb_build_object(
+        'awake', greatest(w.polled_at + greatest(2 * s.poll_interval, '1 second'), w.active_until) > messenger.now(),
+        'processing', coalesce(r.n, 0))
       order by w.polled_at desc, w.worker), '[]'))
     from messenger.workers w left join messenger.settings s on true
     left join (select m.locked_by, count(*) as n from messenger.running_messages(1000) m group by m.locked_by) r
@@ -245,7 +247,8 @@ comment on function public.messenger_list_queues() is
   'a read replica. Example: select messenger_list_queues() -> ''queues'';';
 comment on function public.messenger_list_workers() is
   'Workers that polled within the last hour, the latest first: {"workers": [{worker, transport_name, queues, types '
-  '(null: all), started_at, polled_at, awake (true: active), processing}]}. Raises SM_UNAVAILABLE on a read replica. '
+  '(null: all), started_at, polled_at, active_until (null: waits for no message), awake (true: active), '
+  'processing}]}. Raises SM_UNAVAILABLE on a read replica. '
   'Example: select messenger_list_workers() -> ''workers'';';
 revoke all on function
   messenger.all_due_queues(timestamptz, text, text[]),

@@ -53,8 +53,8 @@ async function dispatchToStart({ project }: BenchSetup): Promise<number> {
 async function untilIdle({ project }: BenchSetup): Promise<void> {
   for (const giveUp = Date.now() + GIVE_UP; Date.now() < giveUp; await pause(20)) {
     const [{ active }] = await project.sql<{ active: boolean }[]>`
-      select exists (select from messenger.workers where polled_at > messenger.now() - interval '200 milliseconds') as
-        active`;
+      select exists (select from messenger.workers
+        where greatest(polled_at + interval '200 milliseconds', active_until) > messenger.now()) as active`;
     if (!active) return;
   }
   throw new Error("the worker did not become idle");

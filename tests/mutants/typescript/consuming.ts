@@ -69,8 +69,8 @@ export const CONSUMING: readonly TypeScriptMutant[] = [
     name: "a reply from before a wake-up ends the run",
     breaks: "The queues of a wake-up that joins a run are polled once more, also without lingering.",
     file: pace,
-    find: "if (wakes === this.#wakes) this",
-    replace: "this",
+    find: "if (wakes === this.#wakes) {",
+    replace: "{",
     noticedBy: loop,
   },
   {

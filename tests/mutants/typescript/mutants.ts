@@ -9,11 +9,13 @@ import { RECORDING } from "./recording.ts";
 import { SENDING } from "./sending.ts";
 import { SETTINGS } from "./settings.ts";
 import { TRACING } from "./tracing.ts";
+import { WAITING } from "./waiting.ts";
 import { WEBHOOKS } from "./webhooks.ts";
 
 export const TYPESCRIPT_MUTANTS: readonly TypeScriptMutant[] = [
   ...SENDING,
   ...CONSUMING,
+  ...WAITING,
   ...RECORDING,
   ...HANDLING,
   ...CALLING,

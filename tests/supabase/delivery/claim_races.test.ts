@@ -105,7 +105,7 @@ async function claimWhile(meanwhile: () => Promise<unknown>): Promise<string[]> 
   await claimer`set messenger.scan_limit = '1 hour'`;
   await gate`select pg_advisory_lock(4711)`;
   const claiming = claimer`
-    select * from unnest(slow.claim_messages('slow', 10, '60 s', null, null, array['Greeting']))`.execute();
+    select * from unnest(slow.claim_messages('slow', 10, '60 s', null, null, array['Greeting'], true))`.execute();
   await untilBlocked(project().sql, pid);
   await meanwhile();
   await gate`select pg_advisory_unlock(4711)`;
