@@ -689,6 +689,8 @@ alter table public.messenger_transports add constraint messenger_transports_conf
   and coalesce(config ->> 'ordering_dead_letter' in ('block', 'continue'), true)
 );
 
+alter table messenger.measurements add column if not exists deleted_count int not null default 0;
+
 alter table public.messenger_messages add column if not exists unrouted text[];
 
 -- One constraint replaces six, which are dropped with the other objects that are gone. Adding it as not valid and
@@ -3467,8 +3469,8 @@ comment on function messenger.is_plain_payload(jsonb) is
   'payloads that messenger.store_messages must check.';
 comment on function messenger.store_plain(text[], jsonb[], jsonb, uuid) is
   'Stores messages of registered types with checked payloads, due now, for a sender, and wakes workers for them. '
-  'stamp: headers that the bus adds. Returns one row per element in order, with nulls for an element that was not stored '
-  'because its type is not registered, its transport is disabled or a trigger suppressed it; null if none was.';
+  'stamp: headers that the bus adds. Returns one row per element in order, with nulls for an element that was not '
+  'stored because its type is not registered, its transport is disabled or a trigger suppressed it; null if none was.';
 comment on function messenger.store_plain_batch(jsonb, uuid) is
   'messenger.store_plain for the elements of messenger_dispatch_batch. Null, with nothing stored, if one of them is '
   'not plain.';
@@ -5920,8 +5922,8 @@ to service_role;
 -- The usual claim of one queue: its due messages are found, locked and taken by one statement.
 
 -- is_plain is false if messenger.find_due must continue: nothing is taken if the session leaves messages out or the
--- scan meets a message that is expired or cancelled or was lost by a worker; a message that was changed between the snapshot
--- of the statement and its lock is left, because the update does not see its new version.
+-- scan meets a message that is expired or cancelled or was lost by a worker; a message that was changed between the
+-- snapshot of the statement and its lock is left, because the update does not see its new version.
 -- One index range per priority, so messages that are not yet due are never visited. The time is part of one expression
 -- with the cheap tests, because the planner would put them first: a scan may skip any number of messages of other types
 -- and locked ones. After 25 ms it raises SM001, as in find_due.

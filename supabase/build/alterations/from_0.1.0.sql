@@ -57,6 +57,8 @@ alter table public.messenger_transports add constraint messenger_transports_conf
   and coalesce(config ->> 'ordering_dead_letter' in ('block', 'continue'), true)
 );
 
+alter table messenger.measurements add column if not exists deleted_count int not null default 0;
+
 alter table public.messenger_messages add column if not exists unrouted text[];
 
 -- One constraint replaces six, which are dropped with the other objects that are gone. Adding it as not valid and

@@ -137,8 +137,8 @@ comment on function messenger.is_plain_payload(jsonb) is
   'payloads that messenger.store_messages must check.';
 comment on function messenger.store_plain(text[], jsonb[], jsonb, uuid) is
   'Stores messages of registered types with checked payloads, due now, for a sender, and wakes workers for them. '
-  'stamp: headers that the bus adds. Returns one row per element in order, with nulls for an element that was not stored '
-  'because its type is not registered, its transport is disabled or a trigger suppressed it; null if none was.';
+  'stamp: headers that the bus adds. Returns one row per element in order, with nulls for an element that was not '
+  'stored because its type is not registered, its transport is disabled or a trigger suppressed it; null if none was.';
 comment on function messenger.store_plain_batch(jsonb, uuid) is
   'messenger.store_plain for the elements of messenger_dispatch_batch. Null, with nothing stored, if one of them is '
   'not plain.';

@@ -1,8 +1,8 @@
 -- The usual claim of one queue: its due messages are found, locked and taken by one statement.
 
 -- is_plain is false if messenger.find_due must continue: nothing is taken if the session leaves messages out or the
--- scan meets a message that is expired or cancelled or was lost by a worker; a message that was changed between the snapshot
--- of the statement and its lock is left, because the update does not see its new version.
+-- scan meets a message that is expired or cancelled or was lost by a worker; a message that was changed between the
+-- snapshot of the statement and its lock is left, because the update does not see its new version.
 -- One index range per priority, so messages that are not yet due are never visited. The time is part of one expression
 -- with the cheap tests, because the planner would put them first: a scan may skip any number of messages of other types
 -- and locked ones. After 25 ms it raises SM001, as in find_due.

@@ -195,7 +195,7 @@ for (const [form, exchange] of Object.entries({ json, rows })) {
     }
   });
 
-  test(`${form} · with retention 0 a completed message is deleted, and the next of its ordering key is due`, async () => {
+  test(`${form} · with retention 0 a completed message is deleted, and the next of its key is due`, async () => {
     const { sql } = project();
     await sql`update messenger_transports set config = '{"retention": "0"}' where name = 'supabase'`;
     try {

@@ -79,7 +79,7 @@ test("percentiles · each limit falls into its own bucket", async () => {
       await sql`truncate messenger.measurements`;
       const [row] = await sql`select array_position(s.durations, 1) - 1 as bucket from messenger.summarize(array[row(
         1, now(), 'supabase', 'T', 'completed', 1, array[${ms}::real], 0, null, null,
-        null)::messenger.measurements]) s`;
+        null, 0)::messenger.measurements]) s`;
       return row.bucket;
     };
     if (b % 4 === 0) assert.equal(await at(ms), b);
