@@ -2,7 +2,9 @@
 import type { Sql } from "postgres";
 import { ACCESS } from "./access.ts";
 import { CLAIMING } from "./claiming.ts";
+import { COMPLETING } from "./completing.ts";
 import { DEFINING } from "./defining.ts";
+import { DELIVERY_SETTINGS } from "./delivery_settings.ts";
 import { DISPATCHING } from "./dispatching.ts";
 import { KEEPING } from "./retention.ts";
 import { LIVING } from "./lifecycle.ts";
@@ -11,6 +13,7 @@ import { MEASURING } from "./measuring.ts";
 import { type Mutant, plant, readSchemas } from "./mutant.ts";
 import { RESTORING } from "./restoring.ts";
 import { SETTLING } from "./settling.ts";
+import { TAKING } from "./taking.ts";
 import { TELLING } from "./events.ts";
 import { TICKER_SETTINGS } from "./ticker_settings.ts";
 import { TICKING } from "./ticking.ts";
@@ -21,7 +24,10 @@ export const MUTANTS: readonly Mutant[] = [
   ...DEFINING,
   ...DISPATCHING,
   ...CLAIMING,
+  ...TAKING,
   ...SETTLING,
+  ...COMPLETING,
+  ...DELIVERY_SETTINGS,
   ...KEEPING,
   ...LIVING,
   ...LOCKING,

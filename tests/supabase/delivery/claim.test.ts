@@ -190,6 +190,15 @@ test("claim · one call fills its batch from several queues", async () => {
   assert.equal(new Set(ids(await claim(sql, { batch: 10 }))).size, 8);
 });
 
+test("claim · rows of several queues are in order of priority, availability and arrival", async () => {
+  const { sql } = project();
+  const all = [];
+  for (const priority of [9, 8, 7, 6, 5, 4]) {
+    all.push((await dispatch(sql, { priority, queue: priority % 2 ? "odd" : "even" })).id);
+  }
+  assert.deepEqual(ids(await claim(sql)), all);
+});
+
 test("claim · every queue name that dispatch accepts is accepted, the word null too, and an empty list", async () => {
   const { sql } = project();
   for (const queue of ["null", "a", "0-_", "q".repeat(63)]) {
