@@ -25,7 +25,8 @@ export const COMPLETING: readonly Mutant[] = [
     breaks: "P3: a completion that waits for a claim of the lost lease completes the message of the next worker.",
     statement: complete,
     find: "where m.ctid = h.tid and m.fence = h.fence and m.status = 'processing'",
-    replace: "where m.ctid = h.tid and m.status = 'processing'",
+    // Without the ctid, too: current versions of Postgres compare it again with the new version of the row.
+    replace: "where m.id = h.id and m.status = 'processing'",
     noticedBy: races,
   },
   {
@@ -33,7 +34,7 @@ export const COMPLETING: readonly Mutant[] = [
     breaks: "P3: a completion that waits for a release of the same delivery completes a pending message.",
     statement: complete,
     find: "where m.ctid = h.tid and m.fence = h.fence and m.status = 'processing'",
-    replace: "where m.ctid = h.tid and m.fence = h.fence",
+    replace: "where m.id = h.id and m.fence = h.fence",
     noticedBy: races,
   },
   {

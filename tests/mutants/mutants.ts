@@ -11,8 +11,10 @@ import { LIVING } from "./lifecycle.ts";
 import { LOCKING } from "./locking.ts";
 import { MEASURING } from "./measuring.ts";
 import { type Mutant, plant, readSchemas } from "./mutant.ts";
+import { PLAIN } from "./plain.ts";
 import { RESTORING } from "./restoring.ts";
 import { SETTLING } from "./settling.ts";
+import { STORING } from "./storing.ts";
 import { TAKING } from "./taking.ts";
 import { TELLING } from "./events.ts";
 import { TICKER_SETTINGS } from "./ticker_settings.ts";
@@ -23,6 +25,8 @@ export const MUTANTS: readonly Mutant[] = [
   ...ACCESS,
   ...DEFINING,
   ...DISPATCHING,
+  ...STORING,
+  ...PLAIN,
   ...CLAIMING,
   ...TAKING,
   ...SETTLING,

@@ -43,6 +43,7 @@ test("careful claim · skips the rows of another's open claim, and does not wait
   await claim(other, { batch: 2 });
   assert.deepEqual(ids(await claim(sql, { worker: "bob" })), all.slice(2));
   await other`rollback`;
+  assert.deepEqual(ids(await claim(sql, { worker: "bob" })), all.slice(0, 2), "none was set aside");
 });
 
 test("careful claim · a lease that has not expired stays its worker's", async () => {

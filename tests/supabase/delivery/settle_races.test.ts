@@ -47,6 +47,15 @@ for (const [retention, kept] of [["7 days", "kept"], ["0", "deleted"]]) {
   });
 }
 
+test("settle · a snooze that waits for a release of its delivery is stale, and the message keeps its time", async () => {
+  const { sql } = project();
+  const { id, fence } = await dispatchAndClaim(sql);
+  const before = await messageOf(sql, id);
+  const release = (other: Sql) => settle(other, [{ id, fence, outcome: "released" }]);
+  const outcome = await settleDuring(release, { id, fence, outcome: "snoozed", delay_ms: 3_600_000 });
+  assert.deepEqual([outcome, (await messageOf(sql, id)).available_at], ["stale", before.available_at]);
+});
+
 test("settle · a snooze that waits for the completion of its delivery is stale, and the message stays completed", async () => {
   const { sql } = project();
   const { id, fence } = await dispatchAndClaim(sql);

@@ -115,6 +115,18 @@ test("duplicates · of two outcomes on one delivery in one call the first counts
   assert.deepEqual([(await messageOf(sql, b)).last_error, (await messageOf(sql, b)).retry_count], ["first", 1]);
 });
 
+test("duplicates · of a release and a snooze on one delivery the first counts", async () => {
+  const { sql } = project();
+  const { id, fence } = await dispatchAndClaim(sql);
+  const { available_at } = await messageOf(sql, id);
+  const replies = await settle(sql, [
+    { id, fence, outcome: "released" },
+    { id, fence, outcome: "snoozed", delay_ms: 3_600_000 },
+  ]);
+  assert.deepEqual(replies.map(({ outcome }) => outcome), ["released", "stale"]);
+  assert.deepEqual((await messageOf(sql, id)).available_at, available_at);
+});
+
 test("duplicates · of two completions per message in a call of a thousand the first counts", async () => {
   const { sql } = project();
   await dispatchMany(sql, 500);
