@@ -200,10 +200,10 @@ export const COMPLETING: readonly Mutant[] = [
     noticedBy: orders,
   },
   {
-    name: "failures unblock no message",
+    name: "a dead letter unblocks no message",
     breaks: "P7: the next message of a key whose message failed for good waits for the ticker.",
-    statement: fn("messenger.settle_arrays"),
-    find: "perform messenger.unblock_next(v_keys, at);",
+    statement: fn("messenger.move_to_dead_letters"),
+    find: "perform messenger.unblock_next(messenger.order_keys(move_to_dead_letters.ids), move_to_dead_letters.at);",
     replace: "null;",
     noticedBy: orders,
   },

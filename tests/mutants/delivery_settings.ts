@@ -12,7 +12,7 @@ export const DELIVERY_SETTINGS: readonly Mutant[] = [
     breaks: "A pause takes effect with its commit.",
     statement: "create or replace trigger queues_delivery_settings",
     find: "after insert or update or delete or truncate",
-    replace: "after update or delete or truncate",
+    replace: "after delete or truncate",
     noticedBy: pauses,
   },
   {
@@ -29,7 +29,7 @@ export const DELIVERY_SETTINGS: readonly Mutant[] = [
     statement: "create or replace trigger messenger_transports_delivery_settings",
     find: "after insert or update or delete or truncate",
     replace: "after insert or delete or truncate",
-    noticedBy: settings,
+    noticedBy: pauses,
   },
   {
     name: "a new transport is not derived",
@@ -37,14 +37,14 @@ export const DELIVERY_SETTINGS: readonly Mutant[] = [
     statement: "create or replace trigger messenger_transports_delivery_settings",
     find: "after insert or update or delete or truncate",
     replace: "after update or delete or truncate",
-    noticedBy: settings,
+    noticedBy: ["supabase/delivery/settle.test.ts"],
   },
   {
     name: "a subscription is not derived",
     breaks: "A new subscription receives the next event.",
     statement: "create or replace trigger subscriptions_delivery_settings",
     find: "after insert or update or delete or truncate",
-    replace: "after update or delete or truncate",
+    replace: "after delete or truncate",
     noticedBy: events,
   },
   {

@@ -113,7 +113,7 @@ export const TAKING: readonly Mutant[] = [
     statement: take,
     find: "fence = m.fence + 1,",
     replace: "fence = greatest(m.fence, 1),",
-    noticedBy: races,
+    noticedBy: ["supabase/delivery/settle_results.test.ts"],
   },
   {
     name: "the usual claim ignores a disabled transport",

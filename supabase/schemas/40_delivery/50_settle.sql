@@ -105,7 +105,6 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_dispositions text[];
-  v_keys messenger.order_key[];
   v_rest_ords bigint[];
   v_done bigint[];
 begin
@@ -121,11 +120,9 @@ begin
     v_rest_ords := array(
       select n from generate_subscripts(v_dispositions, 1) n where v_dispositions[n] <> 'completed' order by n);
     if v_rest_ords <> '{}' then
-      v_keys := messenger.order_keys(array(select ids[n] from unnest(v_rest_ords) n));
       perform messenger.settle_rest(
         ids, rest, v_rest_ords, array(select v_dispositions[n] from unnest(v_rest_ords) with ordinality x(n, i)
           order by x.i), at);
-      perform messenger.unblock_next(v_keys, at);
     end if;
   end if;
   -- Tested here first: the call would cost every settle 5 us.

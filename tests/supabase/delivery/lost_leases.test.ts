@@ -76,24 +76,6 @@ test("prefix · a suspect found after rows of another queue waits for a separate
   }
 });
 
-test("prefix · no message of another queue is added to a suspect that was found first", async () => {
-  const { sql } = project();
-  await dispatchAndClaim(sql, { queue: "a" });
-  await setClock(sql, "61 seconds");
-  await dispatchMany(sql, 3, { queue: "b" });
-  // Queues are scanned in random order: forty times, so that the suspect's is first at least once.
-  const sizes = new Set<number>();
-  for (let time = 0; time < 40; time++) {
-    await sql.begin(async (tx) => {
-      const rows = await claim(tx);
-      sizes.add(rows.length);
-      assert(rows.length === 1 === rows[0].solo, "a solo message is the only row of its claim");
-      throw new Error("undo");
-    }).catch((error) => assert.equal(error.message, "undo"));
-  }
-  assert.deepEqual([...sizes].toSorted(), [1, 3]);
-});
-
 test("prefix · two suspects take two claims", async () => {
   const { sql } = project();
   const both = await dispatchMany(sql, 2);

@@ -115,6 +115,15 @@ test("duplicates · of two outcomes on one delivery in one call the first counts
   assert.deepEqual([(await messageOf(sql, b)).last_error, (await messageOf(sql, b)).retry_count], ["first", 1]);
 });
 
+test("results · an outcome with the fence of a delivery that was released is stale after the next claim", async () => {
+  const { sql } = project();
+  const { id, fence } = await dispatchAndClaim(sql);
+  await one({ id, fence, outcome: "released" });
+  const [next] = await claim(sql, { worker: "bob" });
+  assert.equal((await one({ id, fence, outcome: "completed" })).outcome, "stale");
+  assert.equal((await one({ id, fence: next.fence, outcome: "completed" })).outcome, "completed");
+});
+
 test("duplicates · of a release and a snooze on one delivery the first counts", async () => {
   const { sql } = project();
   const { id, fence } = await dispatchAndClaim(sql);
