@@ -98,7 +98,7 @@ test("sessions · a scan continues at its last position under any DateStyle and 
         queue_name, expires_at)
       select 'service', 'k' || n, gen_random_uuid(), 'T', '', 'supabase', 'default',
         messenger.now() - n * interval '1 minute' from generate_series(1, 9) n`;
-    await writer`select messenger.move_scan('prune_keys', messenger.now() - interval '5.5 minutes', null)`;
+    await writer`select messenger.move_scan('prune_keys', messenger.now() - interval '5.5 minutes', null, null)`;
     // A step without time left does one chunk.
     await reader`select messenger.prune('prune_keys', 'messenger.idempotency_keys', 'find_spent_keys', messenger.now(),
       2, '-infinity')`;
