@@ -5,7 +5,6 @@ const find_due = fn("messenger.find_due");
 const take = fn("messenger.take");
 const heartbeat = fn("public.messenger_heartbeat");
 const claims = ["supabase/delivery/claim.test.ts"];
-const races = ["supabase/delivery/claim_races.test.ts"];
 const leases = ["supabase/delivery/lost_leases.test.ts"];
 const marks = ["supabase/delivery/scan_watermarks.test.ts", "supabase/delivery/watermark_settings.test.ts"];
 

@@ -244,6 +244,15 @@ export const COMPLETING: readonly Mutant[] = [
     breaks: "A message that was delivered again has no wait of its own.",
     statement: complete,
     find: "case when m.lease_losses = 0 and m.locked_at > m.available_at and m.available_at > '-infinity'\n" +
+      "          then m.locked_at - m.available_at end as waited\n      from (",
+    replace: "m.locked_at - m.available_at as waited\n      from (",
+    noticedBy: counts,
+  },
+  {
+    name: "the wait of a deleted message with a lost lease is measured",
+    breaks: "A message that was delivered again has no wait of its own.",
+    statement: complete,
+    find: "case when m.lease_losses = 0 and m.locked_at > m.available_at and m.available_at > '-infinity'\n" +
       "          then m.locked_at - m.available_at end as waited\n    ),",
     replace: "m.locked_at - m.available_at as waited\n    ),",
     noticedBy: counts,

@@ -83,8 +83,8 @@ export const DELIVERY_SETTINGS: readonly Mutant[] = [
     name: "two changes derive the row at the same time",
     breaks: "The later of two changes that commit together does not undo the effect of the other.",
     statement: derive,
-    find: "do update set singleton = true;",
-    replace: "do nothing;",
+    find: "values (true, '{}', '{}', false)",
+    replace: "select true, '{}', '{}', false where not exists (select from messenger.delivery_settings)",
     noticedBy: settings,
   },
   {

@@ -4,7 +4,6 @@ import { fn, type Mutant } from "./mutant.ts";
 const emit = fn("messenger.emit");
 const storeEvents = fn("messenger.store_events");
 const events = ["supabase/delivery/events.test.ts"];
-const races = ["supabase/delivery/event_races.test.ts"];
 const realtime = ["supabase/delivery/event_realtime.test.ts"];
 const webhooks = ["supabase/delivery/webhooks.test.ts"];
 

@@ -9,7 +9,7 @@ const wakeups = ["supabase/ticker/plain_wakeups.test.ts"];
 
 export const STORING: readonly Mutant[] = [
   {
-    name: "a plain dispatch drops an option",
+    name: "a plain dispatch drops the delay",
     breaks: "Every given field is stored.",
     statement: dispatch,
     find: "num_nonnulls(queue, priority, available_at, delay,",
