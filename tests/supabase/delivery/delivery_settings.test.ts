@@ -30,7 +30,7 @@ test("retention · applies from its change on, in every form of zero", async () 
   }
 });
 
-test("retention · of a new transport applies, and no longer after the transport was removed and made again", async () => {
+test("retention · of a new transport applies, and no longer to its successor of the same name", async () => {
   const { sql } = project();
   await putRetention("brief", "0");
   assert.equal(await statusAfterCompletion("brief"), "deleted");

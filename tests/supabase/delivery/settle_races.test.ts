@@ -26,8 +26,8 @@ async function settleDuring(change: (other: Sql) => Promise<unknown>, outcome: R
   return (await settling)[0].outcome;
 }
 
-for (const [retention, kept] of [["7 days", "kept"], ["0", "deleted"]]) {
-  test(`settle · a completion that waits for the next claim of a lost lease is stale, if messages are ${kept}`, async () => {
+for (const [retention, kind] of [["7 days", "retention"], ["0", "retention 0"]]) {
+  test(`${kind} · a completion that waits for the next claim of a lost lease is stale`, async () => {
     const { sql } = project();
     await sql`update messenger_transports set config = jsonb_build_object('retention', ${retention}::text)`;
     const { id, fence } = await dispatchAndClaim(sql);
@@ -37,7 +37,7 @@ for (const [retention, kept] of [["7 days", "kept"], ["0", "deleted"]]) {
     assert.deepEqual([outcome, status, locked_by], ["stale", "processing", "bob"]);
   });
 
-  test(`settle · a completion that waits for a release of its delivery is stale, if messages are ${kept}`, async () => {
+  test(`${kind} · a completion that waits for a release of its delivery is stale`, async () => {
     const { sql } = project();
     await sql`update messenger_transports set config = jsonb_build_object('retention', ${retention}::text)`;
     const { id, fence } = await dispatchAndClaim(sql);
@@ -47,7 +47,7 @@ for (const [retention, kept] of [["7 days", "kept"], ["0", "deleted"]]) {
   });
 }
 
-test("settle · a snooze that waits for a release of its delivery is stale, and the message keeps its time", async () => {
+test("settle · a snooze that waits for a release of its delivery is stale, and moves no message", async () => {
   const { sql } = project();
   const { id, fence } = await dispatchAndClaim(sql);
   const before = await messageOf(sql, id);
@@ -56,7 +56,7 @@ test("settle · a snooze that waits for a release of its delivery is stale, and 
   assert.deepEqual([outcome, (await messageOf(sql, id)).available_at], ["stale", before.available_at]);
 });
 
-test("settle · a snooze that waits for the completion of its delivery is stale, and the message stays completed", async () => {
+test("settle · a snooze that waits for the completion of its delivery is stale", async () => {
   const { sql } = project();
   const { id, fence } = await dispatchAndClaim(sql);
   const complete = (other: Sql) => settle(other, [{ id, fence, outcome: "completed" }]);

@@ -204,7 +204,7 @@ test("plain · each stored message counts as dispatched", async () => {
   assert.deepEqual([byMessageType.Plain.dispatched, byMessageType.Routed.dispatched], [8, 2]);
 });
 
-test("plain · an element that a trigger of the project suppresses has no message, and the others have theirs", async () => {
+test("plain · an element that a trigger suppresses has no message, and the others have theirs", async () => {
   const { sql } = project();
   await sql.unsafe(`
     create function public.skip_odd() returns trigger language plpgsql as $$

@@ -59,7 +59,7 @@ test("plain wake-up · a batch sends one for each of its queues", async () => {
   assert.equal(await wakeups(), 2);
 });
 
-test("plain wake-up · after a rollback, to a savepoint or of the transaction, the next dispatch sends one", async () => {
+test("plain wake-up · after a rollback, also to a savepoint, the next dispatch sends one", async () => {
   await using sql = await frozenSession();
   await sql`begin`;
   await dispatch(sql, { type: "A" });
