@@ -47,6 +47,14 @@ for (const [retention, kind] of [["7 days", "retention"], ["0", "retention 0"]])
   });
 }
 
+test("settle · a completion waits for a row that another session has locked and left as it was", async () => {
+  const { sql } = project();
+  const { id, fence } = await dispatchAndClaim(sql);
+  const lock = (other: Sql) => other`select from messenger_messages where id = ${id} for update`;
+  const outcome = await settleDuring(lock, { id, fence, outcome: "completed" });
+  assert.deepEqual([outcome, (await messageOf(sql, id)).status], ["completed", "completed"]);
+});
+
 test("settle · a snooze that waits for a release of its delivery is stale, and moves no message", async () => {
   const { sql } = project();
   const { id, fence } = await dispatchAndClaim(sql);
