@@ -6559,7 +6559,6 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_dispositions text[];
-  v_keys messenger.order_key[];
   v_rest_ords bigint[];
   v_done bigint[];
 begin
@@ -6575,11 +6574,9 @@ begin
     v_rest_ords := array(
       select n from generate_subscripts(v_dispositions, 1) n where v_dispositions[n] <> 'completed' order by n);
     if v_rest_ords <> '{}' then
-      v_keys := messenger.order_keys(array(select ids[n] from unnest(v_rest_ords) n));
       perform messenger.settle_rest(
         ids, rest, v_rest_ords, array(select v_dispositions[n] from unnest(v_rest_ords) with ordinality x(n, i)
           order by x.i), at);
-      perform messenger.unblock_next(v_keys, at);
     end if;
   end if;
   -- Tested here first: the call would cost every settle 5 us.
@@ -6676,12 +6673,14 @@ begin
       perform messenger.require_writable();
     elsif not messenger.is_row_error(sqlstate) then
       raise;
-    elsif not is_part then
-      return messenger.settle_in_parts(outcomes, v_ids);
-    elsif cardinality(v_ids) > 1 then
-      return null;
+    elsif is_part then
+      return case when cardinality(v_ids) = 1
+        then array[row(v_ids[1], messenger.outcome_of_error(sqlstate, sqlerrm), null)::messenger.settled] end;
     end if;
-    return array[row(v_ids[1], messenger.outcome_of_error(sqlstate, sqlerrm), null)::messenger.settled];
+    v_settled := messenger.settle_in_parts(outcomes, v_ids);
+    if not messenger.is_lock_error(sqlstate) then
+      return v_settled;
+    end if;
   end;
 
   return case when is_part or 'locked' <> all (array(select s.outcome from unnest(v_settled) s)) then v_settled
@@ -6782,7 +6781,7 @@ begin
       delete from public.messenger_messages m
       using (
         select u.id, u.fence, u.duration, u.ord
-        from unnest(ids, fences, durations) with ordinality as u(id, fence, duration, ord) order by u.id
+        from unnest(ids, fences, durations) with ordinality as u(id, fence, duration, ord) order by u.id, u.ord
       ) r
       where m.id = r.id and m.fence = r.fence and m.status = 'processing' and m.created_by is null
         and m.transport_name = any (v_deleting)
@@ -6821,7 +6820,7 @@ begin
           then m.locked_at - m.available_at end as waited
       from (
         select u.id, u.fence, u.duration, u.ord
-        from unnest(ids, fences, durations) with ordinality as u(id, fence, duration, ord) order by u.id
+        from unnest(ids, fences, durations) with ordinality as u(id, fence, duration, ord) order by u.id, u.ord
       ) r
       join public.messenger_messages m on m.id = r.id and m.fence = r.fence and m.status = 'processing'
       where dispositions is null or dispositions[r.ord] = 'completed'
@@ -17017,7 +17016,7 @@ as $function$ select $manifest$[
 ["function","messenger.claim_one(message_id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f9a83ddbdb247ddbdaedf8d1bbafd131"],
 ["function","messenger.claim_or_wait(worker text, batch integer, lease interval, transport text, queues text[], types text[], wait interval, may_wait boolean)","returns messenger.claimed[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c1325272e9a810364e2de2173516bf5c"],
 ["function","messenger.clip(value text, bytes integer)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source e05ff2230f3b946bd7ef4a6b52c97de8"],
-["function","messenger.complete(ids uuid[], fences bigint[], durations double precision[], results jsonb[], dispositions text[], may_delete boolean, at timestamp with time zone)","returns bigint[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 297f490cb3a541176ad41f33f1ffba72"],
+["function","messenger.complete(ids uuid[], fences bigint[], durations double precision[], results jsonb[], dispositions text[], may_delete boolean, at timestamp with time zone)","returns bigint[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e95ff27e83cbe1669ee337459314de1d"],
 ["function","messenger.count_deleted(measurements messenger.measurements[])","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source bd7d5e2474266efaf78b4731563a15b6"],
 ["function","messenger.count_rows(query text, args jsonb, bound integer)","returns TABLE(n bigint, estimated boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=on,enable_bitmapscan=on,enable_sort=on,jit=off} source 22e8d8a9b205254fe11be0350e258b5e"],
 ["function","messenger.cron_next(expression text, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source f62ee954701550053a80f5d9d8e44761"],
@@ -17284,11 +17283,11 @@ as $function$ select $manifest$[
 ["function","messenger.set_message_aside(message_id uuid, error text, sqlstate text, at timestamp with time zone)","returns void language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 91ea9f808cdf638ef3a08de745a06ebb"],
 ["function","messenger.set_row_aside(step text, object text, row_id text, error text, sqlstate text, at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5ceea9c23b1ebbdfd7a768ecb52ba5fc"],
 ["function","messenger.set_sql_handler(type text, function_name text)","returns regprocedure language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",quote_all_identifiers=off} source 149c94908259bee7fda348dd8494e61e"],
-["function","messenger.settle_arrays(ids uuid[], fences bigint[], kinds text[], durations double precision[], results jsonb[], rest messenger.outcome[], at timestamp with time zone, is_part boolean)","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5e5a13cadbaf3c76d5890b26920fcfdb"],
+["function","messenger.settle_arrays(ids uuid[], fences bigint[], kinds text[], durations double precision[], results jsonb[], rest messenger.outcome[], at timestamp with time zone, is_part boolean)","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 55a83750c0443e1b6ea1a2e39ffccff9"],
 ["function","messenger.settle_completed(ids uuid[], fences bigint[], durations double precision[], results jsonb[], at timestamp with time zone)","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",lock_timeout=50ms} source 2bbf214dca915702f6afb68b74798caf"],
 ["function","messenger.settle_in_parts(outcomes jsonb, ids uuid[])","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ed0d963beb4e80a3659f6e040609e7e8"],
 ["function","messenger.settle_locked(outcomes jsonb, settled messenger.settled[])","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 127b43e72bc5a59c620b0aac41ead4b8"],
-["function","messenger.settle_outcomes(outcomes jsonb, is_part boolean)","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off,max_parallel_workers_per_gather=0,plan_cache_mode=force_generic_plan,lock_timeout=50ms} source 0cf6fc9bb86572ba32a4b8f1e13d457b"],
+["function","messenger.settle_outcomes(outcomes jsonb, is_part boolean)","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off,max_parallel_workers_per_gather=0,plan_cache_mode=force_generic_plan,lock_timeout=50ms} source c5bbb94155436fbe22109f71088cb12a"],
 ["function","messenger.settle_rest(ids uuid[], rest messenger.outcome[], ords bigint[], dispositions text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 519cedca4a29f6da0035872daba7f83d"],
 ["function","messenger.sign_webhook(subscription uuid, id uuid, body text)","returns TABLE(url text, signed_at bigint, signature text) language plpgsql stable definer {\"search_path=pg_catalog, pg_temp\"} source 4ecbb44451da095fbad61c860e92fb9d"],
 ["function","messenger.sql_handlers()","returns TABLE(type text, handler regprocedure) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 775aa5c6c8ea5d80faba46db58817dfc"],

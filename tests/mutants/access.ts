@@ -121,7 +121,7 @@ export const ACCESS: Mutant[] = [
   {
     name: "a user's invalid payload is a dead letter",
     breaks: "A user cannot fill the dead letters or make health unhealthy.",
-    statement: fn("messenger.settle_outcomes"),
+    statement: fn("messenger.hold_outcomes"),
     find: "when h.has_sender and r.error_class = 'InvalidPayload' then 'invalid'",
     replace: "when false then 'invalid'",
     noticedBy: invalid,
@@ -129,7 +129,7 @@ export const ACCESS: Mutant[] = [
   {
     name: "a service's invalid payload is lost",
     breaks: "P1: every message that has failed for good has a dead letter.",
-    statement: fn("messenger.settle_outcomes"),
+    statement: fn("messenger.hold_outcomes"),
     find: "h.has_sender and r.error_class = 'InvalidPayload'",
     replace: "r.error_class = 'InvalidPayload'",
     noticedBy: invalid,

@@ -5,7 +5,6 @@ const find_due = fn("messenger.find_due");
 const take = fn("messenger.take");
 const heartbeat = fn("public.messenger_heartbeat");
 const claims = ["supabase/delivery/claim.test.ts"];
-const races = ["supabase/delivery/claim_races.test.ts"];
 const leases = ["supabase/delivery/lost_leases.test.ts"];
 const marks = ["supabase/delivery/scan_watermarks.test.ts", "supabase/delivery/watermark_settings.test.ts"];
 
@@ -28,20 +27,20 @@ export const CLAIMING: Mutant[] = [
     noticedBy: ["supabase/delivery/many_queues.test.ts"],
   },
   {
-    name: "a claim waits for another",
+    name: "a careful claim waits for another",
     breaks: "P2: one open transaction stops every worker.",
     statement: find_due,
     find: "for no key update skip locked",
     replace: "for no key update",
-    noticedBy: races,
+    noticedBy: ["supabase/delivery/careful_claim.test.ts"],
   },
   {
-    name: "a claim locks nothing",
+    name: "a careful claim locks nothing",
     breaks: "P3: two workers hold one message.",
     statement: find_due,
     find: "for no key update skip locked",
     replace: "",
-    noticedBy: races,
+    noticedBy: ["supabase/delivery/careful_claim.test.ts"],
   },
   {
     name: "a lost message among others",
@@ -116,12 +115,12 @@ export const CLAIMING: Mutant[] = [
     noticedBy: leases,
   },
   {
-    name: "a lease expires a second early",
+    name: "a careful claim takes leases a second early",
     breaks: "P3: two workers run a message at once although the first one is in time.",
     statement: find_due,
     find: "(m.status = 'pending' or m.lock_expires_at < at)",
     replace: "(m.status = 'pending' or m.lock_expires_at < at + interval '2 seconds')",
-    noticedBy: leases,
+    noticedBy: ["supabase/delivery/careful_claim.test.ts"],
   },
   {
     name: "expired messages are handed out",
@@ -148,28 +147,20 @@ export const CLAIMING: Mutant[] = [
     noticedBy: claims,
   },
   {
-    name: "priorities are reversed",
+    name: "a careful claim reverses the priorities",
     breaks: "P7: priority 10 is handed out first.",
     statement: find_due,
     find: "generate_series(10, 1, -1) as level(priority)\n      cross join lateral (\n        select m.ctid",
     replace: "generate_series(1, 10) as level(priority)\n      cross join lateral (\n        select m.ctid",
-    noticedBy: claims,
+    noticedBy: ["supabase/delivery/careful_claim.test.ts"],
   },
   {
-    name: "a claim ignores the types it can handle",
+    name: "a careful claim ignores the types that a worker can handle",
     breaks: "P2: a worker receives messages for which it has no handler.",
     statement: find_due,
     find: "and (types is null or m.message_type = any (types))",
     replace: "",
-    noticedBy: claims,
-  },
-  {
-    name: "a claim ignores that a transport is disabled",
-    breaks: "An operator cannot stop a transport.",
-    statement: find_due,
-    find: "select t.enabled and t.type",
-    replace: "select t.type",
-    noticedBy: ["supabase/operations/pause.test.ts"],
+    noticedBy: ["supabase/delivery/careful_claim.test.ts"],
   },
   {
     name: "a claim ignores the requested queues",
@@ -214,7 +205,7 @@ export const CLAIMING: Mutant[] = [
   {
     name: "a scan watermark never expires",
     breaks: "P2: a message that commits late behind a scan watermark is never handed out by this session.",
-    statement: find_due,
+    statement: fn("messenger.read_watermark"),
     find: "at between (v_watermark ->> 'placed')::timestamptz and (v_watermark ->> 'ends')::timestamptz",
     replace: "at >= (v_watermark ->> 'placed')::timestamptz",
     noticedBy: marks,
@@ -222,7 +213,7 @@ export const CLAIMING: Mutant[] = [
   {
     name: "a scan watermark outlives a clock that steps back",
     breaks: "P8: after a clock step back, due messages stay hidden.",
-    statement: find_due,
+    statement: fn("messenger.read_watermark"),
     find: "at between (v_watermark ->> 'placed')::timestamptz and (v_watermark ->> 'ends')::timestamptz",
     replace: "at <= (v_watermark ->> 'ends')::timestamptz",
     noticedBy: marks,

@@ -3,9 +3,7 @@ import { fn, type Mutant } from "./mutant.ts";
 
 const emit = fn("messenger.emit");
 const storeEvents = fn("messenger.store_events");
-const settle = fn("messenger.settle_outcomes");
 const events = ["supabase/delivery/events.test.ts"];
-const races = ["supabase/delivery/event_races.test.ts"];
 const realtime = ["supabase/delivery/event_realtime.test.ts"];
 const webhooks = ["supabase/delivery/webhooks.test.ts"];
 
@@ -40,23 +38,6 @@ export const TELLING: readonly Mutant[] = [
     statement: storeEvents,
     find: "and coalesce(s.message_type = x.message_type, true)",
     replace: "",
-    noticedBy: events,
-  },
-  {
-    name: "settle sends events of requested, not of recorded outcomes",
-    breaks: "A repeated, late or second outcome sends its event once more.",
-    statement: settle,
-    find: "select v_ids[c.ord] from unnest(v_counted.ords, v_counted.dispositions) as c(ord, disposition)\n" +
-      "        where c.disposition in ('kept', 'unkept')",
-    replace: "select v.id from unnest(v_ids, v_kinds) as v(id, kind) where v.kind = 'completed'",
-    noticedBy: [...races, ...events],
-  },
-  {
-    name: "events of completed messages are sent after their deletion",
-    breaks: "With retention 0 the event is lost.",
-    statement: settle,
-    find: "where c.disposition in ('kept', 'unkept'))",
-    replace: "where c.disposition in ('kept'))",
     noticedBy: events,
   },
   {

@@ -13,7 +13,7 @@ export const LIVING: readonly Mutant[] = [
   {
     name: "settle ignores a cancel request",
     breaks: "P11: a failure after the request is retried.",
-    statement: fn("messenger.settle_outcomes"),
+    statement: fn("messenger.hold_outcomes"),
     find: "when h.is_cancelled then 'cancelled'",
     replace: "when false then 'cancelled'",
     noticedBy: cancels,
@@ -21,9 +21,9 @@ export const LIVING: readonly Mutant[] = [
   {
     name: "a completion after a cancel request does not count",
     breaks: "P11: the completion still counts.",
-    statement: fn("messenger.settle_outcomes"),
-    find: "when v.kind = 'completed' then case",
-    replace: "when v.kind = 'completed' and not h.is_cancelled then case",
+    statement: fn("messenger.hold_outcomes"),
+    find: "when v.kind = 'completed' then 'completed'",
+    replace: "when v.kind = 'completed' and not h.is_cancelled then 'completed'",
     noticedBy: cancels,
   },
   {
@@ -53,9 +53,9 @@ export const LIVING: readonly Mutant[] = [
   {
     name: "the scan ignores a pause",
     breaks: "A session that remembers the queue continues to hand out messages.",
-    statement: fn("messenger.find_due"),
-    find: "q.queue_name = find_due.queue and q.paused_at is not null)",
-    replace: "q.queue_name = find_due.queue and false)",
+    statement: fn("messenger.take_due"),
+    find: "array[transport, transport || '/' || queue]",
+    replace: "array[transport]",
     noticedBy: pauses,
   },
   {
@@ -77,8 +77,8 @@ export const LIVING: readonly Mutant[] = [
   {
     name: "finishing unblocks no message",
     breaks: "P7: the next message of the key waits for the ticker.",
-    statement: fn("messenger.settle_outcomes"),
-    find: "perform messenger.unblock_next(v_keys, v_now);",
+    statement: fn("messenger.complete"),
+    find: "perform messenger.unblock_next(v_keys, at);",
     replace: "null;",
     noticedBy: orders,
   },

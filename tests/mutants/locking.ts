@@ -2,6 +2,7 @@
 import { fn, type Mutant } from "./mutant.ts";
 
 const settle = fn("messenger.settle_outcomes");
+const arrays = fn("messenger.settle_arrays");
 const heartbeat = fn("public.messenger_heartbeat");
 const find_due = fn("messenger.find_due");
 const locked = ["supabase/delivery/locked_rows.test.ts"];
@@ -13,7 +14,7 @@ export const LOCKING: Mutant[] = [
     name: "settle waits for rows that a foreign key has locked",
     breaks:
       "An insert that refers to a message, in a transaction that stays open, blocks the recording of its outcome.",
-    statement: settle,
+    statement: fn("messenger.hold_outcomes"),
     find: "for no key update skip locked",
     replace: "for update skip locked",
     noticedBy: locked,
@@ -22,7 +23,7 @@ export const LOCKING: Mutant[] = [
     name: "a locked row is stale",
     breaks:
       "P2: a worker is informed that it has lost a message which it still holds, and does not repeat its outcome.",
-    statement: settle,
+    statement: arrays,
     find: "then 'locked'",
     replace: "then 'stale'",
     noticedBy: locked,
@@ -30,9 +31,9 @@ export const LOCKING: Mutant[] = [
   {
     name: "the lock of a foreign key blocks the completion",
     breaks: "With retention 0 a message that cannot be deleted at once is not completed, and runs again.",
-    statement: settle,
-    find: "h.is_unkept and not is_part",
-    replace: "h.is_unkept",
+    statement: arrays,
+    find: "v_dispositions, not is_part, at)",
+    replace: "v_dispositions, true, at)",
     noticedBy: locked,
   },
   {
@@ -62,9 +63,9 @@ export const LOCKING: Mutant[] = [
   {
     name: "deferred constraints fail at the commit",
     breaks: "P2: a deferred constraint that one message violates undoes the outcomes of its whole batch.",
-    statement: settle,
-    find: "perform messenger.check_deferred(v_now);",
-    replace: "",
+    statement: arrays,
+    find: "perform messenger.check_deferred(at);",
+    replace: "null;",
     noticedBy: unwritable,
   },
   {

@@ -137,22 +137,6 @@ export const MEASURING: Mutant[] = [
     noticedBy: rollUps,
   },
   {
-    name: "failed messages count as completed beside others",
-    breaks: "The completed figure of a batch counts completed messages only.",
-    statement: fn("messenger.measure_completions"),
-    find: "where c.disposition in ('kept', 'unkept')",
-    replace: "",
-    noticedBy: counts,
-  },
-  {
-    name: "a batch of several types counts as one type",
-    breaks: "Each type has its own figures.",
-    statement: fn("messenger.settle_outcomes"),
-    find: "min(sort) = max(sort) as is_uniform",
-    replace: "true as is_uniform",
-    noticedBy: counts,
-  },
-  {
     name: "a rescued lease is not counted",
     breaks: "A lost lease is a failed delivery, whether a claim or the ticker detects it.",
     statement: fn("messenger.rescue_messages"),

@@ -2,15 +2,20 @@
 import type { Sql } from "postgres";
 import { ACCESS } from "./access.ts";
 import { CLAIMING } from "./claiming.ts";
+import { COMPLETING } from "./completing.ts";
 import { DEFINING } from "./defining.ts";
+import { DELIVERY_SETTINGS } from "./delivery_settings.ts";
 import { DISPATCHING } from "./dispatching.ts";
 import { KEEPING } from "./retention.ts";
 import { LIVING } from "./lifecycle.ts";
 import { LOCKING } from "./locking.ts";
 import { MEASURING } from "./measuring.ts";
 import { type Mutant, plant, readSchemas } from "./mutant.ts";
+import { PLAIN } from "./plain.ts";
 import { RESTORING } from "./restoring.ts";
 import { SETTLING } from "./settling.ts";
+import { STORING } from "./storing.ts";
+import { TAKING } from "./taking.ts";
 import { TELLING } from "./events.ts";
 import { TICKER_SETTINGS } from "./ticker_settings.ts";
 import { TICKING } from "./ticking.ts";
@@ -21,9 +26,14 @@ export const MUTANTS: readonly Mutant[] = [
   ...ACCESS,
   ...DEFINING,
   ...DISPATCHING,
+  ...STORING,
+  ...PLAIN,
   ...CLAIMING,
   ...WAITING,
+  ...TAKING,
   ...SETTLING,
+  ...COMPLETING,
+  ...DELIVERY_SETTINGS,
   ...KEEPING,
   ...LIVING,
   ...LOCKING,

@@ -179,7 +179,7 @@ export const RESTORING: Mutant[] = [
   {
     name: "a claim on a replica gets Postgres' own error",
     breaks: "Each function that needs the primary raises an error that names it.",
-    statement: fn("messenger.claim_messages"),
+    statement: fn("messenger.begin_poll"),
     find: "if current_setting('transaction_read_only') = 'on' then",
     replace: "if false then",
     noticedBy: replica,

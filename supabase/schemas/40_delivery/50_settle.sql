@@ -105,7 +105,6 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_dispositions text[];
-  v_keys messenger.order_key[];
   v_rest_ords bigint[];
   v_done bigint[];
 begin
@@ -121,11 +120,9 @@ begin
     v_rest_ords := array(
       select n from generate_subscripts(v_dispositions, 1) n where v_dispositions[n] <> 'completed' order by n);
     if v_rest_ords <> '{}' then
-      v_keys := messenger.order_keys(array(select ids[n] from unnest(v_rest_ords) n));
       perform messenger.settle_rest(
         ids, rest, v_rest_ords, array(select v_dispositions[n] from unnest(v_rest_ords) with ordinality x(n, i)
           order by x.i), at);
-      perform messenger.unblock_next(v_keys, at);
     end if;
   end if;
   -- Tested here first: the call would cost every settle 5 us.
@@ -222,12 +219,14 @@ begin
       perform messenger.require_writable();
     elsif not messenger.is_row_error(sqlstate) then
       raise;
-    elsif not is_part then
-      return messenger.settle_in_parts(outcomes, v_ids);
-    elsif cardinality(v_ids) > 1 then
-      return null;
+    elsif is_part then
+      return case when cardinality(v_ids) = 1
+        then array[row(v_ids[1], messenger.outcome_of_error(sqlstate, sqlerrm), null)::messenger.settled] end;
     end if;
-    return array[row(v_ids[1], messenger.outcome_of_error(sqlstate, sqlerrm), null)::messenger.settled];
+    v_settled := messenger.settle_in_parts(outcomes, v_ids);
+    if not messenger.is_lock_error(sqlstate) then
+      return v_settled;
+    end if;
   end;
 
   return case when is_part or 'locked' <> all (array(select s.outcome from unnest(v_settled) s)) then v_settled

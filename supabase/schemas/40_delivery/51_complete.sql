@@ -35,7 +35,7 @@ begin
       delete from public.messenger_messages m
       using (
         select u.id, u.fence, u.duration, u.ord
-        from unnest(ids, fences, durations) with ordinality as u(id, fence, duration, ord) order by u.id
+        from unnest(ids, fences, durations) with ordinality as u(id, fence, duration, ord) order by u.id, u.ord
       ) r
       where m.id = r.id and m.fence = r.fence and m.status = 'processing' and m.created_by is null
         and m.transport_name = any (v_deleting)
@@ -74,7 +74,7 @@ begin
           then m.locked_at - m.available_at end as waited
       from (
         select u.id, u.fence, u.duration, u.ord
-        from unnest(ids, fences, durations) with ordinality as u(id, fence, duration, ord) order by u.id
+        from unnest(ids, fences, durations) with ordinality as u(id, fence, duration, ord) order by u.id, u.ord
       ) r
       join public.messenger_messages m on m.id = r.id and m.fence = r.fence and m.status = 'processing'
       where dispositions is null or dispositions[r.ord] = 'completed'

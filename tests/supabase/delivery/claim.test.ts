@@ -184,10 +184,13 @@ test("claim · every queue is served although one is never empty", async () => {
   assert(rare.every((id) => seen.has(id)), `reached after ${seen.size} claims`);
 });
 
-test("claim · one call fills its batch from several queues", async () => {
+test("claim · one call fills its batch from several queues, in order of priority", async () => {
   const { sql } = project();
-  for (const queue of ["a", "b", "c", "d"]) await dispatchMany(sql, 2, { queue });
-  assert.equal(new Set(ids(await claim(sql, { batch: 10 }))).size, 8);
+  const all: string[] = [];
+  for (const [priority, queue] of [[9, "a"], [8, "b"], [7, "c"], [6, "a"]] as const) {
+    all.push(...await dispatchMany(sql, 2, { priority, queue }));
+  }
+  assert.deepEqual(ids(await claim(sql, { batch: 10 })), all);
 });
 
 test("claim · every queue name that dispatch accepts is accepted, the word null too, and an empty list", async () => {

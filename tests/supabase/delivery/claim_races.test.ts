@@ -34,12 +34,15 @@ test("race · eight concurrent workers claim disjoint sets, and together everyth
 
 test("race · a claim skips the rows of another's open claim, and does not wait", async () => {
   await using first = session(project());
+  await using second = session(project());
+  // Before the lock timeout, after which a claim would continue without the locked rows.
+  await second`set statement_timeout = '5 s'`;
   const all = await dispatchMany(project().sql, 6);
   await first`begin`;
   assert.deepEqual(ids(await claim(first, { batch: 4 })), all.slice(0, 4));
-  assert.deepEqual(ids(await claim(project().sql, { worker: "bob" })), all.slice(4));
+  assert.deepEqual(ids(await claim(second, { worker: "bob" })), all.slice(4));
   await first`rollback`;
-  assert.deepEqual(ids(await claim(project().sql, { worker: "bob" })), all.slice(0, 4));
+  assert.deepEqual(ids(await claim(second, { worker: "bob" })), all.slice(0, 4));
 });
 
 test("race · a claim skips a row that another session has locked", async () => {

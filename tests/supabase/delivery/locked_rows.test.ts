@@ -107,10 +107,11 @@ test("settle · waits for a row briefly, because a claim of another worker may l
   const pid = await pidOf(worker);
   await other`begin`;
   await other`select from messenger_messages where id = ${id} for update`;
-  const settling = settle(worker, [{ id, fence, outcome: "completed" }]);
+  // Not a completion, which waits in its own statement and for 50 ms only.
+  const settling = settle(worker, [{ id, fence, outcome: "released" }]);
   await untilBlocked(sql, pid);
   await other`rollback`;
-  assert.deepEqual(outcomesOf(await settling), ["completed"]);
+  assert.deepEqual(outcomesOf(await settling), ["released"]);
 });
 
 test("exchange · locked outcomes are in the reply, and the next messages are claimed all the same", async () => {

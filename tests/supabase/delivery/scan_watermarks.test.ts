@@ -76,6 +76,18 @@ test("scan watermark · does not renew itself: scans after it do not postpone it
   assert.equal(found, id);
 });
 
+test("scan watermark · hides no lost lease, expired or cancelled message that the scan has met", async () => {
+  const { sql: any } = project();
+  const [lost] = await dispatchMany(any, 1);
+  await claim(any);
+  await dispatchMany(any, 1, { expires_at: new Date(Date.now() + 30_000).toISOString() });
+  await setClock(any, "61 seconds");
+  await using sql = await slowSession();
+  assert.deepEqual((await claim(sql)).map(({ id }) => id), [lost]);
+  const [{ left }] = await any`select count(*)::int as left from messenger_messages where status = 'pending'`;
+  assert.equal(left, 0, "the expired one has ended");
+});
+
 test("scan watermark · of one queue hides nothing in another", async () => {
   await using sql = await slowSession();
   const { id } = await dispatch(sql, { queue: "b" });

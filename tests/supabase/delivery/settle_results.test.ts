@@ -115,6 +115,49 @@ test("duplicates · of two outcomes on one delivery in one call the first counts
   assert.deepEqual([(await messageOf(sql, b)).last_error, (await messageOf(sql, b)).retry_count], ["first", 1]);
 });
 
+test("results · an outcome with the fence of a delivery that was released is stale after the next claim", async () => {
+  const { sql } = project();
+  const { id, fence } = await dispatchAndClaim(sql);
+  await one({ id, fence, outcome: "released" });
+  const [next] = await claim(sql, { worker: "bob" });
+  assert.equal((await one({ id, fence, outcome: "completed" })).outcome, "stale");
+  assert.equal((await one({ id, fence: next.fence, outcome: "completed" })).outcome, "completed");
+});
+
+test("duplicates · of a release and a snooze on one delivery the first counts", async () => {
+  const { sql } = project();
+  const { id, fence } = await dispatchAndClaim(sql);
+  const { available_at } = await messageOf(sql, id);
+  const replies = await settle(sql, [
+    { id, fence, outcome: "released" },
+    { id, fence, outcome: "snoozed", delay_ms: 3_600_000 },
+  ]);
+  assert.deepEqual(replies.map(({ outcome }) => outcome), ["released", "stale"]);
+  assert.deepEqual((await messageOf(sql, id)).available_at, available_at);
+});
+
+test("duplicates · of two completions per message in a call of a thousand the first counts", async () => {
+  const { sql } = project();
+  await dispatchMany(sql, 500);
+  const rows = await claim(sql, { batch: 500 });
+  const outcomes = (n: number) => rows.map(({ id, fence }) => ({ id, fence, outcome: "completed", result: { n } }));
+  const replies = await settle(sql, [...outcomes(1), ...outcomes(2)]);
+  assert.deepEqual(replies.map(({ outcome }) => outcome), [
+    ...Array(500).fill("completed"),
+    ...Array(500).fill("already"),
+  ]);
+  const results = await sql`select result, count(*)::int as count from messenger_messages group by 1`;
+  assert.deepEqual(results.map(({ result, count }) => [result, count]), [[{ n: 1 }, 500]]);
+});
+
+test("results · each completed message has its own", async () => {
+  const { sql } = project();
+  const ids = await dispatchMany(sql, 20);
+  const rows = await claim(sql, { batch: 20 });
+  await settle(sql, rows.map(({ id, fence, body }) => ({ id, fence, outcome: "completed", result: body })).reverse());
+  for (const [n, id] of ids.entries()) assert.deepEqual((await messageOf(sql, id)).result, { n });
+});
+
 test("late · a completion after the lease was taken over is stale", async () => {
   const { sql } = project();
   const { id, fence } = await dispatchAndClaim(sql);

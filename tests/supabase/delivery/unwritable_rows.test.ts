@@ -97,6 +97,30 @@ test("claim · a message at the head of its queue that cannot be claimed is set 
   assert.deepEqual((await claim(other)).map(({ id }) => id), [ids[0]]);
 });
 
+test("claim · a message that is set aside is not attempted by the next claims of the session", async () => {
+  const { sql } = project();
+  const ids = await dispatchMany(sql, 4);
+  await sql.unsafe(`
+    create sequence public.attempts_made;
+    create function public.reject_first() returns trigger language plpgsql as $$
+    begin
+      perform nextval('public.attempts_made');
+      raise exception 'the project keeps this one';
+    end $$;
+    create trigger reject_first before update on messenger_messages
+      for each row when (old.id = '${ids[0]}') execute function public.reject_first()`);
+  try {
+    await using worker = session(project());
+    const made = async () => (await sql`select last_value from public.attempts_made`)[0].last_value;
+    assert.deepEqual((await claim(worker, { batch: 1 })).map(({ id }) => id), [ids[1]]);
+    const before = await made();
+    for (const id of ids.slice(2)) assert.deepEqual((await claim(worker, { batch: 1 })).map((row) => row.id), [id]);
+    assert.equal(await made(), before);
+  } finally {
+    await sql.unsafe("drop function public.reject_first() cascade; drop sequence public.attempts_made");
+  }
+});
+
 test("claim · an expired message that cannot be finished does not block the ones behind it", async () => {
   const { sql } = project();
   const { id: expired } = await dispatch(sql, { expires_at: new Date(Date.now() + 30_000) });

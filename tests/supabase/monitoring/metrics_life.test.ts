@@ -144,6 +144,20 @@ test("metrics · a lost lease is a retry, the last one is dead; neither has a du
   ]]);
 });
 
+test("metrics · the completion of a message whose lease was lost has no wait", async () => {
+  const { sql } = project();
+  for (const retention of ["7 days", "0"]) {
+    await empty(sql);
+    await sql`update messenger_transports set config = jsonb_build_object('retention', ${retention}::text)`;
+    await dispatchAndClaim(sql);
+    await setClock(sql, "61 seconds");
+    const [{ id, fence }] = await claim(sql);
+    await settle(sql, [{ id, fence, outcome: "completed" }]);
+    const reply = await measured();
+    assert.deepEqual([counts(reply), reply.averageWait], [[1, 1, 1, 0, 1], null]);
+  }
+});
+
 test("metrics · a lost lease that the tick finds is one retry, handing it out again none", async () => {
   const { sql } = project();
   await dispatchAndClaim(sql);

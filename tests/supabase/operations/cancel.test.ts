@@ -153,6 +153,14 @@ test("request · a message with an expired lease can still be completed before a
   assert.equal((await settle(sql, [{ id, fence, outcome: "completed" }]))[0].outcome, "completed");
 });
 
+test("request · on a pending message, where only a direct write can put one, it ends with the next claim", async () => {
+  const { sql } = project();
+  const { id } = await dispatch(sql);
+  await sql`update messenger_messages set cancel_requested_at = now() where id = ${id}`;
+  assert.deepEqual(await claim(sql), []);
+  await assertCancelled(id);
+});
+
 test("race · a cancel that waits for a claim finds the message running", async () => {
   const { sql } = project();
   const { id } = await dispatch(sql);
