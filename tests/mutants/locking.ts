@@ -48,8 +48,8 @@ export const LOCKING: Mutant[] = [
     name: "a part that failed is not halved",
     breaks: "P2: with one row that cannot be written, the others of its half are not recorded.",
     statement: settle,
-    find: "elsif cardinality(v_ids) > 1 then",
-    replace: "elsif false then",
+    find: "return case when cardinality(v_ids) = 1",
+    replace: "return case when true",
     noticedBy: unwritable,
   },
   {
