@@ -71,7 +71,7 @@ begin
       end loop;
     end loop;
     if v_claimed is null then
-      return '{}';
+      return '{}'::messenger.claimed[];
     elsif current_setting('messenger.none_deferred_in', true) is distinct from date_part('epoch', v_now)::bigint::text
     then
       perform messenger.check_deferred(v_now);
