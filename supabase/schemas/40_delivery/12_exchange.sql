@@ -12,6 +12,14 @@ create or replace function public.messenger_exchange(
 returns json
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_sort = off
+set jit = off
+set max_parallel_workers_per_gather = 0
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_settled messenger.settled[] := messenger.settle_outcomes(outcomes);

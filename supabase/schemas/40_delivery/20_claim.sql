@@ -7,21 +7,14 @@ drop function if exists messenger.claim_messages(text, int, interval, text, text
 -- trigger fails at the end of the statement.
 -- An error undoes the attempt and claim_carefully follows: it scans in chunks and, if writing the rows together fails,
 -- writes each in a subtransaction of its own. A row that cannot be written is set aside, and the others are handed out.
--- The block costs 3 us. An expression costs 1 us, because plpgsql prepares it again in every transaction.
+-- The block costs 3 us. An expression costs 1 us, because plpgsql prepares it again in every transaction. The planner
+-- settings are those of the callers: an exchange needs them once for both of its parts.
 create or replace function messenger.claim_messages(
   worker text, batch int, lease interval, transport text, queues text[], types text[], notes_poll boolean
 )
 returns messenger.claimed[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
-set enable_sort = off
-set jit = off
-set max_parallel_workers_per_gather = 0
-set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_now timestamptz := messenger.now();
@@ -141,6 +134,14 @@ returns table (
 )
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_sort = off
+set jit = off
+set max_parallel_workers_per_gather = 0
+set plan_cache_mode = force_generic_plan
 as $$
 begin
   return query select * from unnest(messenger.claim_messages(worker, batch, lease, transport, queues, types, true));

@@ -23,7 +23,6 @@ declare
   v_from_ids uuid[];
   v_found int;
   v_is_slow boolean;
-  v_ctids tid[];
 begin
   if current_setting('messenger.leaves_out_until', true) <> '' then
     if messenger.messages_set_aside(at) is not null then
@@ -71,15 +70,14 @@ begin
         updated_at = at
     where m.ctid = any ((select f.ctids from found f where f.are_ready)::tid[])
     returning m.id, m.message_type, m.queue_name, m.body, m.headers, m.metadata, m.priority, m.retry_count,
-      m.max_retries, m.fence, m.lock_expires_at, m.created_at, m.available_at, m.ctid as tid
+      m.max_retries, m.fence, m.lock_expires_at, m.created_at, m.available_at
   )
   select f.number, scan.is_slow,
-    case when scan.is_slow then array(select t.tid from taken t order by t.priority desc, t.available_at, t.id) end,
     array(
       select row(t.id, t.message_type, t.queue_name, t.body, t.headers, t.metadata, t.priority, t.retry_count,
         t.max_retries, t.fence, t.lock_expires_at, t.created_at, false)::messenger.claimed
       from taken t order by t.priority desc, t.available_at, t.id)
-  into v_found, v_is_slow, v_ctids, claimed
+  into v_found, v_is_slow, claimed
   from found f
   -- Before the update, which is not part of the scan.
   cross join lateral (
@@ -91,7 +89,10 @@ begin
   if v_is_slow then
     if is_plain then
       perform messenger.store_watermark(
-        messenger.watermark_setting(transport, queue, types), v_ends_at, v_from_times, v_from_ids, batch, v_ctids,
+        messenger.watermark_setting(transport, queue, types), v_ends_at, v_from_times, v_from_ids, batch,
+        array(
+          select m.ctid from unnest(claimed) with ordinality as c
+          join public.messenger_messages m on m.id = c.id order by c.ordinality),
         clock_timestamp() - v_started, at);
     end if;
   elsif v_setting is not null and v_ends_at is null then

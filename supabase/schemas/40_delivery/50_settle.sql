@@ -160,18 +160,11 @@ begin
     order by v.ord);
 end $$;
 
--- Without the planner settings the whole table would be read: the planner assumes a long list.
+-- The callers have the planner settings. Without them the whole table would be read: the planner assumes a long list.
 create or replace function messenger.settle_outcomes(outcomes jsonb, is_part boolean default false)
 returns messenger.settled[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
-set jit = off
-set max_parallel_workers_per_gather = 0
-set plan_cache_mode = force_generic_plan
 set lock_timeout = '50ms'
 as $$
 declare
@@ -237,6 +230,14 @@ create or replace function public.messenger_settle(outcomes jsonb)
 returns table (id uuid, outcome text, available_at timestamptz)
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_sort = off
+set jit = off
+set max_parallel_workers_per_gather = 0
+set plan_cache_mode = force_generic_plan
 as $$
 begin
   return query select * from unnest(messenger.settle_outcomes(outcomes));
