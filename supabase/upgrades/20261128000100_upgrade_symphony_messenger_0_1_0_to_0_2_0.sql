@@ -4801,6 +4801,14 @@ create or replace function public.messenger_exchange(
 returns json
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_sort = off
+set jit = off
+set max_parallel_workers_per_gather = 0
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_settled messenger.settled[] := messenger.settle_outcomes(outcomes);
@@ -5318,21 +5326,14 @@ drop function if exists messenger.claim_messages(text, int, interval, text, text
 -- trigger fails at the end of the statement.
 -- An error undoes the attempt and claim_carefully follows: it scans in chunks and, if writing the rows together fails,
 -- writes each in a subtransaction of its own. A row that cannot be written is set aside, and the others are handed out.
--- The block costs 3 us. An expression costs 1 us, because plpgsql prepares it again in every transaction.
+-- The block costs 3 us. An expression costs 1 us, because plpgsql prepares it again in every transaction. The planner
+-- settings are those of the callers: an exchange needs them once for both of its parts.
 create or replace function messenger.claim_messages(
   worker text, batch int, lease interval, transport text, queues text[], types text[], notes_poll boolean
 )
 returns messenger.claimed[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
-set enable_sort = off
-set jit = off
-set max_parallel_workers_per_gather = 0
-set plan_cache_mode = force_generic_plan
 as $$
 declare
   v_now timestamptz := messenger.now();
@@ -5382,7 +5383,7 @@ begin
       end loop;
     end loop;
     if v_claimed is null then
-      return '{}';
+      return '{}'::messenger.claimed[];
     elsif current_setting('messenger.none_deferred_in', true) is distinct from date_part('epoch', v_now)::bigint::text
     then
       perform messenger.check_deferred(v_now);
@@ -5452,6 +5453,14 @@ returns table (
 )
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_sort = off
+set jit = off
+set max_parallel_workers_per_gather = 0
+set plan_cache_mode = force_generic_plan
 as $$
 begin
   return query select * from unnest(messenger.claim_messages(worker, batch, lease, transport, queues, types, true));
@@ -5944,7 +5953,6 @@ declare
   v_from_ids uuid[];
   v_found int;
   v_is_slow boolean;
-  v_ctids tid[];
 begin
   if current_setting('messenger.leaves_out_until', true) <> '' then
     if messenger.messages_set_aside(at) is not null then
@@ -5992,15 +6000,14 @@ begin
         updated_at = at
     where m.ctid = any ((select f.ctids from found f where f.are_ready)::tid[])
     returning m.id, m.message_type, m.queue_name, m.body, m.headers, m.metadata, m.priority, m.retry_count,
-      m.max_retries, m.fence, m.lock_expires_at, m.created_at, m.available_at, m.ctid as tid
+      m.max_retries, m.fence, m.lock_expires_at, m.created_at, m.available_at
   )
   select f.number, scan.is_slow,
-    case when scan.is_slow then array(select t.tid from taken t order by t.priority desc, t.available_at, t.id) end,
     array(
       select row(t.id, t.message_type, t.queue_name, t.body, t.headers, t.metadata, t.priority, t.retry_count,
         t.max_retries, t.fence, t.lock_expires_at, t.created_at, false)::messenger.claimed
       from taken t order by t.priority desc, t.available_at, t.id)
-  into v_found, v_is_slow, v_ctids, claimed
+  into v_found, v_is_slow, claimed
   from found f
   -- Before the update, which is not part of the scan.
   cross join lateral (
@@ -6012,7 +6019,10 @@ begin
   if v_is_slow then
     if is_plain then
       perform messenger.store_watermark(
-        messenger.watermark_setting(transport, queue, types), v_ends_at, v_from_times, v_from_ids, batch, v_ctids,
+        messenger.watermark_setting(transport, queue, types), v_ends_at, v_from_times, v_from_ids, batch,
+        array(
+          select m.ctid from unnest(claimed) with ordinality as c
+          join public.messenger_messages m on m.id = c.id order by c.ordinality),
         clock_timestamp() - v_started, at);
     end if;
   elsif v_setting is not null and v_ends_at is null then
@@ -6871,18 +6881,11 @@ begin
     order by v.ord);
 end $$;
 
--- Without the planner settings the whole table would be read: the planner assumes a long list.
+-- The callers have the planner settings. Without them the whole table would be read: the planner assumes a long list.
 create or replace function messenger.settle_outcomes(outcomes jsonb, is_part boolean default false)
 returns messenger.settled[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-set enable_bitmapscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
-set jit = off
-set max_parallel_workers_per_gather = 0
-set plan_cache_mode = force_generic_plan
 set lock_timeout = '50ms'
 as $$
 declare
@@ -6948,6 +6951,14 @@ create or replace function public.messenger_settle(outcomes jsonb)
 returns table (id uuid, outcome text, available_at timestamptz)
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_sort = off
+set jit = off
+set max_parallel_workers_per_gather = 0
+set plan_cache_mode = force_generic_plan
 as $$
 begin
   return query select * from unnest(messenger.settle_outcomes(outcomes));
@@ -12426,7 +12437,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_longest_pause constant interval := '1 hour';
+  v_longest_pause constant interval := interval '1 hour';
   v_figures jsonb;
   v_start messenger.scan_positions := (select p from messenger.scan_positions p where p.step = prune.step);
   v_after messenger.scan_positions := v_start;
@@ -17269,7 +17280,7 @@ as $function$ select $manifest$[
 ["function","messenger.check_types(types jsonb)","returns void language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source c735f6a94ec88d7cc5b42b67c53a6fa7"],
 ["function","messenger.claim_carefully(worker text, batch integer, lease interval, transport text, queues text[], types text[], at timestamp with time zone)","returns messenger.claimed[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,jit=off,plan_cache_mode=force_generic_plan} source ef948099bba46d367570582662c88c67"],
 ["function","messenger.claim_for_runner()","returns messenger.claimed language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 751dba4f464d47381e4d097fcfc5520e"],
-["function","messenger.claim_messages(worker text, batch integer, lease interval, transport text, queues text[], types text[], notes_poll boolean)","returns messenger.claimed[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_hashjoin=off,enable_mergejoin=off,enable_sort=off,jit=off,max_parallel_workers_per_gather=0,plan_cache_mode=force_generic_plan} source 24e05edde7c80e808788ad7f836025ed"],
+["function","messenger.claim_messages(worker text, batch integer, lease interval, transport text, queues text[], types text[], notes_poll boolean)","returns messenger.claimed[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 4f6565fbc8349a163eec35badc3ebb61"],
 ["function","messenger.claim_one(message_id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f9a83ddbdb247ddbdaedf8d1bbafd131"],
 ["function","messenger.claim_or_wait(worker text, batch integer, lease interval, transport text, queues text[], types text[], wait interval, may_wait boolean)","returns messenger.claimed[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c1325272e9a810364e2de2173516bf5c"],
 ["function","messenger.clip(value text, bytes integer)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source e05ff2230f3b946bd7ef4a6b52c97de8"],
@@ -17440,7 +17451,7 @@ as $function$ select $manifest$[
 ["function","messenger.percentiles(durations bigint[], shares double precision[])","returns numeric[] language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source b2e413d25e04664b80666c3ee6c8781e"],
 ["function","messenger.plan_runs(schedule public.messenger_schedules, due_at timestamp with time zone, at timestamp with time zone)","returns messenger.run_plan language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 0925d2546db644552c914fe272647cd7"],
 ["function","messenger.prepare_job()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 7ed2db3015bcd4175cdc4af40a9539b2"],
-["function","messenger.prune(step text, object text, finder text, at timestamp with time zone, batch integer, ends_at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a3e371f048c3ea22c10ff02c7a8be44f"],
+["function","messenger.prune(step text, object text, finder text, at timestamp with time zone, batch integer, ends_at timestamp with time zone)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f34e1dc0ee620a96649f9fd2552ba9d8"],
 ["function","messenger.prune_counts()","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 9c399e0582a1cee3073295a268ada4b0"],
 ["function","messenger.prune_metrics(at timestamp with time zone, chunk integer)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 95438effdb18337badb0635470fe54d9"],
 ["function","messenger.prune_ordering_keys(at timestamp with time zone, chunk integer)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 9b11a13b769790528e0faf0e2670945a"],
@@ -17544,7 +17555,7 @@ as $function$ select $manifest$[
 ["function","messenger.settle_completed(ids uuid[], fences bigint[], durations double precision[], results jsonb[], at timestamp with time zone)","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",lock_timeout=50ms} source 2bbf214dca915702f6afb68b74798caf"],
 ["function","messenger.settle_in_parts(outcomes jsonb, ids uuid[])","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source ed0d963beb4e80a3659f6e040609e7e8"],
 ["function","messenger.settle_locked(outcomes jsonb, settled messenger.settled[])","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 127b43e72bc5a59c620b0aac41ead4b8"],
-["function","messenger.settle_outcomes(outcomes jsonb, is_part boolean)","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off,max_parallel_workers_per_gather=0,plan_cache_mode=force_generic_plan,lock_timeout=50ms} source c5bbb94155436fbe22109f71088cb12a"],
+["function","messenger.settle_outcomes(outcomes jsonb, is_part boolean)","returns messenger.settled[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",lock_timeout=50ms} source c5bbb94155436fbe22109f71088cb12a"],
 ["function","messenger.settle_rest(ids uuid[], rest messenger.outcome[], ords bigint[], dispositions text[], at timestamp with time zone)","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_hashjoin=off,enable_mergejoin=off,jit=off} source 519cedca4a29f6da0035872daba7f83d"],
 ["function","messenger.sign_webhook(subscription uuid, id uuid, body text)","returns TABLE(url text, signed_at bigint, signature text) language plpgsql stable definer {\"search_path=pg_catalog, pg_temp\"} source 4ecbb44451da095fbad61c860e92fb9d"],
 ["function","messenger.sql_handlers()","returns TABLE(type text, handler regprocedure) language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 775aa5c6c8ea5d80faba46db58817dfc"],
@@ -17570,7 +17581,7 @@ as $function$ select $manifest$[
 ["function","messenger.summarize(measurements messenger.measurements[])","returns SETOF messenger.metrics language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\",jit=off} source 572a31bff294742f2f3cd993f53dc051"],
 ["function","messenger.sync_handlers_job()","returns void language plpgsql volatile definer {\"search_path=pg_catalog, pg_temp\"} source 00fac71e8ff46a5757066827d2aeee9a"],
 ["function","messenger.take(ctids tid[], worker text, lease interval, at timestamp with time zone)","returns messenger.claimed[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source cdedc469bafc51e8d28066c02bdaa8e7"],
-["function","messenger.take_due(transport text, queue text, batch integer, types text[], worker text, lease interval, at timestamp with time zone, OUT claimed messenger.claimed[], OUT is_plain boolean)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 21421c80169bedfc3b48aa468ed286a1"],
+["function","messenger.take_due(transport text, queue text, batch integer, types text[], worker text, lease interval, at timestamp with time zone, OUT claimed messenger.claimed[], OUT is_plain boolean)","returns record language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d1771ed9c3eaf5c1fc77d237e4e48353"],
 ["function","messenger.take_key(scope text, draft messenger.draft, new_id uuid, sender uuid, store boolean, at timestamp with time zone)","returns TABLE(taken boolean, is_stored boolean, passed_on uuid, message_id uuid, status text, transport text, queue text, available_at timestamp with time zone, error_code text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 0bf4733c50e09389236ed0940e94b12a"],
 ["function","messenger.take_keys_back(dead_letters uuid[], at timestamp with time zone)","returns uuid[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 32c3dc11125705da83bda7f191b28b23"],
 ["function","messenger.take_poll_slot()","returns boolean language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",lock_timeout=10ms} source d1498683ebb85e3fe1093859b3727393"],
@@ -17614,7 +17625,7 @@ as $function$ select $manifest$[
 ["function","public.messenger_audit()","returns TABLE(invariant text, violations bigint) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 873619ad1d62f85bd7e92215e1bfe16f"],
 ["function","public.messenger_cancel(id uuid)","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 500fc87a4786f61e3b0c04b6ec7edc80"],
 ["function","public.messenger_check_worker_secret(secret text)","returns boolean language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source f030b1f3e2f35bd31a6090bff0913473"],
-["function","public.messenger_claim(worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 3700541c19322bf72b4bdc8c74878c27"],
+["function","public.messenger_claim(worker text, batch integer, lease interval, transport text, queues text[], types text[])","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_hashjoin=off,enable_mergejoin=off,enable_sort=off,jit=off,max_parallel_workers_per_gather=0,plan_cache_mode=force_generic_plan} source 3700541c19322bf72b4bdc8c74878c27"],
 ["function","public.messenger_claim_one(id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c38a451ac46c95792ca70988e732fb49"],
 ["function","public.messenger_complete(id uuid, fence bigint, result jsonb, strict boolean)","returns text language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d4c8baa9544863297e041b0774a80581"],
 ["function","public.messenger_complete_with(id uuid, fence bigint, function_name text, args jsonb)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 18f7e9af624085bebc282d3b25a5eaa9"],
@@ -17623,7 +17634,7 @@ as $function$ select $manifest$[
 ["function","public.messenger_discard_failed(ids uuid[], filter jsonb, max integer)","returns bigint language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source a6a5c1442f33d9377e868fcb9d4f1ae1"],
 ["function","public.messenger_dispatch(type text, payload jsonb, queue text, priority integer, available_at timestamp with time zone, delay interval, idempotency_key text, idempotency_mode text, idempotency_window interval, ordering_key text, transport text, max_retries integer, expires_at timestamp with time zone, headers jsonb, metadata jsonb)","returns SETOF messenger.dispatched language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 1c393d38dbc9b2e2e182c83db22217da"],
 ["function","public.messenger_dispatch_batch(messages jsonb, atomic boolean)","returns TABLE(ord integer, id uuid, duplicate boolean, status text, transport text, queue text, available_at timestamp with time zone, error_code text, error text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 64d23a8397989702fe91b325884d9a42"],
-["function","public.messenger_exchange(outcomes jsonb, worker text, batch integer, lease interval, transport text, queues text[], types text[], wait interval)","returns json language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 912e3441d6bd745d1d02f6b687e6764f"],
+["function","public.messenger_exchange(outcomes jsonb, worker text, batch integer, lease interval, transport text, queues text[], types text[], wait interval)","returns json language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_hashjoin=off,enable_mergejoin=off,enable_sort=off,jit=off,max_parallel_workers_per_gather=0,plan_cache_mode=force_generic_plan} source 912e3441d6bd745d1d02f6b687e6764f"],
 ["function","public.messenger_explain(id uuid)","returns TABLE(reason text, detail text, remedy text) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 428189d3ea4cd0ec2f46ce9d80942593"],
 ["function","public.messenger_fail(id uuid, fence bigint, error text, error_class text, error_trace text, retryable boolean, retry_after interval)","returns TABLE(outcome text, available_at timestamp with time zone) language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 5e0b04ee31ee4e8789a7e3ccd3355cb5"],
 ["function","public.messenger_get_failed(id uuid)","returns jsonb language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source a65c7ccbf77bbb8bba0c2d53bbeaedc0"],
@@ -17649,7 +17660,7 @@ as $function$ select $manifest$[
 ["function","public.messenger_schedule(name text, type text, schedule jsonb, payload jsonb, timezone text, options jsonb)","returns public.messenger_schedules language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d9c6a0b9f758ce1cde33342d5e402f7c"],
 ["function","public.messenger_schedule_preview(schedule jsonb, timezone text, from_time timestamp with time zone, count integer, options jsonb)","returns TABLE(run_at timestamp with time zone, local_time timestamp without time zone, note text) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 872cf62c9cee29c4538264896715d23b"],
 ["function","public.messenger_set_flag(name text, percent integer, updated_by text)","returns jsonb language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source d907af48f33cf4a188b4acc9398fd0e0"],
-["function","public.messenger_settle(outcomes jsonb)","returns TABLE(id uuid, outcome text, available_at timestamp with time zone) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 768803cd7119fff63e4f205f6a325724"],
+["function","public.messenger_settle(outcomes jsonb)","returns TABLE(id uuid, outcome text, available_at timestamp with time zone) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=off,enable_bitmapscan=off,enable_hashjoin=off,enable_mergejoin=off,enable_sort=off,jit=off,max_parallel_workers_per_gather=0,plan_cache_mode=force_generic_plan} source 768803cd7119fff63e4f205f6a325724"],
 ["function","public.messenger_sign_webhook(subscription uuid, id uuid, body text)","returns TABLE(url text, signed_at bigint, signature text) language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 83e91886d3198e1c53a2182eeb7fd60e"],
 ["function","public.messenger_snooze(id uuid, fence bigint, delay interval)","returns text language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 6c4f0d366b18b0c1329d9429683a4f1b"],
 ["function","public.messenger_start(functions_url text, options jsonb)","returns jsonb language sql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 2ada4c698a25c5a06bcc0dedaac2b859"],

@@ -13,7 +13,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_longest_pause constant interval := '1 hour';
+  v_longest_pause constant interval := interval '1 hour';
   v_figures jsonb;
   v_start messenger.scan_positions := (select p from messenger.scan_positions p where p.step = prune.step);
   v_after messenger.scan_positions := v_start;
