@@ -5599,9 +5599,9 @@ end $$;
 -- empty. Cached by the session for 20 ms, as the search costs as much as claiming one message; a claim that does not
 -- get its batch from them searches again.
 -- A search that took longer than 5 ms (setting messenger.queues_after), because the index holds entries of finished
--- messages for a snapshot, is cached for twice its time, at most a second, for that second search too: a queue that
--- fills meanwhile waits for this session. Only twice, because a busy machine is slow too, and an idle worker must not
--- miss a message for long.
+-- messages for a snapshot, is cached for ten times its time, at most a second, and for twice its time for that second
+-- search too: a queue that fills meanwhile waits for this session. Only twice, because a busy machine is slow too, and
+-- an idle worker must not miss a message for long.
 -- only_types is last, with a default: a claim of 0.1.0 that waits while the upgrade commits calls the function without
 -- it.
 create or replace function messenger.known_queues(
@@ -5641,7 +5641,8 @@ begin
   end if;
   v_took := least(1, 2 * v_took);
   perform set_config(
-    v_setting, concat_ws('|', v_now, v_now + greatest(v_took, 0.02), v_now + v_took, v_queues::text), false);
+    v_setting, concat_ws('|', v_now, v_now + greatest(least(1, 5 * v_took), 0.02), v_now + v_took, v_queues::text),
+    false);
   return v_queues;
 end $$;
 
@@ -17139,7 +17140,7 @@ as $function$ select $manifest$[
 ["function","messenger.job_ends_at(started_at timestamp with time zone)","returns timestamp with time zone language sql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source 1ac8fe4ff6e0fcf5285fcf9da7a543c1"],
 ["function","messenger.job_schedule()","returns text language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 12ccab47b5c37d78e670ab8d4b275a25"],
 ["function","messenger.key_join(object regclass)","returns text language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 8b69edd96a4c82a927dd2d29335c4889"],
-["function","messenger.known_queues(only_transport text, only_queues text[], again boolean, at timestamp with time zone, only_types text[])","returns text[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 834ec2b9fc2aa4e2bcb1f56feb1145e6"],
+["function","messenger.known_queues(only_transport text, only_queues text[], again boolean, at timestamp with time zone, only_types text[])","returns text[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source 37df39ec6cf70927a35b8235c501b8c9"],
 ["function","messenger.last_message(schedule_id uuid)","returns uuid language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 2d41fce7738de16a21a3cf0aeac17722"],
 ["function","messenger.last_run(schedule public.messenger_schedules, before timestamp with time zone, earlier timestamp with time zone, gap interval)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 1511d368667e43543722b7143ebd90a4"],
 ["function","messenger.last_tick_at(at timestamp with time zone)","returns timestamp with time zone language sql stable invoker {\"search_path=pg_catalog, pg_temp\"} source 8ea3c7bf5bd5c85c48a6e9f5b730b724"],

@@ -184,9 +184,9 @@ end $$;
 -- empty. Cached by the session for 20 ms, as the search costs as much as claiming one message; a claim that does not
 -- get its batch from them searches again.
 -- A search that took longer than 5 ms (setting messenger.queues_after), because the index holds entries of finished
--- messages for a snapshot, is cached for twice its time, at most a second, for that second search too: a queue that
--- fills meanwhile waits for this session. Only twice, because a busy machine is slow too, and an idle worker must not
--- miss a message for long.
+-- messages for a snapshot, is cached for ten times its time, at most a second, and for twice its time for that second
+-- search too: a queue that fills meanwhile waits for this session. Only twice, because a busy machine is slow too, and
+-- an idle worker must not miss a message for long.
 -- only_types is last, with a default: a claim of 0.1.0 that waits while the upgrade commits calls the function without
 -- it.
 create or replace function messenger.known_queues(
@@ -226,7 +226,8 @@ begin
   end if;
   v_took := least(1, 2 * v_took);
   perform set_config(
-    v_setting, concat_ws('|', v_now, v_now + greatest(v_took, 0.02), v_now + v_took, v_queues::text), false);
+    v_setting, concat_ws('|', v_now, v_now + greatest(least(1, 5 * v_took), 0.02), v_now + v_took, v_queues::text),
+    false);
   return v_queues;
 end $$;
 
