@@ -10,7 +10,8 @@ import { inTurn, rateOf, type Row } from "./row.ts";
 
 const BATCHES: readonly Batch[] = [1, 10, 100];
 const CONSUMERS = [1, 4] as const;
-const REASON = "Symphony claims and settles in database functions that check the fencing token of every message, " +
+export const REASON =
+  "Symphony claims and settles in database functions that check the fencing token of every message, " +
   "record its duration for the metrics and apply the options of the transport. graphile-worker completes a job by " +
   "its id alone, and pg-boss by its id and attempt.";
 

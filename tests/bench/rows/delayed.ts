@@ -2,6 +2,7 @@
 import { type Buses, prepare, settle } from "../setup.ts";
 import { median, type Sample } from "../line.ts";
 import { DUE_BESIDE_DELAYED, EMPTY_POLL_DELAYED } from "../targets.ts";
+import { REASON } from "./claim.ts";
 import { byName, inTurn, rateOf, type Row, thousands } from "./row.ts";
 
 export const delayedRow: Row = {
@@ -37,6 +38,7 @@ export const delayedRow: Row = {
         samples: byName(due, (sample) => sample),
         targets: DUE_BESIDE_DELAYED,
         note: "Symphony and graphile-worker delete completed messages here; pg-boss keeps them.",
+        reason: REASON,
       },
       {
         id: "empty poll beside delayed",
