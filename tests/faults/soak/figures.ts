@@ -49,8 +49,12 @@ export async function countRows(sql: Sql, acknowledged: ReadonlySet<string>, eff
   };
 }
 
-/** Violations of all invariants, in one snapshot. */
-export async function countViolations(sql: Sql): Promise<{ found: number }> {
-  const [row] = await sql<{ found: number }[]>`select sum(violations)::int as found from messenger_audit()`;
-  return row;
+/** Violations of all invariants, in one snapshot, and the invariants that are violated. */
+export async function countViolations(sql: Sql): Promise<{ found: number; invariants: string[] }> {
+  const violated = await sql<{ invariant: string; violations: number }[]>`
+    select invariant, violations::int from messenger_audit() where violations > 0`;
+  return {
+    found: violated.reduce((sum, { violations }) => sum + violations, 0),
+    invariants: violated.map(({ invariant, violations }) => `${invariant}: ${violations}`),
+  };
 }
