@@ -66,7 +66,8 @@ for (const [situation, backlog, found] of polls) {
     await admin.unsafe(
       `load 'auto_explain'; set auto_explain.log_min_duration = 0; set auto_explain.log_nested_statements = on;
       set auto_explain.log_analyze = on; set auto_explain.log_buffers = on; set auto_explain.log_format = 'json';
-      set auto_explain.log_level = 'notice'; set client_min_messages = 'notice'`,
+      set auto_explain.log_level = 'notice'; set client_min_messages = 'notice';
+      set messenger.watermark_after = '1 hour'`, // auto_explain makes the scan slow, but not in need of a watermark
     );
     const rows =
       await admin`select id from messenger_claim('w', 10, queues => array['default'], transport => 'supabase')`;
