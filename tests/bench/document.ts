@@ -3,6 +3,7 @@ import { expectationsOf } from "./expectations.ts";
 import { type Grid, rateGrid, spreadGrid, targetGrid, timeGrid } from "./grids.ts";
 import { judge, type Line, peersAhead, type TargetResult } from "./line.ts";
 import type { Results } from "./results.ts";
+import type { Machine } from "./machine.ts";
 import type { Scale } from "./scale.ts";
 import { GRAPHILE_WORKER, GRAPHILE_WORKER_SQL, PG_BOSS, PGMQ_WAL } from "./targets.ts";
 
@@ -16,8 +17,7 @@ ${quick ? "\n**This is a smoke run. It shows that every row runs; its figures me
 This page has the times and rates to expect from Symphony on a small server, and compares them with two other queues on
 Postgres, graphile-worker and pg-boss, on the same machine and in the same database.
 
-Measured on ${date.slice(0, 10)} in ${minutes.toFixed(0)} minutes: ${machine.processor}, ${machine.cores} cores,
-${machine.memory}, ${machine.system}; ${machine.versions.join(", ")}; fsync on.
+Measured on ${date.slice(0, 10)} in ${minutes.toFixed(0)} minutes: ${nameOf(machine)}; fsync on.
 **The load, the API gateway and the Postgres server share these ${machine.cores} cores.**
 
 ## Expected times and rates
@@ -176,18 +176,23 @@ function commonPart(labels: string[]): string {
 function scaleOf({ lines, machine, date }: Scale): string {
   return `## At scale
 
-A long run with many queues, types and rows, on ${date.slice(0, 10)}: ${machine}.
+A long run with many queues, types and rows, on ${date.slice(0, 10)}: ${nameOf(machine)}.
 
 ${
     tableOf({
       head: ["", "", ""],
       rows: lines.map(({ label, unit, value, note = "" }) => [
         label,
-        `${typeof value === "number" ? value.toLocaleString("en-US") : value} ${unit}`,
+        `${value.toLocaleString("en-US")} ${unit}`,
         note,
       ]),
     })
   }`;
+}
+
+function nameOf({ processor, cores, memory, system, versions }: Machine): string {
+  return `${processor}, ${cores} cores,
+${memory}, ${system}; ${versions.join(", ")}`;
 }
 
 function tableOf({ head, rows }: Grid): string {

@@ -122,8 +122,9 @@ Deno.test("bench · the document has each rate with its cost and spread, each ta
 
 Deno.test("bench · the document has the figures at scale if there are any", () => {
   const text = documentOf(results, {
-    machine: "a machine",
+    machine: results.machine,
     date: "2026-11-27",
+    minutes: 20,
     lines: [{ label: "empty poll, 10M rows", unit: "ms", value: 0.5 }, {
       label: "prune",
       unit: "per second",

@@ -1,17 +1,24 @@
-// The figures of the long run at scale, which another program writes to docs/scale.json.
+// The figures of the long run at scale in docs/scale.json, which `npm run scale` writes and the page includes.
 import { z } from "zod";
+import { machineSchema } from "./machine.ts";
 
 const scale = z.object({
-  machine: z.string(),
+  machine: machineSchema,
   date: z.string(),
+  /** Length of the run. */
+  minutes: z.number(),
   lines: z.array(z.object({
     label: z.string(),
     unit: z.string(),
-    value: z.union([z.number(), z.string()]),
+    value: z.number(),
     note: z.string().optional(),
   })),
 });
 export type Scale = z.infer<typeof scale>;
+
+export async function storeScale(path: string, figures: Scale): Promise<void> {
+  await Deno.writeTextFile(path, `${JSON.stringify(figures, null, 2)}\n`);
+}
 
 /** The stored figures, or undefined if there are none. */
 export async function readScale(path: string): Promise<Scale | undefined> {

@@ -3,6 +3,7 @@
 import { parseArgs } from "node:util";
 import { startProject } from "../../supabase/local/project.ts";
 import { describeMachine } from "../bench/machine.ts";
+import { storeScale } from "../bench/scale.ts";
 import { newTable } from "../terminal.ts";
 import { figure, type Line } from "./line.ts";
 import { measureRow, ROWS } from "./rows.ts";
@@ -33,8 +34,8 @@ if (quick) console.log("\nThis was a smoke run. It shows that every row runs; it
 if (write && failures.length === 0) {
   const machine = await describeMachine(root, postgres);
   const date = new Date().toISOString().slice(0, 10);
-  const document = { lines, machine, date, minutes: Math.round((Date.now() - started) / 60_000) };
-  await Deno.writeTextFile(`${root}docs/scale.json`, `${JSON.stringify(document, null, 2)}\n`);
+  const minutes = Math.round((Date.now() - started) / 60_000);
+  await storeScale(`${root}docs/scale.json`, { lines, machine, date, minutes });
   console.log("\nWrote docs/scale.json. `npm run bench -- --write` copies its figures into docs/performance.md.");
 }
 for (const failure of failures) console.error(`\nFailed: ${failure}`);
