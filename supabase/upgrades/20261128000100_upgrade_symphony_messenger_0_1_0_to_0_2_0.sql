@@ -6814,7 +6814,7 @@ begin
 end $$;
 
 -- Implements messenger_settle for outcomes as arrays. kinds is null if all are completed.
--- Never waits: the direct write of completions waits 50 ms for a lock, and the second attempt skips locked rows. An
+-- Completions are written directly and wait at most 50 ms for a lock; the second attempt skips locked rows. An
 -- error undoes the attempt (the block costs 3 us), and the outcomes are recorded in parts. A part deletes no message,
 -- because the error may be due to that: a foreign key of the project. Pruning deletes it later.
 create or replace function messenger.settle_arrays(
@@ -7044,7 +7044,7 @@ begin
     select d.deleting, d.has_subscribers into v_deleting, v_has_subscribers from messenger.delivery_settings d;
   end if;
 
-  -- Messages whose completion somebody must be told about are first kept, because the events are made from their rows.
+  -- Messages whose completion is an event are kept first, because events are made from their rows.
   if v_deleting <> '{}' and may_delete and not v_has_subscribers then
     with deleted as (
       delete from public.messenger_messages m
@@ -17285,7 +17285,7 @@ as $function$ select $manifest$[
 ["function","messenger.claim_one(message_id uuid, worker text, lease interval)","returns TABLE(id uuid, message_type text, queue_name text, body jsonb, headers jsonb, metadata jsonb, priority integer, retry_count integer, max_retries integer, fence bigint, lock_expires_at timestamp with time zone, created_at timestamp with time zone, solo boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source f9a83ddbdb247ddbdaedf8d1bbafd131"],
 ["function","messenger.claim_or_wait(worker text, batch integer, lease interval, transport text, queues text[], types text[], wait interval, may_wait boolean)","returns messenger.claimed[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source c1325272e9a810364e2de2173516bf5c"],
 ["function","messenger.clip(value text, bytes integer)","returns text language plpgsql immutable invoker {\"search_path=pg_catalog, pg_temp\"} source e05ff2230f3b946bd7ef4a6b52c97de8"],
-["function","messenger.complete(ids uuid[], fences bigint[], durations double precision[], results jsonb[], dispositions text[], may_delete boolean, at timestamp with time zone)","returns bigint[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source e95ff27e83cbe1669ee337459314de1d"],
+["function","messenger.complete(ids uuid[], fences bigint[], durations double precision[], results jsonb[], dispositions text[], may_delete boolean, at timestamp with time zone)","returns bigint[] language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source beb092dcbfed0e3772380fe9affd1eea"],
 ["function","messenger.count_deleted(measurements messenger.measurements[])","returns void language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\"} source bd7d5e2474266efaf78b4731563a15b6"],
 ["function","messenger.count_rows(query text, args jsonb, bound integer)","returns TABLE(n bigint, estimated boolean) language plpgsql volatile invoker {\"search_path=pg_catalog, pg_temp\",enable_seqscan=on,enable_bitmapscan=on,enable_sort=on,jit=off} source 22e8d8a9b205254fe11be0350e258b5e"],
 ["function","messenger.cron_next(expression text, timezone text, after timestamp with time zone, dst_gap text, dst_overlap text)","returns timestamp with time zone language plpgsql stable invoker {\"search_path=pg_catalog, pg_temp\"} source f62ee954701550053a80f5d9d8e44761"],

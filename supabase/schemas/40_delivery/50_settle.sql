@@ -92,7 +92,7 @@ begin
 end $$;
 
 -- Implements messenger_settle for outcomes as arrays. kinds is null if all are completed.
--- Never waits: the direct write of completions waits 50 ms for a lock, and the second attempt skips locked rows. An
+-- Completions are written directly and wait at most 50 ms for a lock; the second attempt skips locked rows. An
 -- error undoes the attempt (the block costs 3 us), and the outcomes are recorded in parts. A part deletes no message,
 -- because the error may be due to that: a foreign key of the project. Pruning deletes it later.
 create or replace function messenger.settle_arrays(

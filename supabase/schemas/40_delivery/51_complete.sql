@@ -29,7 +29,7 @@ begin
     select d.deleting, d.has_subscribers into v_deleting, v_has_subscribers from messenger.delivery_settings d;
   end if;
 
-  -- Messages whose completion somebody must be told about are first kept, because the events are made from their rows.
+  -- Messages whose completion is an event are kept first, because events are made from their rows.
   if v_deleting <> '{}' and may_delete and not v_has_subscribers then
     with deleted as (
       delete from public.messenger_messages m
